@@ -1,0 +1,229 @@
+//! How a bus and a subscription are set up: [`BusBuilder`] and [`SubscriptionBuilder`].
+//!
+//! Plain values until `build` or `subscribe`.
+
+use std::fmt;
+
+use crate::bus::SharingBus;
+use crate::dispatch::Dispatcher;
+use crate::error::BuildError;
+use crate::event::{Event, Payload};
+use crate::filter::EventFilter;
+use crate::ingress::Ingress;
+use crate::queue::Overflow;
+use crate::receiver::BusReceiver;
+use crate::sessions::Sessions;
+use crate::shared::Shared;
+use crate::stats::Counters;
+use crate::subscribers::Subscribers;
+use crate::sync::{Arc, thread};
+use crate::wait::Latch;
+
+const INGRESS_CAPACITY: usize = 1024;
+const QUEUE_CAPACITY: usize = 256;
+const SESSION_CAPACITY: usize = 65_536;
+const THREAD_NAME: &str = "sharing-bus";
+
+/// Settings of a bus; made by [`SharingBus::builder`].
+///
+/// ```
+/// use sharing_bus::{BuildError, SharingBus};
+///
+/// let bus: SharingBus = SharingBus::builder()
+///     .ingress_capacity(4096)
+///     .queue_capacity(512)
+///     .session_capacity(10_000)
+///     .thread_name("events")
+///     .build()?;
+/// assert_eq!(bus.subscribe_all().capacity(), 512);
+///
+/// let nothing = SharingBus::<()>::builder().ingress_capacity(0).build();
+/// assert!(matches!(nothing, Err(BuildError::ZeroCapacity("ingress_capacity"))));
+/// # Ok::<(), BuildError>(())
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct BusBuilder<E = Event> {
+    ingress_capacity: usize,
+    queue_capacity: usize,
+    session_capacity: usize,
+    thread_name: String,
+    payload: std::marker::PhantomData<fn(E)>,
+}
+
+impl<E: Payload> BusBuilder<E> {
+    pub(crate) fn new() -> Self {
+        BusBuilder {
+            ingress_capacity: INGRESS_CAPACITY,
+            queue_capacity: QUEUE_CAPACITY,
+            session_capacity: SESSION_CAPACITY,
+            thread_name: THREAD_NAME.to_owned(),
+            payload: std::marker::PhantomData,
+        }
+    }
+
+    /// How many accepted events may wait for the dispatch thread; 1024 unless told. Flush requests take a place too.
+    pub fn ingress_capacity(mut self, events: usize) -> Self {
+        self.ingress_capacity = events;
+        self
+    }
+
+    /// How many events a subscriber's queue holds unless its subscription says otherwise; 256 unless told. The memory
+    /// for it, 16 bytes an event, is taken when subscribing.
+    pub fn queue_capacity(mut self, events: usize) -> Self {
+        self.queue_capacity = events;
+        self
+    }
+
+    /// How many sessions stay bound; 65,536 unless told. One more, and the session whose registration is oldest is
+    /// forgotten, which is counted ([`BusStats::sessions_evicted`](crate::BusStats::sessions_evicted)) and, the first
+    /// time, warned of.
+    pub fn session_capacity(mut self, sessions: usize) -> Self {
+        self.session_capacity = sessions;
+        self
+    }
+
+    /// The dispatch thread's name, as debuggers and `perf` show it (Linux cuts it to 15 bytes); `sharing-bus` unless
+    /// told.
+    pub fn thread_name(mut self, name: impl Into<String>) -> Self {
+        self.thread_name = name.into();
+        self
+    }
+
+    /// Starts the bus and its dispatch thread.
+    ///
+    /// # Errors
+    ///
+    /// A capacity of zero, a thread name with a NUL byte, or an operating system that refuses the thread.
+    ///
+    /// # Panics
+    ///
+    /// If the memory for a capacity cannot be had.
+    pub fn build(self) -> Result<SharingBus<E>, BuildError> {
+        for (setting, capacity) in [
+            ("ingress_capacity", self.ingress_capacity),
+            ("queue_capacity", self.queue_capacity),
+            ("session_capacity", self.session_capacity),
+        ] {
+            if capacity == 0 {
+                return Err(BuildError::ZeroCapacity(setting));
+            }
+        }
+        if self.thread_name.contains('\0') {
+            return Err(BuildError::InvalidThreadName);
+        }
+        let (ingress, commands) = Ingress::new(self.ingress_capacity);
+        let shared = Arc::new(Shared {
+            ingress,
+            subscribers: Subscribers::new(),
+            sessions: Sessions::new(self.session_capacity),
+            counters: Counters::new(),
+            ended: Latch::new(),
+        });
+        let dispatcher = Dispatcher::new(Arc::clone(&shared), commands);
+        let thread = thread::Builder::new()
+            .name(self.thread_name)
+            .spawn(move || dispatcher.run())
+            .map_err(BuildError::Spawn)?;
+        Ok(SharingBus::start(shared, thread, self.queue_capacity))
+    }
+}
+
+impl<E> fmt::Debug for BusBuilder<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BusBuilder")
+            .field("ingress_capacity", &self.ingress_capacity)
+            .field("queue_capacity", &self.queue_capacity)
+            .field("session_capacity", &self.session_capacity)
+            .field("thread_name", &self.thread_name)
+            .finish()
+    }
+}
+
+/// Settings of a subscription; made by [`SharingBus::subscription`].
+///
+/// ```
+/// use sharing_bus::{EventFilter, EventKind, Overflow, SharingBus};
+///
+/// let bus: SharingBus = SharingBus::new();
+/// let view = bus
+///     .subscription()
+///     .filter(EventFilter::Kind(EventKind::Output))
+///     .queue_capacity(64)
+///     .overflow(Overflow::DropOldest)
+///     .label("console")
+///     .subscribe();
+/// assert_eq!((view.label(), view.capacity()), (Some("console"), 64));
+/// ```
+#[must_use = "a subscription begins with `subscribe`"]
+pub struct SubscriptionBuilder<'a, E: Payload = Event> {
+    bus: &'a SharingBus<E>,
+    filter: EventFilter<E>,
+    queue_capacity: usize,
+    overflow: Overflow,
+    label: Option<Arc<str>>,
+}
+
+impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
+    pub(crate) fn new(bus: &'a SharingBus<E>, queue_capacity: usize) -> Self {
+        SubscriptionBuilder {
+            bus,
+            filter: EventFilter::All,
+            queue_capacity,
+            overflow: Overflow::default(),
+            label: None,
+        }
+    }
+
+    /// Which events to receive; all unless told.
+    pub fn filter(mut self, filter: EventFilter<E>) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// How many events the queue holds; the bus's setting unless told.
+    pub fn queue_capacity(mut self, events: usize) -> Self {
+        self.queue_capacity = events;
+        self
+    }
+
+    /// What happens to an event that finds the queue full; the newest is dropped unless told.
+    pub fn overflow(mut self, overflow: Overflow) -> Self {
+        self.overflow = overflow;
+        self
+    }
+
+    /// A name for people, shown in statistics.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Subscribes: every event whose `publish` begins after this returns is seen. On a closed bus that has ended, the
+    /// receiver is closed from the start.
+    ///
+    /// Never waits for the dispatch thread; costs a copy of the subscriber list.
+    ///
+    /// # Panics
+    ///
+    /// If the queue capacity is zero, or if the memory for it cannot be had.
+    #[track_caller]
+    pub fn subscribe(self) -> BusReceiver<E> {
+        assert!(
+            self.queue_capacity > 0,
+            "a subscription needs a queue capacity of at least 1, not 0"
+        );
+        self.bus
+            .subscribe(self.label, self.filter, self.queue_capacity, self.overflow)
+    }
+}
+
+impl<E: Payload> fmt::Debug for SubscriptionBuilder<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SubscriptionBuilder")
+            .field("filter", &self.filter)
+            .field("queue_capacity", &self.queue_capacity)
+            .field("overflow", &self.overflow)
+            .field("label", &self.label)
+            .finish()
+    }
+}

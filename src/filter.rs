@@ -1,0 +1,307 @@
+//! What a subscriber wants: [`EventFilter`] and how it matches.
+//!
+//! Filters are immutable values with shared insides: cloning is cheap, and the dispatch thread evaluates its own clone
+//! without any lock. How filters become indexes is the business of `cover.rs` and `routes.rs`.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::boundary;
+use crate::event::{BusEvent, Event, EventKind, EventOrigin};
+use crate::sync::Arc;
+
+/// Which events a subscriber receives.
+///
+/// The equalities ([`ScrollId`](Self::ScrollId) to [`Origin`](Self::Origin)) and what [`any`](Self::any) and
+/// [`all`](Self::all) make of them are indexed: an event costs what the subscribers that match it cost, however many
+/// others there are. What has no equality to go by ([`not`](Self::not), [`custom`](Self::custom)) is evaluated for
+/// every event; put it into an `all` beside an equality and it is evaluated only where that holds.
+///
+/// Filters see an event as dispatched, so with its late-bound `scroll_id`.
+///
+/// ```
+/// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting};
+///
+/// let wanted: EventFilter = EventFilter::all([
+///     EventFilter::ConnectorId("shell".into()),
+///     EventFilter::not(EventFilter::Kind(EventKind::Progress)),
+/// ]);
+/// let event = BusEvent::new(EventRouting::session("shell", "1", EventKind::Output), Event::Connected);
+/// assert!(wanted.matches(&event));
+/// ```
+#[non_exhaustive]
+pub enum EventFilter<E = Event> {
+    /// Every event.
+    All,
+    /// Events of one scroll, late-bound ones included.
+    ScrollId(Uuid),
+    /// Events of one connector, by its unique id.
+    ConnectorUid(Uuid),
+    /// Events of one connector, by its name.
+    ConnectorId(Arc<str>),
+    /// Events of one session, by its connector's name and its id there.
+    Session {
+        /// The connector's name.
+        connector_id: Arc<str>,
+        /// The session's id within that connector.
+        native_session_id: Arc<str>,
+    },
+    /// Events of one kind.
+    Kind(EventKind),
+    /// Events of one origin.
+    Origin(EventOrigin),
+    /// Events that match at least one of these; made by [`any`](Self::any).
+    Any(Arc<[EventFilter<E>]>),
+    /// Events that match each of these; made by [`all`](Self::all).
+    Every(Arc<[EventFilter<E>]>),
+    /// Events that do not match this one; made by [`not`](Self::not).
+    Not(Arc<EventFilter<E>>),
+    /// Events that a function of yours accepts; made by [`custom`](Self::custom).
+    Custom(CustomFilter<E>),
+}
+
+impl<E> EventFilter<E> {
+    /// Matches what at least one of `filters` matches; with none, nothing.
+    ///
+    /// ```
+    /// use sharing_bus::{EventFilter, EventKind};
+    ///
+    /// let talk: EventFilter =
+    ///     EventFilter::any([EventKind::Message, EventKind::Thinking].map(EventFilter::Kind));
+    /// assert_eq!(talk.to_string(), "any(kind=message, kind=thinking)");
+    /// ```
+    pub fn any(filters: impl IntoIterator<Item = EventFilter<E>>) -> Self {
+        EventFilter::Any(filters.into_iter().collect())
+    }
+
+    /// Matches what each of `filters` matches; with none, everything.
+    pub fn all(filters: impl IntoIterator<Item = EventFilter<E>>) -> Self {
+        EventFilter::Every(filters.into_iter().collect())
+    }
+
+    /// Matches what `filter` does not.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "a constructor beside `any` and `all`, not an operator"
+    )]
+    pub fn not(filter: EventFilter<E>) -> Self {
+        EventFilter::Not(Arc::new(filter))
+    }
+
+    /// Matches what `predicate` accepts.
+    ///
+    /// The predicate runs on the dispatch thread: it delays every subscriber, so keep it quick and never wait in it.
+    /// It may use the bus (publishing there never waits). A panic counts as "no match" and in
+    /// [`BusStats::filter_panics`](crate::BusStats::filter_panics), and harms no other subscriber.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventFilter, EventRouting};
+    ///
+    /// let errors: EventFilter = EventFilter::custom(|event: &BusEvent| {
+    ///     matches!(&*event.event, Event::Text { text } if text.contains("error"))
+    /// });
+    /// let event = BusEvent::new(EventRouting::default(), Event::Text { text: "no error".into() });
+    /// assert!(errors.matches(&event));
+    /// ```
+    pub fn custom(predicate: impl Fn(&BusEvent<E>) -> bool + Send + Sync + 'static) -> Self {
+        EventFilter::Custom(CustomFilter(Arc::new(Predicate(Some(Box::new(predicate))))))
+    }
+
+    /// Whether `event` matches, as it stands: a `scroll_id` not yet bound is none. A panic of a custom predicate
+    /// reaches the caller.
+    pub fn matches(&self, event: &BusEvent<E>) -> bool {
+        let routing = &event.routing;
+        match self {
+            EventFilter::All => true,
+            EventFilter::ScrollId(id) => routing.scroll_id == Some(*id),
+            EventFilter::ConnectorUid(uid) => routing.connector_uid == Some(*uid),
+            EventFilter::ConnectorId(id) => routing.connector_id.as_deref() == Some(id),
+            EventFilter::Session {
+                connector_id,
+                native_session_id,
+            } => {
+                routing.native_session_id.as_deref() == Some(native_session_id)
+                    && routing.connector_id.as_deref() == Some(connector_id)
+            }
+            EventFilter::Kind(kind) => routing.kind == *kind,
+            EventFilter::Origin(origin) => event.origin == *origin,
+            EventFilter::Any(filters) => filters.iter().any(|filter| filter.matches(event)),
+            EventFilter::Every(filters) => filters.iter().all(|filter| filter.matches(event)),
+            EventFilter::Not(filter) => !filter.matches(event),
+            EventFilter::Custom(custom) => custom.matches(event),
+        }
+    }
+}
+
+impl<E> Clone for EventFilter<E> {
+    fn clone(&self) -> Self {
+        match self {
+            EventFilter::All => EventFilter::All,
+            EventFilter::ScrollId(id) => EventFilter::ScrollId(*id),
+            EventFilter::ConnectorUid(uid) => EventFilter::ConnectorUid(*uid),
+            EventFilter::ConnectorId(id) => EventFilter::ConnectorId(Arc::clone(id)),
+            EventFilter::Session {
+                connector_id,
+                native_session_id,
+            } => EventFilter::Session {
+                connector_id: Arc::clone(connector_id),
+                native_session_id: Arc::clone(native_session_id),
+            },
+            EventFilter::Kind(kind) => EventFilter::Kind(*kind),
+            EventFilter::Origin(origin) => EventFilter::Origin(*origin),
+            EventFilter::Any(filters) => EventFilter::Any(Arc::clone(filters)),
+            EventFilter::Every(filters) => EventFilter::Every(Arc::clone(filters)),
+            EventFilter::Not(filter) => EventFilter::Not(Arc::clone(filter)),
+            EventFilter::Custom(custom) => EventFilter::Custom(custom.clone()),
+        }
+    }
+}
+
+/// The filter in one line, as statistics show it: `all(connector=shell, not(kind=progress))`.
+impl<E> fmt::Display for EventFilter<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventFilter::All => f.write_str("*"),
+            EventFilter::ScrollId(id) => write!(f, "scroll={id}"),
+            EventFilter::ConnectorUid(uid) => write!(f, "connector_uid={uid}"),
+            EventFilter::ConnectorId(id) => write!(f, "connector={id}"),
+            EventFilter::Session {
+                connector_id,
+                native_session_id,
+            } => write!(f, "session={connector_id}/{native_session_id}"),
+            EventFilter::Kind(kind) => write!(f, "kind={kind}"),
+            EventFilter::Origin(origin) => write!(f, "origin={origin}"),
+            EventFilter::Any(filters) => write_list(f, "any", filters),
+            EventFilter::Every(filters) => write_list(f, "all", filters),
+            EventFilter::Not(filter) => write!(f, "not({filter})"),
+            EventFilter::Custom(_) => f.write_str("custom"),
+        }
+    }
+}
+
+fn write_list<E>(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    filters: &[EventFilter<E>],
+) -> fmt::Result {
+    write!(f, "{name}(")?;
+    for (index, filter) in filters.iter().enumerate() {
+        let separator = if index == 0 { "" } else { ", " };
+        write!(f, "{separator}{filter}")?;
+    }
+    f.write_str(")")
+}
+
+impl<E> fmt::Debug for EventFilter<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EventFilter({self})")
+    }
+}
+
+/// A predicate of the host's, inside [`EventFilter::Custom`].
+pub struct CustomFilter<E>(Arc<Predicate<E>>);
+
+impl<E> CustomFilter<E> {
+    fn matches(&self, event: &BusEvent<E>) -> bool {
+        self.0.0.as_ref().is_some_and(|predicate| predicate(event))
+    }
+}
+
+impl<E> Clone for CustomFilter<E> {
+    fn clone(&self) -> Self {
+        CustomFilter(Arc::clone(&self.0))
+    }
+}
+
+impl<E> fmt::Debug for CustomFilter<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CustomFilter")
+    }
+}
+
+type BoxedPredicate<E> = Box<dyn Fn(&BusEvent<E>) -> bool + Send + Sync>;
+
+/// Holds the predicate until it is dropped, which is user code (what it captured may panic as it goes) and may happen
+/// wherever the last filter or list that shares it ends: so it brings its own panic boundary.
+struct Predicate<E>(Option<BoxedPredicate<E>>);
+
+impl<E> Drop for Predicate<E> {
+    fn drop(&mut self) {
+        boundary::discard(self.0.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::EventRouting;
+
+    fn event() -> BusEvent {
+        BusEvent {
+            routing: EventRouting {
+                scroll_id: Some(Uuid::from_u128(1)),
+                connector_uid: Some(Uuid::from_u128(2)),
+                ..EventRouting::session("c", "s", EventKind::Tool)
+            },
+            origin: EventOrigin::Replay,
+            event: Arc::new(Event::Connected),
+        }
+    }
+
+    #[test]
+    fn equalities_match_their_own_field_only() {
+        let session = |connector: &str, native: &str| EventFilter::Session {
+            connector_id: connector.into(),
+            native_session_id: native.into(),
+        };
+        for (filter, expected) in [
+            (EventFilter::All, true),
+            (EventFilter::ScrollId(Uuid::from_u128(1)), true),
+            (EventFilter::ScrollId(Uuid::from_u128(2)), false),
+            (EventFilter::ConnectorUid(Uuid::from_u128(2)), true),
+            (EventFilter::ConnectorUid(Uuid::from_u128(1)), false),
+            (EventFilter::ConnectorId("c".into()), true),
+            (EventFilter::ConnectorId("s".into()), false),
+            (session("c", "s"), true),
+            (session("s", "c"), false),
+            (session("c", "x"), false),
+            (session("x", "s"), false),
+            (EventFilter::Kind(EventKind::Tool), true),
+            (EventFilter::Kind(EventKind::System), false),
+            (EventFilter::Origin(EventOrigin::Replay), true),
+            (EventFilter::Origin(EventOrigin::Runtime), false),
+        ] {
+            assert_eq!(filter.matches(&event()), expected, "{filter}");
+            assert_eq!(
+                filter.clone().matches(&event()),
+                expected,
+                "clone of {filter}"
+            );
+            assert_eq!(
+                EventFilter::not(filter.clone()).matches(&event()),
+                !expected,
+                "not {filter}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_empty_any_matches_nothing_and_the_empty_all_everything() {
+        assert!(!EventFilter::any([]).matches(&event()));
+        assert!(EventFilter::all([]).matches(&event()));
+    }
+
+    #[test]
+    fn combinations_print_in_one_line() {
+        let filter: EventFilter = EventFilter::all([
+            EventFilter::All,
+            EventFilter::not(EventFilter::custom(|_| true)),
+            EventFilter::any([EventFilter::Kind(EventKind::Tool)]),
+        ]);
+        assert_eq!(
+            format!("{filter:?}"),
+            "EventFilter(all(*, not(custom), any(kind=tool)))"
+        );
+    }
+}

@@ -1,0 +1,354 @@
+//! The routing table: who gets an event, without asking everybody.
+//!
+//! Private to the dispatch thread, so nothing here is shared or synchronised. It follows the subscriber list: each
+//! state of the list is compared with the last one seen, and only what changed is filed anew. A filter is filed under
+//! the terms of its [`Cover`]; an event probes the few terms that it could satisfy, and what it finds there is
+//! evaluated in full only where the term is not exact. So an event costs what its candidates cost, not what the list
+//! is long.
+
+use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+
+use uuid::Uuid;
+
+use crate::boundary;
+use crate::cover::{Cover, Term};
+use crate::event::{BusEvent, EventKind, EventOrigin};
+use crate::queue::QueueProducer;
+use crate::sessions::{SessionKey, SessionName};
+use crate::subscribers::{Slot, Slots};
+use crate::sync::Arc;
+
+/// An outlet's place in the table; stays the same while it is attached.
+pub(crate) type OutletKey = usize;
+
+/// A subscription as the dispatch thread sees it.
+pub(crate) struct Outlet<E> {
+    pub(crate) slot: Arc<Slot<E>>,
+    pub(crate) producer: QueueProducer<E>,
+    /// Pushed to since the last batch ended.
+    pub(crate) touched: bool,
+    /// The last event that was held against this filter, so that several terms of one cover count once.
+    considered: u64,
+    cover: Cover,
+    warned_of_panic: bool,
+}
+
+impl<E> Outlet<E> {
+    /// Evaluates the filter. A panic is no match, and is counted.
+    fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
+        let filter = &self.slot.filter;
+        boundary::run(|| filter.matches(event)).unwrap_or_else(|_| {
+            *panics += 1;
+            if !self.warned_of_panic {
+                self.warned_of_panic = true;
+                let id = self.slot.subscription.id;
+                boundary::log_warning!(
+                    "the filter of subscriber {id} panicked; counted as no match from here on"
+                );
+            }
+            false
+        })
+    }
+}
+
+/// A filter filed under a term, or among what every event meets.
+#[derive(Clone, Copy)]
+struct Posting {
+    outlet: OutletKey,
+    /// The term alone implies the filter.
+    exact: bool,
+}
+
+/// The postings of one sort of term, by value.
+struct Index<K>(HashMap<K, Vec<Posting>>);
+
+impl<K: Hash + Eq> Index<K> {
+    fn new() -> Self {
+        Index(HashMap::new())
+    }
+
+    fn file(&mut self, key: K, posting: Posting) {
+        self.0.entry(key).or_default().push(posting);
+    }
+
+    fn unfile<Q>(&mut self, key: &Q, gone: impl Fn(&Posting) -> bool)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if let Some(postings) = self.0.get_mut(key) {
+            postings.retain(|posting| !gone(posting));
+            if postings.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn probe<Q>(&self, key: &Q) -> &[Posting]
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        if self.0.is_empty() {
+            return &[];
+        }
+        self.0.get(key).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// All postings.
+struct Indexes {
+    scrolls: Index<Uuid>,
+    sessions: Index<SessionKey>,
+    connector_uids: Index<Uuid>,
+    connector_ids: Index<Arc<str>>,
+    kinds: Index<EventKind>,
+    origins: Index<EventOrigin>,
+    /// What every event meets.
+    residual: Vec<Posting>,
+}
+
+impl Indexes {
+    fn new() -> Self {
+        Indexes {
+            scrolls: Index::new(),
+            sessions: Index::new(),
+            connector_uids: Index::new(),
+            connector_ids: Index::new(),
+            kinds: Index::new(),
+            origins: Index::new(),
+            residual: Vec::new(),
+        }
+    }
+
+    fn file(&mut self, cover: &Cover, outlet: OutletKey) {
+        match cover {
+            Cover::Residual { exact } => self.residual.push(Posting {
+                outlet,
+                exact: *exact,
+            }),
+            Cover::Terms(terms) => {
+                for (term, exact) in terms {
+                    let posting = Posting {
+                        outlet,
+                        exact: *exact,
+                    };
+                    match term.clone() {
+                        Term::Scroll(id) => self.scrolls.file(id, posting),
+                        Term::Session(key) => self.sessions.file(key, posting),
+                        Term::ConnectorUid(uid) => self.connector_uids.file(uid, posting),
+                        Term::ConnectorId(id) => self.connector_ids.file(id, posting),
+                        Term::Kind(kind) => self.kinds.file(kind, posting),
+                        Term::Origin(origin) => self.origins.file(origin, posting),
+                    }
+                }
+            }
+        }
+    }
+
+    fn unfile(&mut self, term: &Term, gone: impl Fn(&Posting) -> bool) {
+        match term {
+            Term::Scroll(id) => self.scrolls.unfile(id, gone),
+            Term::Session(key) => self.sessions.unfile(key, gone),
+            Term::ConnectorUid(uid) => self.connector_uids.unfile(uid, gone),
+            Term::ConnectorId(id) => self.connector_ids.unfile(id, gone),
+            Term::Kind(kind) => self.kinds.unfile(kind, gone),
+            Term::Origin(origin) => self.origins.unfile(origin, gone),
+        }
+    }
+
+    /// Takes out what these outlets were filed under, passing over each term's postings once.
+    fn unfile_all(&mut self, stale: &[(OutletKey, Cover)]) {
+        let outlets: HashSet<OutletKey> = stale.iter().map(|(key, _)| *key).collect();
+        let gone = |posting: &Posting| outlets.contains(&posting.outlet);
+        let mut terms = HashSet::new();
+        let mut residual = false;
+        for (_, cover) in stale {
+            match cover {
+                Cover::Residual { .. } => residual = true,
+                Cover::Terms(filed) => terms.extend(filed.iter().map(|(term, _)| term)),
+            }
+        }
+        for term in terms {
+            self.unfile(term, gone);
+        }
+        if residual {
+            self.residual.retain(|posting| !gone(posting));
+        }
+    }
+
+    /// The postings under each term that the event satisfies.
+    fn candidates<E>(&self, event: &BusEvent<E>) -> [&[Posting]; 7] {
+        let routing = &event.routing;
+        let connector_id = routing.connector_id.as_deref();
+        let native_session_id = routing.native_session_id.as_deref();
+        let sessions = connector_id.zip(native_session_id).map(|names| {
+            let name: &dyn SessionName = &names;
+            self.sessions.probe(name)
+        });
+        [
+            &self.residual,
+            optional(routing.scroll_id.map(|id| self.scrolls.probe(&id))),
+            optional(sessions),
+            optional(
+                routing
+                    .connector_uid
+                    .map(|uid| self.connector_uids.probe(&uid)),
+            ),
+            optional(connector_id.map(|id| self.connector_ids.probe(id))),
+            self.kinds.probe(&routing.kind),
+            self.origins.probe(&event.origin),
+        ]
+    }
+}
+
+fn optional(postings: Option<&[Posting]>) -> &[Posting] {
+    postings.unwrap_or(&[])
+}
+
+/// What a new state of the list changes.
+struct Changes<E> {
+    /// Filed under these covers until now.
+    stale: Vec<(OutletKey, Cover)>,
+    /// To be filed under the covers they have now.
+    fresh: Vec<OutletKey>,
+    gone: Vec<(OutletKey, Outlet<E>)>,
+}
+
+/// The table: outlets by key, their order in the list, and the indexes.
+pub(crate) struct Routes<E> {
+    outlets: Vec<Option<Outlet<E>>>,
+    vacant: Vec<OutletKey>,
+    /// The attached outlets, in order of id like the list.
+    attached: Vec<OutletKey>,
+    indexes: Indexes,
+    followed: Arc<Slots<E>>,
+}
+
+impl<E> Routes<E> {
+    pub(crate) fn new() -> Self {
+        Routes {
+            outlets: Vec::new(),
+            vacant: Vec::new(),
+            attached: Vec::new(),
+            indexes: Indexes::new(),
+            followed: Arc::new(Vec::new()),
+        }
+    }
+
+    /// The outlet under a key that this table gave out, or none if it is gone.
+    pub(crate) fn outlet(&mut self, key: OutletKey) -> Option<&mut Outlet<E>> {
+        self.outlets.get_mut(key)?.as_mut()
+    }
+
+    /// Finds the outlets whose filter matches the event, each once. `sequence` is the event's, from 1.
+    pub(crate) fn collect(
+        &mut self,
+        event: &BusEvent<E>,
+        sequence: u64,
+        matched: &mut Vec<OutletKey>,
+        panics: &mut u64,
+    ) {
+        for postings in self.indexes.candidates(event) {
+            for posting in postings {
+                let Some(outlet) = &mut self.outlets[posting.outlet] else {
+                    continue;
+                };
+                if outlet.considered == sequence {
+                    continue;
+                }
+                outlet.considered = sequence;
+                if posting.exact || outlet.matches(event, panics) {
+                    matched.push(posting.outlet);
+                }
+            }
+        }
+    }
+
+    /// Brings the table up to date with the list. Costs a pointer comparison if nothing changed.
+    pub(crate) fn follow(&mut self, list: &Arc<Slots<E>>) {
+        if Arc::ptr_eq(&self.followed, list) {
+            return;
+        }
+        let changes = self.compare(list);
+        self.indexes.unfile_all(&changes.stale);
+        for key in changes.fresh {
+            if let Some(outlet) = &self.outlets[key] {
+                self.indexes.file(&outlet.cover, key);
+            }
+        }
+        // The outlets and the previous list may be the last owners of queued payloads.
+        for (key, outlet) in changes.gone {
+            self.vacant.push(key);
+            boundary::discard(outlet);
+        }
+        boundary::discard(std::mem::replace(&mut self.followed, Arc::clone(list)));
+    }
+
+    /// Walks the attached outlets and the list side by side, both in order of id; attaches, detaches and replaces
+    /// filters on the way, and leaves the indexes to the caller.
+    fn compare(&mut self, list: &Slots<E>) -> Changes<E> {
+        let mut changes = Changes {
+            stale: Vec::new(),
+            fresh: Vec::new(),
+            gone: Vec::new(),
+        };
+        let before = std::mem::replace(&mut self.attached, Vec::with_capacity(list.len()));
+        let mut listed = list.iter().peekable();
+        for key in before {
+            let Some(outlet) = &mut self.outlets[key] else {
+                continue;
+            };
+            let id = outlet.slot.subscription.id;
+            while let Some(new) = listed.next_if(|slot| slot.subscription.id < id) {
+                changes.fresh.extend(self.attach(new));
+            }
+            let Some(outlet) = &mut self.outlets[key] else {
+                continue;
+            };
+            match listed.next_if(|slot| slot.subscription.id == id) {
+                Some(slot) => {
+                    if !Arc::ptr_eq(slot, &outlet.slot) {
+                        let cover = std::mem::replace(&mut outlet.cover, Cover::of(&slot.filter));
+                        outlet.slot = Arc::clone(slot);
+                        changes.stale.push((key, cover));
+                        changes.fresh.push(key);
+                    }
+                    self.attached.push(key);
+                }
+                None => {
+                    if let Some(outlet) = self.outlets[key].take() {
+                        changes.stale.push((key, outlet.cover.clone()));
+                        changes.gone.push((key, outlet));
+                    }
+                }
+            }
+        }
+        for new in listed {
+            changes.fresh.extend(self.attach(new));
+        }
+        changes
+    }
+
+    /// Gives a newly listed slot an outlet. Its producer waits in the subscription since it was made.
+    fn attach(&mut self, slot: &Arc<Slot<E>>) -> Option<OutletKey> {
+        let producer = slot.subscription.producer.lock().take()?;
+        let outlet = Outlet {
+            slot: Arc::clone(slot),
+            producer,
+            touched: false,
+            considered: 0,
+            cover: Cover::of(&slot.filter),
+            warned_of_panic: false,
+        };
+        let key = self.vacant.pop().unwrap_or_else(|| {
+            self.outlets.push(None);
+            self.outlets.len() - 1
+        });
+        self.outlets[key] = Some(outlet);
+        self.attached.push(key);
+        Some(key)
+    }
+}

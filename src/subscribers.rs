@@ -1,0 +1,246 @@
+//! The subscriber list, copied on write.
+//!
+//! Owns an `ArcSwap<Vec<Slot>>`, in order of subscription and so of id. Readers (the dispatch thread, statistics)
+//! load it and never wait. Writers (subscribe, a new filter, reap, end) copy, change and store it one at a time, under
+//! a mutex; slots that a write leaves without an owner are dropped after it is released, since a filter may hold user
+//! values.
+//!
+//! A subscription ends by its queue's closed flag. Unsubscribing sets it and takes the slot out in one write. Whoever
+//! else sets it (a receiver that closes or is dropped, an overflow that disconnects) leaves the slot to the next reap,
+//! on the dispatch thread: one reap takes out all it finds, so ten thousand receivers dropped at once cost one copy.
+
+use std::fmt;
+
+use crate::event::Event;
+use crate::filter::EventFilter;
+use crate::queue::{QueueProducer, QueueState};
+use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Arc, ArcSwap, Cache, Mutex};
+
+/// Names a subscription for the life of its bus; ids are not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SubscriberId(u64);
+
+impl fmt::Display for SubscriberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What stays the same for the life of a subscription.
+pub(crate) struct Subscription<E> {
+    pub(crate) id: SubscriberId,
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) queue: Arc<QueueState>,
+    /// Waits here for the dispatch thread, which takes it once.
+    pub(crate) producer: Mutex<Option<QueueProducer<E>>>,
+}
+
+/// A subscription with its filter of the moment: an entry of the list.
+pub(crate) struct Slot<E = Event> {
+    pub(crate) subscription: Arc<Subscription<E>>,
+    pub(crate) filter: EventFilter<E>,
+}
+
+/// A state of the list. Two of them are the same if the pointers are.
+pub(crate) type Slots<E> = Vec<Arc<Slot<E>>>;
+
+/// A reader's own view of the list, cheap to bring up to date.
+pub(crate) type ListReader<E> = Cache<Arc<ArcSwap<Slots<E>>>, Arc<Slots<E>>>;
+
+pub(crate) struct Subscribers<E> {
+    list: Arc<ArcSwap<Slots<E>>>,
+    /// Serialises writers, from their load of the list to their store.
+    writer: Mutex<()>,
+    /// Changed under `writer` alone.
+    next_id: AtomicU64,
+    /// The bus has ended: whoever subscribes now is born closed. Changed under `writer` alone.
+    ended: AtomicBool,
+    /// Subscriptions that have not been closed, whether or not a reap has come by.
+    live: AtomicUsize,
+    /// Somebody wants the dispatch thread to look after the list.
+    upkeep: AtomicBool,
+    reaped: AtomicU64,
+}
+
+impl<E> Subscribers<E> {
+    pub(crate) fn new() -> Self {
+        Subscribers {
+            list: Arc::new(ArcSwap::from_pointee(Vec::new())),
+            writer: Mutex::new(()),
+            next_id: AtomicU64::new(1),
+            ended: AtomicBool::new(false),
+            live: AtomicUsize::new(0),
+            upkeep: AtomicBool::new(false),
+            reaped: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn reader(&self) -> ListReader<E> {
+        Cache::new(Arc::clone(&self.list))
+    }
+
+    pub(crate) fn snapshot(&self) -> Arc<Slots<E>> {
+        self.list.load_full()
+    }
+
+    /// Adds a subscription. On a bus that has ended it is closed at once and not listed.
+    pub(crate) fn subscribe(
+        &self,
+        label: Option<Arc<str>>,
+        filter: EventFilter<E>,
+        producer: QueueProducer<E>,
+    ) -> Arc<Subscription<E>> {
+        let queue = Arc::clone(producer.state());
+        let (subscription, unused) = self.write(|slots| {
+            // Ordering: Relaxed for both, they are guarded by `writer`.
+            let id = SubscriberId(self.next_id.fetch_add(1, Ordering::Relaxed));
+            let subscription = Arc::new(Subscription {
+                id,
+                label,
+                queue,
+                producer: Mutex::new(Some(producer)),
+            });
+            if self.ended.load(Ordering::Relaxed) {
+                subscription.queue.close();
+                return (None, (subscription, Some(filter)));
+            }
+            // Ordering: Relaxed, a count that publishes nothing.
+            self.live.fetch_add(1, Ordering::Relaxed);
+            let mut longer = Vec::with_capacity(slots.len() + 1);
+            longer.extend_from_slice(slots);
+            longer.push(Arc::new(Slot {
+                subscription: Arc::clone(&subscription),
+                filter,
+            }));
+            (Some(longer), (subscription, None))
+        });
+        drop(unused);
+        subscription
+    }
+
+    /// Gives a listed subscription another filter; does nothing if it is no longer listed.
+    pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
+        let unused = self.write(|slots| match position(slots, id) {
+            Some(index) => {
+                let mut changed = slots.to_vec();
+                changed[index] = Arc::new(Slot {
+                    subscription: Arc::clone(&slots[index].subscription),
+                    filter,
+                });
+                (Some(changed), None)
+            }
+            None => (None, Some(filter)),
+        });
+        drop(unused);
+    }
+
+    /// Ends a subscription and takes it out of the list; true for the call that did it.
+    pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
+        let removed = self.write(|slots| {
+            let Some(index) = position(slots, id) else {
+                return (None, None);
+            };
+            let subscription = &slots[index].subscription;
+            if !subscription.queue.close() {
+                return (None, None);
+            }
+            let mut shorter = Vec::with_capacity(slots.len() - 1);
+            shorter.extend_from_slice(&slots[..index]);
+            shorter.extend_from_slice(&slots[index + 1..]);
+            (Some(shorter), Some(Arc::clone(subscription)))
+        });
+        if let Some(subscription) = &removed {
+            self.closed(subscription);
+        }
+        removed.is_some()
+    }
+
+    /// Ends a subscription; true for the call that did it. It stays listed until the next reap.
+    pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
+        let closed = subscription.queue.close();
+        if closed {
+            self.closed(subscription);
+        }
+        closed
+    }
+
+    /// What the one who closed a subscription owes.
+    fn closed(&self, subscription: &Subscription<E>) {
+        // Ordering: Relaxed, a count that publishes nothing.
+        self.live.fetch_sub(1, Ordering::Relaxed);
+        subscription.queue.wake();
+    }
+
+    /// Takes every closed subscription out of the list.
+    pub(crate) fn reap(&self) {
+        let found = self.write(|slots| {
+            let is_open = |slot: &&Arc<Slot<E>>| !slot.subscription.queue.is_closed();
+            let open: Slots<E> = slots.iter().filter(is_open).cloned().collect();
+            let found = slots.len() - open.len();
+            ((found > 0).then_some(open), found)
+        });
+        // Ordering: Relaxed, a statistic.
+        self.reaped.fetch_add(found as u64, Ordering::Relaxed);
+    }
+
+    /// The bus has ended: closes and takes out everybody, and whoever comes later is born closed.
+    pub(crate) fn end(&self) {
+        let last = self.write(|slots| {
+            // Ordering: Relaxed, guarded by `writer`.
+            self.ended.store(true, Ordering::Relaxed);
+            (Some(Vec::new()), slots.clone())
+        });
+        for slot in last {
+            self.close(&slot.subscription);
+        }
+    }
+
+    /// Asks the dispatch thread to look after the list; true if nobody else has since it last did, in which case the
+    /// caller has to nudge it.
+    pub(crate) fn request_upkeep(&self) -> bool {
+        // Ordering: AcqRel, pairs with `take_upkeep`. Release: who takes the request sees what it was made for.
+        // Acquire: if that read-modify-write came first, this thread then sees the ingress as drained at least up to
+        // it, so a nudge that finds the ingress full leaves commands to be drained, and the request to be found, after.
+        !self.upkeep.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether upkeep was requested; the request is taken before the list is looked at, so none is lost.
+    pub(crate) fn take_upkeep(&self) -> bool {
+        // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even where it finds nothing.
+        self.upkeep.swap(false, Ordering::AcqRel)
+    }
+
+    pub(crate) fn live(&self) -> usize {
+        // Ordering: Relaxed, a count; one's own subscribe or drop came before in program order.
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn reaped(&self) -> u64 {
+        // Ordering: Relaxed, a statistic.
+        self.reaped.load(Ordering::Relaxed)
+    }
+
+    /// One write: `change` sees the list and returns the next one, if there is to be one, and a result.
+    fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Slots<E>>, R)) -> R {
+        #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
+        let writer = self.writer.lock();
+        let current = self.list.load_full();
+        let (next, result) = change(&current);
+        if let Some(next) = next {
+            self.list.store(Arc::new(next));
+        }
+        #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
+        drop(writer);
+        // Maybe the last owner of slots that were taken out.
+        drop(current);
+        result
+    }
+}
+
+/// Where the subscription stands in the list, which is in order of id.
+fn position<E>(slots: &Slots<E>, id: SubscriberId) -> Option<usize> {
+    slots
+        .binary_search_by_key(&id, |slot| slot.subscription.id)
+        .ok()
+}

@@ -1,0 +1,202 @@
+//! Waiting without a lock held: tasks that wait for a condition, and threads that wait like tasks.
+//!
+//! [`WaitList`] owns the wakers of whoever waits, first come first served, behind a mutex that is held only to put
+//! wakers in and take them out: wakers are cloned, woken and dropped outside it, because they are user code.
+//! (`event-listener` does this job too, but wakes under its list's lock.) [`Latch`] is a flag that is set once, with a
+//! list of those who wait for it. [`block_on`] lets a thread wait the way a task does.
+//!
+//! Whoever waits follows one order: look, register, look again, sleep. Whoever signals first changes what is looked
+//! at and then looks for waiters. Both pass through read-modify-writes of one counter, so one of them sees the other.
+
+use std::collections::BTreeMap;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use crate::boundary;
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::{Mutex, Parker};
+
+#[derive(Default)]
+struct Line {
+    next_ticket: u64,
+    wakers: BTreeMap<u64, Waker>,
+}
+
+/// Tasks in line for something that a notification makes available.
+pub(crate) struct WaitList {
+    /// How many wakers are in line, so that a notification with nobody waiting takes no lock.
+    waiting: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+impl WaitList {
+    pub(crate) fn new() -> Self {
+        WaitList {
+            waiting: AtomicUsize::new(0),
+            line: Mutex::new(Line::default()),
+        }
+    }
+
+    /// Wakes the first `count` in line.
+    pub(crate) fn notify(&self, count: usize) {
+        // Ordering: AcqRel, a read-modify-write, pairs with the one in `Waiter::register`. If this one comes first,
+        // the waiter that registers sees what the caller changed before; if it comes second, it sees the waiter.
+        if self.waiting.fetch_add(0, Ordering::AcqRel) == 0 {
+            return;
+        }
+        let mut line = self.line.lock();
+        let rest = match line.wakers.keys().nth(count).copied() {
+            Some(first_to_stay) => line.wakers.split_off(&first_to_stay),
+            None => BTreeMap::new(),
+        };
+        let woken = std::mem::replace(&mut line.wakers, rest);
+        self.publish_len(&line);
+        drop(line);
+        for waker in woken.into_values() {
+            let _ = boundary::run(|| waker.wake());
+        }
+    }
+
+    pub(crate) fn waiter(&self) -> Waiter<'_> {
+        Waiter {
+            list: self,
+            ticket: None,
+        }
+    }
+
+    fn publish_len(&self, line: &Line) {
+        // Ordering: AcqRel, a read-modify-write; see `notify`. Called with the line locked, so the last one is right.
+        self.waiting.swap(line.wakers.len(), Ordering::AcqRel);
+    }
+}
+
+/// One task's place in a [`WaitList`].
+///
+/// Dropped after it was notified and before it said that it is [`satisfied`](Self::satisfied), it passes the
+/// notification on, so that a cancelled wait loses none.
+pub(crate) struct Waiter<'a> {
+    list: &'a WaitList,
+    ticket: Option<u64>,
+}
+
+impl Waiter<'_> {
+    /// Puts the waker in line, or in place of the one that this waiter has there.
+    pub(crate) fn register(&mut self, waker: &Waker) {
+        let waker = waker.clone();
+        let mut line = self.list.line.lock();
+        let ticket = match self.ticket {
+            Some(ticket) if line.wakers.contains_key(&ticket) => ticket,
+            _ => {
+                line.next_ticket += 1;
+                line.next_ticket
+            }
+        };
+        let replaced = line.wakers.insert(ticket, waker);
+        self.list.publish_len(&line);
+        drop(line);
+        self.ticket = Some(ticket);
+        boundary::discard(replaced);
+    }
+
+    /// The waiter has what it waited for and leaves the line.
+    pub(crate) fn satisfied(&mut self) {
+        self.leave();
+    }
+
+    /// Leaves the line; true if a notification had taken the waiter out of it.
+    fn leave(&mut self) -> bool {
+        let Some(ticket) = self.ticket.take() else {
+            return false;
+        };
+        let mut line = self.list.line.lock();
+        let waker = line.wakers.remove(&ticket);
+        self.list.publish_len(&line);
+        drop(line);
+        let notified = waker.is_none();
+        boundary::discard(waker);
+        notified
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if self.leave() {
+            self.list.notify(1);
+        }
+    }
+}
+
+/// A flag that is set once and waited for.
+pub(crate) struct Latch {
+    set: AtomicBool,
+    waiters: WaitList,
+}
+
+impl Latch {
+    pub(crate) fn new() -> Self {
+        Latch {
+            set: AtomicBool::new(false),
+            waiters: WaitList::new(),
+        }
+    }
+
+    pub(crate) fn set(&self) {
+        // Ordering: Release, pairs with the Acquire in `is_set`: who sees the flag sees what came before it.
+        self.set.store(true, Ordering::Release);
+        self.waiters.notify(usize::MAX);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        // Ordering: Acquire, pairs with `set`.
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// Waits as a task. Cancel safe.
+    pub(crate) async fn wait(&self) {
+        let mut waiter = self.waiters.waiter();
+        std::future::poll_fn(|cx| self.poll_wait(&mut waiter, cx)).await;
+    }
+
+    /// Waits as a thread.
+    pub(crate) fn wait_blocking(&self) {
+        let mut waiter = self.waiters.waiter();
+        block_on(&Parker::new(), None, |cx| self.poll_wait(&mut waiter, cx));
+    }
+
+    fn poll_wait(&self, waiter: &mut Waiter<'_>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_set() {
+            return Poll::Ready(());
+        }
+        waiter.register(cx.waker());
+        if self.is_set() {
+            return Poll::Ready(());
+        }
+        Poll::Pending
+    }
+}
+
+/// Polls until ready, parking the thread in between; `None` if the deadline passes first.
+pub(crate) fn block_on<T>(
+    parker: &Parker,
+    deadline: Option<Instant>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Option<T> {
+    let waker = Waker::from(parker.unparker());
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        if let Poll::Ready(value) = poll(&mut cx) {
+            return Some(value);
+        }
+        match deadline {
+            None => parker.park(),
+            Some(deadline) => {
+                if !parker.park_deadline(deadline) {
+                    return match poll(&mut cx) {
+                        Poll::Ready(value) => Some(value),
+                        Poll::Pending => None,
+                    };
+                }
+            }
+        }
+    }
+}
