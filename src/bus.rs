@@ -76,11 +76,7 @@ impl<E: Payload> SharingBus<E> {
         BusBuilder::new()
     }
 
-    pub(crate) fn start(
-        shared: Arc<Shared<E>>,
-        thread: JoinHandle<()>,
-        queue_capacity: usize,
-    ) -> Self {
+    pub(crate) fn start(shared: Arc<Shared<E>>, thread: JoinHandle<()>, queue_capacity: usize) -> Self {
         let handle = Handle {
             shared,
             queue_capacity,
@@ -109,6 +105,9 @@ impl<E: Payload> SharingBus<E> {
     /// [`PublishError::Closed`] on a closed bus; [`PublishError::Full`] only on the dispatch thread (in a filter, a
     /// waker, a payload's `Drop`), where it never waits. Both give the event back.
     pub fn publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
+        #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
+        return crate::planted::publish(self.shared(), event);
+        #[cfg(not(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send")))]
         self.shared().ingress.publish(event, None)
     }
 
@@ -126,11 +125,7 @@ impl<E: Payload> SharingBus<E> {
     /// # Errors
     ///
     /// [`PublishError::Full`] if there was no room in time, [`PublishError::Closed`] on a closed bus, with the event.
-    pub fn publish_timeout(
-        &self,
-        event: BusEvent<E>,
-        timeout: Duration,
-    ) -> Result<(), PublishError<E>> {
+    pub fn publish_timeout(&self, event: BusEvent<E>, timeout: Duration) -> Result<(), PublishError<E>> {
         self.shared().ingress.publish(event, Some(timeout))
     }
 
@@ -240,11 +235,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// If the queue capacity is zero, or if the memory for it cannot be had.
     #[track_caller]
-    pub fn subscribe_filtered(
-        &self,
-        filter: EventFilter<E>,
-        queue_capacity: usize,
-    ) -> BusReceiver<E> {
+    pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()
             .filter(filter)
             .queue_capacity(queue_capacity)
@@ -309,32 +300,21 @@ impl<E: Payload> SharingBus<E> {
     /// assert_eq!(bus.session_count(), 0);
     /// ```
     pub fn scroll_id(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
-        self.shared()
-            .sessions
-            .scroll_id(connector_id, native_session_id)
+        self.shared().sessions.scroll_id(connector_id, native_session_id)
     }
 
     /// Binds a session without an event, and returns the id it was bound to before: for sessions known from earlier,
     /// say from disk. It takes effect at once, so also for events that are accepted and not yet dispatched; a
     /// registration dispatched later replaces it.
-    pub fn bind_session(
-        &self,
-        connector_id: &str,
-        native_session_id: &str,
-        scroll_id: Uuid,
-    ) -> Option<Uuid> {
-        self.shared()
-            .sessions
-            .bind(connector_id, native_session_id, scroll_id)
+    pub fn bind_session(&self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) -> Option<Uuid> {
+        self.shared().sessions.bind(connector_id, native_session_id, scroll_id)
     }
 
     /// Forgets a session's binding and returns it. It takes effect at once, so also for events that are accepted and
     /// not yet dispatched. To forget in order with the events, publish a session end (see
     /// [`SessionChange::Ended`](crate::SessionChange::Ended)) or flush first.
     pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
-        self.shared()
-            .sessions
-            .forget(connector_id, native_session_id)
+        self.shared().sessions.forget(connector_id, native_session_id)
     }
 
     /// How many sessions are bound. May be stale at once.

@@ -180,25 +180,16 @@ mod tests {
     fn an_equality_covers_itself_exactly() {
         assert_eq!(cover(scroll(1)), "scroll 1 true");
         assert_eq!(cover(EventFilter::all([scroll(1)])), "scroll 1 true");
-        assert_eq!(
-            cover(EventFilter::all([scroll(1), EventFilter::All])),
-            "scroll 1 true"
-        );
+        assert_eq!(cover(EventFilter::all([scroll(1), EventFilter::All])), "scroll 1 true");
     }
 
     #[test]
     fn all_takes_the_most_selective_child_and_is_not_exact() {
-        assert_eq!(
-            cover(EventFilter::all([kind(), scroll(1)])),
-            "scroll 1 false"
-        );
+        assert_eq!(cover(EventFilter::all([kind(), scroll(1)])), "scroll 1 false");
         assert_eq!(cover(EventFilter::all([opaque(), kind()])), "tool false");
         let either = EventFilter::any([scroll(1), kind()]);
         let connector = EventFilter::ConnectorId("c".into());
-        assert_eq!(
-            cover(EventFilter::all([either, connector])),
-            "connector false"
-        );
+        assert_eq!(cover(EventFilter::all([either, connector])), "connector false");
     }
 
     #[test]
@@ -213,28 +204,16 @@ mod tests {
     fn what_has_no_equality_has_no_cover() {
         assert_eq!(cover(EventFilter::All), "residual true");
         assert_eq!(cover(EventFilter::all([])), "residual true");
-        assert_eq!(
-            cover(EventFilter::any([scroll(1), EventFilter::All])),
-            "residual true"
-        );
+        assert_eq!(cover(EventFilter::any([scroll(1), EventFilter::All])), "residual true");
         assert_eq!(cover(opaque()), "residual false");
         assert_eq!(cover(EventFilter::not(scroll(1))), "residual false");
-        assert_eq!(
-            cover(EventFilter::any([scroll(1), opaque()])),
-            "residual false"
-        );
-        assert_eq!(
-            cover(EventFilter::all([opaque(), opaque()])),
-            "residual false"
-        );
+        assert_eq!(cover(EventFilter::any([scroll(1), opaque()])), "residual false");
+        assert_eq!(cover(EventFilter::all([opaque(), opaque()])), "residual false");
     }
 
     #[test]
     fn what_matches_nothing_is_filed_nowhere() {
         assert_eq!(cover(EventFilter::any([])), "");
-        assert_eq!(
-            cover(EventFilter::all([EventFilter::any([]), opaque()])),
-            ""
-        );
+        assert_eq!(cover(EventFilter::all([EventFilter::any([]), opaque()])), "");
     }
 }

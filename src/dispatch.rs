@@ -8,15 +8,13 @@
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
 //! behind a panic boundary.
 
-use uuid::Uuid;
-
+use crate::binding;
 use crate::boundary;
 use crate::delivery::Envelope;
-use crate::event::{BusEvent, Payload, SessionChange};
+use crate::event::{BusEvent, Payload};
 use crate::ingress::Command;
 use crate::queue::Pushed;
 use crate::routes::{OutletKey, Routes};
-use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::ListReader;
@@ -65,6 +63,16 @@ impl<E: Payload> Dispatcher<E> {
             self.shared.ingress.made_room(taken);
             if self.shared.subscribers.take_upkeep() {
                 self.look_after_list();
+                if cfg!(sharing_bus_planted = "upkeep_taken_late") {
+                    self.shared.subscribers.take_upkeep();
+                }
+            }
+            #[cfg(sharing_bus_planted = "end_when_empty")]
+            if self.shared.ingress.is_closed() {
+                while let Ok(command) = self.ingress.try_recv() {
+                    self.handle(command);
+                }
+                break;
             }
         }
     }
@@ -87,8 +95,7 @@ impl<E: Payload> Dispatcher<E> {
         self.bind(&mut event);
         self.routes.follow(self.list.load());
         let panics = &mut self.totals.filter_panics;
-        self.routes
-            .collect(&event, sequence, &mut self.matched, panics);
+        self.routes.collect(&event, sequence, &mut self.matched, panics);
         match self.matched.pop() {
             None => {
                 self.totals.unmatched += 1;
@@ -106,28 +113,15 @@ impl<E: Payload> Dispatcher<E> {
         self.shared.counters.publish(&self.totals);
     }
 
-    /// Registers or forgets the session that the event tells of, and gives the event its scroll.
     fn bind(&mut self, event: &mut BusEvent<E>) {
-        let BusEvent { routing, event, .. } = event;
-        let change = boundary::run(|| event.session_change()).unwrap_or_else(|_| {
-            self.totals.payload_panics += 1;
-            None
-        });
-        let sessions = &self.shared.sessions;
-        let registered = change.and_then(|change| register(sessions, change));
-        if routing.scroll_id.is_none() {
-            routing.scroll_id = registered.or_else(|| {
-                let connector_id = routing.connector_id.as_deref()?;
-                let native_session_id = routing.native_session_id.as_deref()?;
-                sessions.scroll_id(connector_id, native_session_id)
-            });
+        if cfg!(any(
+            sharing_bus_planted = "bind_before_send",
+            sharing_bus_planted = "bind_after_send"
+        )) {
+            return;
         }
-        if let Some(SessionChange::Ended {
-            connector_id,
-            session_id,
-        }) = change
-        {
-            sessions.forget(connector_id, session_id);
+        if binding::bind(&self.shared.sessions, event).is_err() {
+            self.totals.payload_panics += 1;
         }
     }
 
@@ -170,30 +164,6 @@ impl<E: Payload> Dispatcher<E> {
     fn look_after_list(&mut self) {
         self.shared.subscribers.reap();
         self.routes.follow(self.list.load());
-    }
-}
-
-/// Binds the session of a registration and returns its id; a text that is no UUID binds nothing.
-fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
-    let SessionChange::Registered {
-        connector_id,
-        session_id,
-        scroll_id,
-    } = change
-    else {
-        return None;
-    };
-    match Uuid::parse_str(scroll_id) {
-        Ok(id) => {
-            sessions.bind(connector_id, session_id, id);
-            Some(id)
-        }
-        Err(error) => {
-            boundary::log_warning!(
-                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is no UUID ({error})"
-            );
-            None
-        }
     }
 }
 

@@ -180,11 +180,7 @@ impl EventRouting {
     /// let routing = EventRouting::session("shell", "42", EventKind::Output);
     /// assert_eq!(routing.connector_id.as_deref(), Some("shell"));
     /// ```
-    pub fn session(
-        connector_id: impl Into<Arc<str>>,
-        native_session_id: impl Into<Arc<str>>,
-        kind: EventKind,
-    ) -> Self {
+    pub fn session(connector_id: impl Into<Arc<str>>, native_session_id: impl Into<Arc<str>>, kind: EventKind) -> Self {
         EventRouting {
             connector_id: Some(connector_id.into()),
             native_session_id: Some(native_session_id.into()),

@@ -180,11 +180,7 @@ impl<E> fmt::Display for EventFilter<E> {
     }
 }
 
-fn write_list<E>(
-    f: &mut fmt::Formatter<'_>,
-    name: &str,
-    filters: &[EventFilter<E>],
-) -> fmt::Result {
+fn write_list<E>(f: &mut fmt::Formatter<'_>, name: &str, filters: &[EventFilter<E>]) -> fmt::Result {
     write!(f, "{name}(")?;
     for (index, filter) in filters.iter().enumerate() {
         let separator = if index == 0 { "" } else { ", " };
@@ -273,11 +269,7 @@ mod tests {
             (EventFilter::Origin(EventOrigin::Runtime), false),
         ] {
             assert_eq!(filter.matches(&event()), expected, "{filter}");
-            assert_eq!(
-                filter.clone().matches(&event()),
-                expected,
-                "clone of {filter}"
-            );
+            assert_eq!(filter.clone().matches(&event()), expected, "clone of {filter}");
             assert_eq!(
                 EventFilter::not(filter.clone()).matches(&event()),
                 !expected,

@@ -115,11 +115,7 @@ impl<E> Ingress<E> {
     }
 
     /// Waits for room, without limit if there is no timeout.
-    pub(crate) fn publish(
-        &self,
-        event: BusEvent<E>,
-        timeout: Option<Duration>,
-    ) -> Result<(), PublishError<E>> {
+    pub(crate) fn publish(&self, event: BusEvent<E>, timeout: Option<Duration>) -> Result<(), PublishError<E>> {
         self.published_or_refused(self.send(Command::Event(event), timeout))
     }
 
@@ -135,11 +131,7 @@ impl<E> Ingress<E> {
     }
 
     /// Sends, and waits for room if need be; the dispatch thread, which would wait for itself, does not.
-    pub(crate) fn send(
-        &self,
-        command: Command<E>,
-        timeout: Option<Duration>,
-    ) -> Result<(), Refused<E>> {
+    pub(crate) fn send(&self, command: Command<E>, timeout: Option<Duration>) -> Result<(), Refused<E>> {
         let command = match self.try_send(command) {
             Err(TrySendError::Full(command)) if !self.on_dispatch_thread() => command,
             done => return done,
@@ -152,16 +144,10 @@ impl<E> Ingress<E> {
             None => sender
                 .send(command)
                 .map_err(|refused| TrySendError::Disconnected(refused.0)),
-            Some(timeout) => {
-                sender
-                    .send_timeout(command, timeout)
-                    .map_err(|refused| match refused {
-                        SendTimeoutError::Timeout(command) => TrySendError::Full(command),
-                        SendTimeoutError::Disconnected(command) => {
-                            TrySendError::Disconnected(command)
-                        }
-                    })
-            }
+            Some(timeout) => sender.send_timeout(command, timeout).map_err(|refused| match refused {
+                SendTimeoutError::Timeout(command) => TrySendError::Full(command),
+                SendTimeoutError::Disconnected(command) => TrySendError::Disconnected(command),
+            }),
         }
     }
 
@@ -198,9 +184,7 @@ impl<E> Ingress<E> {
                 Ok(())
             }
             Err(TrySendError::Full(Command::Event(event))) => Err(PublishError::Full(event)),
-            Err(TrySendError::Disconnected(Command::Event(event))) => {
-                Err(PublishError::Closed(event))
-            }
+            Err(TrySendError::Disconnected(Command::Event(event))) => Err(PublishError::Closed(event)),
             Err(_) => unreachable!("an event was sent, so an event came back"),
         }
     }

@@ -1,4 +1,203 @@
-//! placeholder docs
+//! An in-process event bus: many publishers, one dispatch thread, many subscribers, each with its own filter and its
+//! own bounded queue.
+//!
+//! A host (an agent orchestrator, a chat server, a terminal multiplexer, a test rig) publishes the events of many live
+//! sessions. Archivers, views, loggers and bridges subscribe. A slow one loses only its own events and knows exactly
+//! what it lost. Events that do not yet know their global `scroll_id` are bound to it as soon as their session's
+//! registration has passed. The bus belongs to no async runtime: threads, tokio, smol and anything else that polls
+//! futures use the same handles.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::new();
+//! let mut archive = bus.subscribe_all();
+//! let mut errors = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 16);
+//!
+//! for (kind, text) in [(EventKind::Output, "compiling"), (EventKind::Error, "no space left")] {
+//!     let routing = EventRouting::session("builder", "run-1", kind);
+//!     bus.publish(BusEvent::new(routing, Event::Text { text: text.into() }))?;
+//! }
+//! bus.shutdown();
+//!
+//! assert_eq!(archive.iter().count(), 2);
+//! assert_eq!(errors.iter().count(), 1);
+//! # Ok::<(), sharing_bus::PublishError>(())
+//! ```
+//!
+//! # How it works
+//!
+//! [`publish`](SharingBus::publish) is one send into a bounded channel, the *ingress*. One thread, *dispatch*, takes
+//! events out of it in order. It numbers each ([`Delivery::sequence`]), binds it, finds the subscribers that match in
+//! an index, and pushes a shared reference into the *queue* of each. So the cost of publishing does not depend on who
+//! subscribes, and the cost of dispatching depends on who matches, not on how many subscribers there are.
+//!
+//! What this promises:
+//!
+//! 1. What one publisher publishes arrives in that order, and all subscribers see one total order.
+//! 2. Nothing accepted is lost before the queues. For each subscriber, what was delivered and what lagged add up to
+//!    what matched, and nothing comes twice.
+//! 3. A slow, stuck, dead or panicking subscriber harms no other subscriber and no publisher.
+//! 4. An event is seen by every subscriber whose `subscribe` returned before its `publish` began.
+//! 5. [Late binding](#late-binding) has no race.
+//! 6. No wake-up is lost, and a cancelled receive loses nothing.
+//! 7. A dropped receiver's slot and memory are freed without further traffic.
+//! 8. [Closing](#closing) drains.
+//! 9. Nobody subscribing is success; bad input is a typed error that gives the event back, or a documented panic.
+//!
+//! # Filters
+//!
+//! An [`EventFilter`] is an equality on an event's [routing](EventRouting) or origin, a function of yours, or any
+//! combination. Filters see events as dispatched, with their late-bound `scroll_id`. A filter can be replaced while
+//! its receiver is in use ([`BusReceiver::set_filter`]).
+//!
+//! ```
+//! use sharing_bus::{EventFilter, EventKind};
+//!
+//! let talk: EventFilter = EventFilter::all([
+//!     EventFilter::ConnectorId("claude".into()),
+//!     EventFilter::any([EventKind::Message, EventKind::Thinking].map(EventFilter::Kind)),
+//! ]);
+//! assert_eq!(talk.to_string(), "all(connector=claude, any(kind=message, kind=thinking))");
+//! ```
+//!
+//! Functions ([`EventFilter::custom`]) run on the dispatch thread, so they have to be quick. A panic in one counts as
+//! no match. They may use the bus: publishing from there never waits, and a flush there returns at once.
+//!
+//! # Lagging
+//!
+//! Each subscriber has a queue of its own, with a capacity and an [`Overflow`] rule: drop the newest event (the
+//! default), drop the oldest, or disconnect. A full queue delays nobody. Loss is counted after the filter, and told in
+//! its place: [`Delivery::missed`] is what this subscriber lost right before that delivery, and
+//! [`BusReceiver::lagged`] what it lost in all. Losing events is no error and never looks like closing.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventFilter, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::new();
+//! let mut slow = bus.subscribe_filtered(EventFilter::All, 2);
+//! let publish = || bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+//!
+//! (0..5).for_each(|_| publish());
+//! bus.flush();
+//! assert_eq!((slow.len(), slow.lagged()), (2, 3));
+//!
+//! assert_eq!(slow.recv().unwrap().missed(), 0);
+//! assert_eq!(slow.recv().unwrap().missed(), 0);
+//! publish();
+//! assert_eq!(slow.recv().unwrap().missed(), 3);
+//! ```
+//!
+//! # Late binding
+//!
+//! Producers often know only their connector and its own session id. An event that registers the session
+//! ([`Event::SessionRegistered`], or whatever your [`Payload`] says is one) gives it a global `scroll_id`. From then
+//! on, in dispatch order, every event of that session that has no `scroll_id` gets it; one that has keeps its own; the
+//! registration itself carries the id it registers. What was published before the registration stays unbound. Since
+//! the dispatch thread does this in order, an event published after the registration's `publish` returned is bound,
+//! and so is whatever somebody publishes who has received it. A later registration of the same session replaces the
+//! binding. A `scroll_id` that is no UUID is warned of through the [`log`](https://docs.rs/log) crate and binds nothing.
+//!
+//! A session's end ([`Event::SessionEnded`]) forgets the binding after the end itself was bound. Beyond
+//! [`session_capacity`](BusBuilder::session_capacity) sessions, the oldest registration is forgotten.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+//! use uuid::Uuid;
+//!
+//! let bus = SharingBus::new();
+//! let scroll = Uuid::from_u128(0x5c011);
+//! let mut view = bus.subscribe_filtered(EventFilter::ScrollId(scroll), 16);
+//! let publish = |kind, event| {
+//!     bus.publish(BusEvent::new(EventRouting::session("claude", "77", kind), event)).unwrap();
+//! };
+//!
+//! publish(EventKind::Output, Event::Text { text: "too early".into() });
+//! publish(EventKind::SessionLifecycle, Event::SessionRegistered {
+//!     connector_id: "claude".into(),
+//!     session_id: "77".into(),
+//!     scroll_id: scroll.to_string(),
+//! });
+//! publish(EventKind::Output, Event::Text { text: "in time".into() });
+//! bus.flush();
+//!
+//! let seen: Vec<_> = view.try_iter().map(|delivery| delivery.routing.kind).collect();
+//! assert_eq!(seen, [EventKind::SessionLifecycle, EventKind::Output]);
+//! ```
+//!
+//! # Closing
+//!
+//! [`close`](SharingBus::close), or dropping the last handle, refuses new events; what was accepted is dispatched;
+//! then each receiver drains its queue and sees `Closed`. [`shutdown`](SharingBus::shutdown) also waits for the dispatch
+//! thread. A publish that races a close either succeeds, and is delivered, or gives the event back.
+//! A single subscription ends by dropping the receiver, by [`BusReceiver::close`], or from elsewhere by
+//! [`unsubscribe`](SharingBus::unsubscribe); with the last two, what is queued can still be read.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
+//!
+//! let bus = SharingBus::new();
+//! let mut receiver = bus.subscribe_all();
+//! bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+//! bus.shutdown();
+//!
+//! assert!(receiver.try_recv().is_ok());
+//! assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
+//! ```
+//!
+//! # Sync hosts
+//!
+//! Receive with [`recv`](BusReceiver::recv), with a time limit, in batches ([`BusReceiver::recv_many`]), or by
+//! iterating; each parks the thread and needs no runtime.
+//!
+//! ```
+//! use std::thread;
+//! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::new();
+//! let mut receiver = bus.subscribe_all();
+//! let archiver = thread::spawn(move || receiver.iter().count());
+//!
+//! for _ in 0..100 {
+//!     bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+//! }
+//! bus.shutdown();
+//! assert_eq!(archiver.join().unwrap(), 100);
+//! ```
+//!
+//! # Async hosts
+//!
+//! [`publish_async`](SharingBus::publish_async), [`recv_async`](BusReceiver::recv_async),
+//! [`flush_async`](SharingBus::flush_async) and the [`Stream`](futures_core::Stream) implementation wait as tasks on any
+//! executor. Receiving is cancel safe, so it can stand in a `select!`. `try_publish` never waits and may be called
+//! anywhere; `publish`, `flush` and `shutdown` block the thread and belong outside tasks.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+//!
+//! # futures::executor::block_on(async {
+//! let bus = SharingBus::new();
+//! let mut receiver = bus.subscribe_all();
+//! bus.publish_async(BusEvent::new(EventRouting::default(), Event::Connected)).await?;
+//!
+//! while let Ok(delivery) = receiver.recv_async().await {
+//!     if delivery.missed() > 0 {
+//!         eprintln!("lost {} events", delivery.missed());
+//!     }
+//!     # bus.close();
+//! }
+//! # Ok::<(), sharing_bus::PublishError>(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Limits
+//!
+//! Filters, wakers and payload drops run on the dispatch thread, each behind a panic boundary; one that blocks, blocks
+//! the bus. A host built with `panic = "abort"` has no such boundary. The dispatch thread does not survive `fork`. For
+//! one value to one consumer, use a channel; for events that must never be lost whatever the subscriber does, use a
+//! queue with back-pressure.
+
+mod binding;
 mod boundary;
 mod builder;
 mod bus;
@@ -9,6 +208,8 @@ mod error;
 mod event;
 mod filter;
 mod ingress;
+#[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
+mod planted;
 mod queue;
 mod receiver;
 mod routes;
@@ -23,9 +224,7 @@ pub use builder::{BusBuilder, SubscriptionBuilder};
 pub use bus::SharingBus;
 pub use delivery::Delivery;
 pub use error::{BuildError, PublishError, RecvError, RecvTimeoutError, TryRecvError};
-pub use event::{
-    BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange,
-};
+pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange};
 pub use filter::{CustomFilter, EventFilter};
 pub use queue::Overflow;
 pub use receiver::{BusReceiver, Iter, TryIter};

@@ -57,6 +57,14 @@ impl QueueState {
     pub(crate) fn close(&self) -> bool {
         // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the flag set by the
         // dispatch thread sees every push before it. Acquire orders this call after the close that came first.
+        #[cfg(sharing_bus_planted = "closed_twice")]
+        if !self.is_closed() {
+            self.closed.store(true, Ordering::Release);
+            return true;
+        }
+        #[cfg(sharing_bus_planted = "relaxed_close")]
+        return !self.closed.swap(true, Ordering::Relaxed);
+        #[cfg(not(sharing_bus_planted = "relaxed_close"))]
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
@@ -102,10 +110,7 @@ impl Drop for QueueState {
 }
 
 /// Makes a queue of `capacity` events.
-pub(crate) fn queue<E>(
-    capacity: usize,
-    overflow: Overflow,
-) -> (QueueProducer<E>, QueueConsumer<E>) {
+pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>, QueueConsumer<E>) {
     let state = Arc::new(QueueState {
         capacity,
         overflow,
@@ -183,10 +188,7 @@ impl<E> QueueProducer<E> {
             position: self.matched,
         };
         let lost = match &mut self.tail {
-            Tail::Ring(producer) => producer
-                .push(entry)
-                .err()
-                .map(|ring::PushError::Full(refused)| refused),
+            Tail::Ring(producer) => producer.push(entry).err().map(|ring::PushError::Full(refused)| refused),
             Tail::Shared(queue) => queue.force_push(entry),
         };
         let Some(lost) = lost else {
@@ -268,10 +270,7 @@ impl<E> QueueConsumer<E> {
     }
 
     /// Like `try_pop`, and leaves the waker where the dispatch thread finds it if the queue is empty.
-    pub(crate) fn poll_pop(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Delivery<E>, RecvError>> {
+    pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
         if let ready @ Poll::Ready(_) = self.look() {
             return ready;
         }

@@ -42,11 +42,7 @@ pub struct BusReceiver<E: Payload = Event> {
 }
 
 impl<E: Payload> BusReceiver<E> {
-    pub(crate) fn new(
-        shared: Arc<Shared<E>>,
-        subscription: Arc<Subscription<E>>,
-        queue: QueueConsumer<E>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<E>>, subscription: Arc<Subscription<E>>, queue: QueueConsumer<E>) -> Self {
         BusReceiver {
             shared,
             subscription,
@@ -210,9 +206,7 @@ impl<E: Payload> BusReceiver<E> {
     }
 }
 
-fn timed<E>(
-    received: Option<Result<Delivery<E>, RecvError>>,
-) -> Result<Delivery<E>, RecvTimeoutError> {
+fn timed<E>(received: Option<Result<Delivery<E>, RecvError>>) -> Result<Delivery<E>, RecvTimeoutError> {
     match received {
         Some(Ok(delivery)) => Ok(delivery),
         Some(Err(RecvError)) => Err(RecvTimeoutError::Closed),
@@ -247,12 +241,7 @@ impl<E: Payload> BusReceiver<E> {
         self.queue.poll_pop(cx)
     }
 
-    fn append(
-        &mut self,
-        first: Result<Delivery<E>, RecvError>,
-        buffer: &mut Vec<Delivery<E>>,
-        max: usize,
-    ) -> usize {
+    fn append(&mut self, first: Result<Delivery<E>, RecvError>, buffer: &mut Vec<Delivery<E>>, max: usize) -> usize {
         let before = buffer.len();
         buffer.extend(first);
         if buffer.len() > before {

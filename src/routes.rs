@@ -44,9 +44,7 @@ impl<E> Outlet<E> {
             if !self.warned_of_panic {
                 self.warned_of_panic = true;
                 let id = self.slot.subscription.id;
-                boundary::log_warning!(
-                    "the filter of subscriber {id} panicked; counted as no match from here on"
-                );
+                boundary::log_warning!("the filter of subscriber {id} panicked; counted as no match from here on");
             }
             false
         })
@@ -125,16 +123,10 @@ impl Indexes {
 
     fn file(&mut self, cover: &Cover, outlet: OutletKey) {
         match cover {
-            Cover::Residual { exact } => self.residual.push(Posting {
-                outlet,
-                exact: *exact,
-            }),
+            Cover::Residual { exact } => self.residual.push(Posting { outlet, exact: *exact }),
             Cover::Terms(terms) => {
                 for (term, exact) in terms {
-                    let posting = Posting {
-                        outlet,
-                        exact: *exact,
-                    };
+                    let posting = Posting { outlet, exact: *exact };
                     match term.clone() {
                         Term::Scroll(id) => self.scrolls.file(id, posting),
                         Term::Session(key) => self.sessions.file(key, posting),
@@ -192,11 +184,7 @@ impl Indexes {
             &self.residual,
             optional(routing.scroll_id.map(|id| self.scrolls.probe(&id))),
             optional(sessions),
-            optional(
-                routing
-                    .connector_uid
-                    .map(|uid| self.connector_uids.probe(&uid)),
-            ),
+            optional(routing.connector_uid.map(|uid| self.connector_uids.probe(&uid))),
             optional(connector_id.map(|id| self.connector_ids.probe(id))),
             self.kinds.probe(&routing.kind),
             self.origins.probe(&event.origin),

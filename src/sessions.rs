@@ -120,19 +120,12 @@ impl Sessions {
 
     /// Binds the session, newly or again, and returns the id it was bound to before. Past the capacity the session
     /// whose registration is oldest is forgotten.
-    pub(crate) fn bind(
-        &self,
-        connector_id: &str,
-        native_session_id: &str,
-        scroll_id: Uuid,
-    ) -> Option<Uuid> {
+    pub(crate) fn bind(&self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) -> Option<Uuid> {
         let key = SessionKey::new(connector_id.into(), native_session_id.into());
         let mut ages = self.ages.lock();
         let age = ages.next;
         ages.next += 1;
-        let previous = self
-            .bindings
-            .insert(key.clone(), Binding { scroll_id, age });
+        let previous = self.bindings.insert(key.clone(), Binding { scroll_id, age });
         if let Some(previous) = previous {
             ages.oldest_first.remove(&previous.age);
         }

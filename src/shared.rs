@@ -64,9 +64,7 @@ impl<E> Shared<E> {
 }
 
 fn stats_of<E>(slot: &Slot<E>) -> SubscriberStats {
-    let Subscription {
-        id, label, queue, ..
-    } = &*slot.subscription;
+    let Subscription { id, label, queue, .. } = &*slot.subscription;
     SubscriberStats {
         id: *id,
         label: label.clone(),

@@ -49,10 +49,8 @@ impl Counters {
         self.delivered.store(totals.delivered, Ordering::Relaxed);
         self.lagged.store(totals.lagged, Ordering::Relaxed);
         self.unmatched.store(totals.unmatched, Ordering::Relaxed);
-        self.filter_panics
-            .store(totals.filter_panics, Ordering::Relaxed);
-        self.payload_panics
-            .store(totals.payload_panics, Ordering::Relaxed);
+        self.filter_panics.store(totals.filter_panics, Ordering::Relaxed);
+        self.payload_panics.store(totals.payload_panics, Ordering::Relaxed);
     }
 
     pub(crate) fn read(&self) -> Totals {

@@ -240,7 +240,5 @@ impl<E> Subscribers<E> {
 
 /// Where the subscription stands in the list, which is in order of id.
 fn position<E>(slots: &Slots<E>, id: SubscriberId) -> Option<usize> {
-    slots
-        .binary_search_by_key(&id, |slot| slot.subscription.id)
-        .ok()
+    slots.binary_search_by_key(&id, |slot| slot.subscription.id).ok()
 }

@@ -1,1 +1,249 @@
-//! contract
+//! One list of behaviours that the rooms above rely on, held against the real primitives in a plain build and against
+//! the stand-ins, in every schedule, in a loom build.
+
+use std::task::{Wake, Waker};
+
+use super::atomic::{AtomicUsize, Ordering};
+use super::*;
+
+/// How often a plain build repeats what loom explores.
+#[cfg(not(sharing_bus_loom))]
+const ROUNDS: usize = 200;
+
+#[cfg(not(sharing_bus_loom))]
+fn check(body: impl Fn() + Send + Sync + 'static) {
+    for _ in 0..ROUNDS {
+        body();
+    }
+}
+
+#[cfg(sharing_bus_loom)]
+fn check(body: impl Fn() + Send + Sync + 'static) {
+    loom::model(body);
+}
+
+fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
+    thread::Builder::new().spawn(body).expect("a test's thread starts")
+}
+
+/// Lets the other thread go on.
+fn pause() {
+    #[cfg(sharing_bus_loom)]
+    loom::thread::yield_now();
+    #[cfg(not(sharing_bus_loom))]
+    std::thread::yield_now();
+}
+
+#[test]
+fn a_stored_value_is_seen_by_who_synchronised_with_the_store() {
+    check(|| {
+        let swap = Arc::new(ArcSwap::from_pointee(1));
+        let mut cache = Cache::new(Arc::clone(&swap));
+        assert_eq!(**cache.load(), 1);
+        let other = Arc::clone(&swap);
+        let writer = spawn(move || other.store(Arc::new(2)));
+        let early = *swap.load_full();
+        assert!(early == 1 || early == 2);
+        assert!(writer.join().is_ok());
+        assert_eq!(*swap.load_full(), 2);
+        assert_eq!(**cache.load(), 2);
+    });
+}
+
+#[test]
+fn a_value_swapped_out_is_handed_out_once_and_dropped_with_its_last_user() {
+    check(|| {
+        let value = Arc::new(7);
+        let weak = Arc::downgrade(&value);
+        let gate = Arc::new(ArcSwapOption::from_pointee(value));
+        let (reader, closer) = (Arc::clone(&gate), Arc::clone(&gate));
+        let reader = spawn(move || reader.load().is_some());
+        let closer = spawn(move || closer.swap(None).is_some());
+        let closed_here = gate.swap(None).is_some();
+        let closed_there = closer.join().is_ok_and(|closed| closed);
+        assert!(reader.join().is_ok());
+        assert!(closed_here != closed_there, "one of two closes");
+        assert!(gate.load().is_none() && gate.load_full().is_none());
+        assert!(weak.upgrade().is_none());
+    });
+}
+
+#[test]
+fn a_channel_is_bounded_in_order_and_drained_before_it_disconnects() {
+    check(|| {
+        let (sender, receiver) = channel::bounded(1);
+        assert!(sender.try_send(1).is_ok());
+        let refused = sender.try_send(9);
+        assert!(matches!(refused, Err(channel::TrySendError::Full(9))));
+        // Waits for room, then goes away.
+        let waiting = spawn(move || sender.send(2).is_ok());
+        assert_eq!(receiver.recv().ok(), Some(1));
+        assert_eq!(receiver.recv().ok(), Some(2));
+        assert!(receiver.recv().is_err());
+        assert!(receiver.try_recv().is_err());
+        assert!(waiting.join().is_ok_and(|sent| sent));
+    });
+}
+
+#[test]
+fn a_channel_without_receiver_refuses_and_gives_back() {
+    check(|| {
+        let (sender, receiver) = channel::bounded(1);
+        assert!(sender.try_send(1).is_ok());
+        let gone = spawn(move || drop(receiver));
+        // Blocks until the receiver is gone.
+        assert_eq!(sender.send(2).map_err(|refused| refused.0), Err(2));
+        assert!(gone.join().is_ok());
+        let refused = sender.try_send(3);
+        assert!(matches!(refused, Err(channel::TrySendError::Disconnected(3))));
+    });
+}
+
+#[test]
+fn a_ring_carries_whole_values_in_order() {
+    check(|| {
+        let (mut producer, mut consumer) = ring::RingBuffer::new(1);
+        let pushing = spawn(move || {
+            let first = producer.push(Box::new(1)).is_ok();
+            let second = match producer.push(Box::new(2)) {
+                Ok(()) => true,
+                Err(ring::PushError::Full(refused)) => {
+                    assert_eq!(*refused, 2);
+                    false
+                }
+            };
+            (first, second)
+        });
+        let mut taken = Vec::new();
+        taken.extend(consumer.pop());
+        taken.extend(consumer.pop());
+        let (first, second) = pushing.join().unwrap_or_default();
+        assert!(first);
+        while consumer.slots() > 0 {
+            taken.extend(consumer.pop());
+        }
+        let expected = 1 + usize::from(second);
+        let taken: Vec<_> = taken.into_iter().map(|value| *value).collect();
+        assert_eq!(taken, [1, 2][..expected]);
+    });
+}
+
+#[test]
+fn a_queue_with_two_takers_hands_every_value_to_one() {
+    check(|| {
+        let queue = Arc::new(ArrayQueue::new(1));
+        assert!(queue.force_push(1).is_none());
+        let other = Arc::clone(&queue);
+        let pushing = spawn(move || other.force_push(2));
+        let popped = queue.pop();
+        let displaced = pushing.join().unwrap_or_default();
+        let rest = queue.pop();
+        assert_eq!((queue.len(), queue.pop()), (0, None));
+        let mut seen: Vec<_> = [popped, displaced, rest].into_iter().flatten().collect();
+        seen.sort_unstable();
+        assert_eq!(seen, [1, 2]);
+        assert_ne!(displaced, Some(2), "the oldest makes room");
+    });
+}
+
+#[test]
+fn a_map_is_probed_by_reference_from_any_thread() {
+    check(|| {
+        let map = Arc::new(DashMap::<String, u32>::new());
+        assert!(map.insert("a".to_owned(), 1).is_none());
+        let other = Arc::clone(&map);
+        let writer = spawn(move || {
+            assert_eq!(other.insert("a".to_owned(), 2), Some(1));
+            other.insert("b".to_owned(), 3)
+        });
+        let seen = map.get("a").map(|found| *found);
+        assert!(seen == Some(1) || seen == Some(2));
+        assert!(writer.join().is_ok_and(|previous| previous.is_none()));
+        assert_eq!(map.get("b").map(|found| *found), Some(3));
+        assert_eq!(map.remove("a"), Some(("a".to_owned(), 2)));
+        assert!(map.get("a").is_none() && map.remove("a").is_none());
+    });
+}
+
+struct CountWakes(AtomicUsize);
+
+impl Wake for CountWakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Whoever takes the waker has seen it registered, or whoever registers then sees what was done before the taking.
+#[test]
+fn a_waker_is_taken_or_its_owner_sees_why_it_was_not() {
+    check(|| {
+        let shared = Arc::new((AtomicWaker::new(), AtomicUsize::new(0)));
+        let other = Arc::clone(&shared);
+        let waking = spawn(move || {
+            let (cell, ready) = &*other;
+            ready.store(1, Ordering::Release);
+            if let Some(waker) = cell.take() {
+                waker.wake();
+            }
+        });
+        let count = Arc::new(CountWakes(AtomicUsize::new(0)));
+        let (cell, ready) = &*shared;
+        cell.register(&Waker::from(Arc::clone(&count)));
+        let saw = ready.load(Ordering::Acquire) == 1;
+        assert!(waking.join().is_ok());
+        let woken = count.0.load(Ordering::Acquire) == 1;
+        assert!(saw || woken, "a wake-up was lost");
+    });
+}
+
+#[test]
+fn a_parker_keeps_a_token_and_hands_over_what_came_before_it() {
+    check(|| {
+        let parker = Parker::new();
+        let waker = Waker::from(parker.unparker());
+        waker.wake_by_ref();
+        // The token is there, so this returns.
+        parker.park();
+        let value = Arc::new(AtomicUsize::new(0));
+        let other = Arc::clone(&value);
+        let waking = spawn(move || {
+            other.store(1, Ordering::Relaxed);
+            waker.wake();
+        });
+        parker.park();
+        assert_eq!(value.load(Ordering::Relaxed), 1);
+        assert!(waking.join().is_ok());
+    });
+}
+
+#[test]
+fn a_mutex_excludes_and_orders() {
+    check(|| {
+        let shared = Arc::new((Mutex::new(0), AtomicUsize::new(0)));
+        let other = Arc::clone(&shared);
+        let adding = spawn(move || add_under_lock(&other));
+        add_under_lock(&shared);
+        assert!(adding.join().is_ok());
+        assert_eq!(*shared.0.lock(), 2);
+        assert_eq!(shared.1.load(Ordering::Relaxed), 2);
+    });
+}
+
+/// Adds one in two steps that another thread must not come between.
+fn add_under_lock((count, relaxed): &(Mutex<usize>, AtomicUsize)) {
+    let mut count = count.lock();
+    let before = relaxed.load(Ordering::Relaxed);
+    pause();
+    relaxed.store(before + 1, Ordering::Relaxed);
+    *count += 1;
+}
+
+#[test]
+fn a_thread_knows_itself() {
+    check(|| {
+        let here = thread::current().id();
+        let there = spawn(|| thread::current().id()).join().ok();
+        assert!(here == thread::current().id());
+        assert!(there != Some(here));
+    });
+}

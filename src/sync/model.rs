@@ -1,1 +1,81 @@
-//! standins
+//! Stand-ins for the primitives, built on loom; see each room for what it leaves out.
+//!
+//! Rule of the house: a stand-in orders no more than the type it stands for. Values travel in plain `std` cells, which
+//! loom does not see and which order nothing; only loom's atomics and locks do, placed where the real type has them.
+//! Where a reader could see a value that was not ordered before its read, a stamp in a relaxed atomic gives it away.
+
+mod array_queue;
+mod channel_model;
+mod dash_map;
+mod parker;
+mod ring_model;
+mod slot;
+mod swap;
+
+pub(crate) use array_queue::ArrayQueue;
+pub(crate) use dash_map::DashMap;
+pub(crate) use parker::Parker;
+pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
+
+use std::task::Waker;
+
+pub(crate) mod atomic {
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+}
+
+pub(crate) mod channel {
+    pub(crate) use super::channel_model::{Receiver, Sender, bounded};
+    pub(crate) use crossbeam_channel::{SendTimeoutError, TrySendError};
+}
+
+pub(crate) mod ring {
+    pub(crate) use super::ring_model::{Consumer, Producer, RingBuffer};
+    pub(crate) use rtrb::PushError;
+}
+
+pub(crate) mod thread {
+    pub(crate) use loom::thread::{Builder, JoinHandle, ThreadId, current};
+}
+
+/// A mutex without poisoning.
+pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+impl<T> Mutex<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Mutex(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
+        // A panic ends the model anyway.
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// loom's own model of a waker cell, under the real one's method names.
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        AtomicWaker(loom::future::AtomicWaker::new())
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn take(&self) -> Option<Waker> {
+        self.0.take_waker()
+    }
+}
+
+/// Runs `f`. No boundary here: a panic in a model is how loom reports what it found.
+pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
+    Ok(f())
+}
+
+/// User code panicked; never in a model.
+#[derive(Debug)]
+pub(crate) struct Panicked;
+
+/// Small, so that a model reaches the end of a batch.
+pub(crate) const BATCH: usize = 2;

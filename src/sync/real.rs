@@ -27,9 +27,7 @@ pub(crate) mod thread {
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| {
         // The payload is user code too: one that panics as it is dropped is leaked.
-        if let Err(second) =
-            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload)))
-        {
+        if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
         Panicked

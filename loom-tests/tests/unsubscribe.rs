@@ -1,0 +1,49 @@
+//! Unsubscribing against dispatch and against the drop of the receiver: ended once, freed whole.
+#![cfg(sharing_bus_loom)]
+
+use std::sync::Arc;
+
+use loom::thread;
+use sharing_bus::TryRecvError;
+use sharing_bus_loom_tests::{bus, event, model};
+
+/// Whoever wins, the subscription ends once, and nothing holds the event in the end.
+#[test]
+fn unsubscribe_races_dispatch_and_receiver_drop() {
+    model("unsubscribe_races_dispatch_and_receiver_drop", 3, || {
+        let bus = bus(2, 1);
+        let receiver = bus.subscribe_all();
+        let id = receiver.id();
+        let published = event();
+        let payload = Arc::clone(&published.event);
+        bus.publish(published).unwrap();
+        let dropper = thread::spawn(move || drop(receiver));
+        let unsubscribed = bus.unsubscribe(id);
+        dropper.join().unwrap();
+
+        bus.flush();
+        assert_eq!(bus.subscriber_count(), 0);
+        let ended = u64::from(unsubscribed) + bus.stats().reaped;
+        assert_eq!(ended, 1, "one end for one subscription");
+        assert_eq!(Arc::strong_count(&payload), 1, "an event outlives its queue");
+    });
+}
+
+/// The receiver drains what was queued, then sees Closed, and nothing after it.
+#[test]
+fn unsubscribe_races_dispatch() {
+    model("unsubscribe_races_dispatch", 3, || {
+        let bus = bus(2, 2);
+        let mut receiver = bus.subscribe_all();
+        let id = receiver.id();
+        bus.publish(event()).unwrap();
+        let other = bus.clone();
+        let unsubscriber = thread::spawn(move || assert!(other.unsubscribe(id)));
+        let received = receiver.iter().count();
+        assert!(received <= 1);
+        unsubscriber.join().unwrap();
+        bus.flush();
+        assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
+        assert!(!bus.unsubscribe(id));
+    });
+}

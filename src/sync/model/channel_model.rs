@@ -1,0 +1,132 @@
+//! The bounded channel: a queue under a lock, with a condition for each side, and disconnection from both ends.
+//!
+//! There is no time in a model, so a timed send waits without limit. Only one sender exists at a time (the bus shares
+//! it behind an `Arc`), so it is not `Clone`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{RecvError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use loom::sync::{Condvar, Mutex, MutexGuard};
+
+struct State<T> {
+    queue: VecDeque<T>,
+    sender_gone: bool,
+    receiver_gone: bool,
+}
+
+struct Shared<T> {
+    capacity: usize,
+    state: Mutex<State<T>>,
+    not_empty: Condvar,
+    not_full: Condvar,
+}
+
+impl<T> Shared<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+    let shared = Arc::new(Shared {
+        capacity,
+        state: Mutex::new(State {
+            queue: VecDeque::new(),
+            sender_gone: false,
+            receiver_gone: false,
+        }),
+        not_empty: Condvar::new(),
+        not_full: Condvar::new(),
+    });
+    (Sender(Arc::clone(&shared)), Receiver(shared))
+}
+
+pub(crate) struct Sender<T>(Arc<Shared<T>>);
+
+impl<T> Sender<T> {
+    pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
+        let mut state = self.0.lock();
+        if state.receiver_gone {
+            return Err(TrySendError::Disconnected(value));
+        }
+        if state.queue.len() == self.0.capacity {
+            return Err(TrySendError::Full(value));
+        }
+        state.queue.push_back(value);
+        drop(state);
+        self.0.not_empty.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn send(&self, value: T) -> Result<(), SendError<T>> {
+        let mut state = self.0.lock();
+        while !state.receiver_gone && state.queue.len() == self.0.capacity {
+            state = self.0.not_full.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.receiver_gone {
+            return Err(SendError(value));
+        }
+        state.queue.push_back(value);
+        drop(state);
+        self.0.not_empty.notify_one();
+        Ok(())
+    }
+
+    pub(crate) fn send_timeout(&self, value: T, _timeout: Duration) -> Result<(), SendTimeoutError<T>> {
+        self.send(value)
+            .map_err(|refused| SendTimeoutError::Disconnected(refused.0))
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        self.0.lock().sender_gone = true;
+        self.0.not_empty.notify_all();
+    }
+}
+
+pub(crate) struct Receiver<T>(Arc<Shared<T>>);
+
+impl<T> Receiver<T> {
+    pub(crate) fn recv(&self) -> Result<T, RecvError> {
+        let mut state = self.0.lock();
+        loop {
+            if let Some(value) = state.queue.pop_front() {
+                drop(state);
+                self.0.not_full.notify_one();
+                return Ok(value);
+            }
+            if state.sender_gone {
+                return Err(RecvError);
+            }
+            state = self.0.not_empty.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        let mut state = self.0.lock();
+        let Some(value) = state.queue.pop_front() else {
+            return Err(if state.sender_gone {
+                TryRecvError::Disconnected
+            } else {
+                TryRecvError::Empty
+            });
+        };
+        drop(state);
+        self.0.not_full.notify_one();
+        Ok(value)
+    }
+}
+
+impl<T> Drop for Receiver<T> {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.receiver_gone = true;
+        let unread = std::mem::take(&mut state.queue);
+        drop(state);
+        drop(unread);
+        self.0.not_full.notify_all();
+    }
+}

@@ -1,0 +1,135 @@
+//! `ArcSwap`, `ArcSwapOption` and `Cache`: an atomic index into an arena that only grows.
+//!
+//! A load takes the index with Acquire and may see an old one, as the real type may; a swap takes it with AcqRel. The
+//! arena owns the current value alone. What was swapped out stays reachable by its old index for as long as somebody
+//! holds it, and a load that arrives later sees the current value: the real type's debts come to the same.
+
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use loom::sync::atomic::{AtomicUsize, Ordering};
+
+enum State<T> {
+    None,
+    Current(Arc<T>),
+    Past(Weak<T>),
+}
+
+impl<T> State<T> {
+    /// The value, unless it is gone.
+    fn get(&self) -> Option<Option<Arc<T>>> {
+        match self {
+            State::None => Some(None),
+            State::Current(value) => Some(Some(Arc::clone(value))),
+            State::Past(value) => value.upgrade().map(Some),
+        }
+    }
+}
+
+pub(crate) struct ArcSwapOption<T> {
+    index: AtomicUsize,
+    arena: Mutex<Vec<State<T>>>,
+}
+
+impl<T> ArcSwapOption<T> {
+    pub(crate) fn from_pointee(value: T) -> Self {
+        ArcSwapOption {
+            index: AtomicUsize::new(0),
+            arena: Mutex::new(vec![State::Current(Arc::new(value))]),
+        }
+    }
+
+    fn arena(&self) -> MutexGuard<'_, Vec<State<T>>> {
+        self.arena.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn load_indexed(&self) -> (usize, Option<Arc<T>>) {
+        let index = self.index.load(Ordering::Acquire);
+        if let Some(value) = self.arena()[index].get() {
+            return (index, value);
+        }
+        // A read-modify-write sees the latest index, whose value is there.
+        let index = self.index.fetch_add(0, Ordering::AcqRel);
+        let value = self.arena()[index].get();
+        (index, value.expect("the current value is never gone"))
+    }
+
+    pub(crate) fn load(&self) -> Guard<T> {
+        Guard(self.load_full())
+    }
+
+    pub(crate) fn load_full(&self) -> Option<Arc<T>> {
+        self.load_indexed().1
+    }
+
+    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        let new = {
+            let mut arena = self.arena();
+            arena.push(value.map_or(State::None, State::Current));
+            arena.len() - 1
+        };
+        let old = self.index.swap(new, Ordering::AcqRel);
+        let mut arena = self.arena();
+        let past = match &arena[old] {
+            State::Current(value) => State::Past(Arc::downgrade(value)),
+            State::None | State::Past(_) => State::None,
+        };
+        match std::mem::replace(&mut arena[old], past) {
+            State::Current(value) => Some(value),
+            State::None | State::Past(_) => None,
+        }
+    }
+}
+
+/// A loaded value, as the real type's guard derefs to it.
+pub(crate) struct Guard<T>(Option<Arc<T>>);
+
+impl<T> Deref for Guard<T> {
+    type Target = Option<Arc<T>>;
+
+    fn deref(&self) -> &Option<Arc<T>> {
+        &self.0
+    }
+}
+
+pub(crate) struct ArcSwap<T>(ArcSwapOption<T>);
+
+impl<T> ArcSwap<T> {
+    pub(crate) fn from_pointee(value: T) -> Self {
+        ArcSwap(ArcSwapOption::from_pointee(value))
+    }
+
+    pub(crate) fn load_full(&self) -> Arc<T> {
+        self.load_indexed().1
+    }
+
+    fn load_indexed(&self) -> (usize, Arc<T>) {
+        let (index, value) = self.0.load_indexed();
+        (index, value.expect("an ArcSwap always holds a value"))
+    }
+
+    pub(crate) fn store(&self, value: Arc<T>) {
+        drop(self.0.swap(Some(value)));
+    }
+}
+
+/// The real one compares pointers with a relaxed load; this one compares indices.
+pub(crate) struct Cache<A, T> {
+    source: A,
+    index: usize,
+    cached: T,
+}
+
+impl<T> Cache<Arc<ArcSwap<T>>, Arc<T>> {
+    pub(crate) fn new(source: Arc<ArcSwap<T>>) -> Self {
+        let (index, cached) = source.load_indexed();
+        Cache { source, index, cached }
+    }
+
+    pub(crate) fn load(&mut self) -> &Arc<T> {
+        if self.source.0.index.load(Ordering::Relaxed) != self.index {
+            (self.index, self.cached) = self.source.load_indexed();
+        }
+        &self.cached
+    }
+}
