@@ -220,6 +220,11 @@ mod subscribers;
 mod sync;
 mod wait;
 
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use builder::{BusBuilder, SubscriptionBuilder};
 pub use bus::SharingBus;
 pub use delivery::Delivery;
