@@ -1,0 +1,76 @@
+//! What the bus warns of, and that a logger which panics harms nobody. A binary of its own, for it sets the logger.
+
+mod common;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::*;
+use sharing_bus::{EventFilter, EventKind, SharingBus};
+
+struct Recorder {
+    lines: Mutex<Vec<String>>,
+    panics: AtomicBool,
+}
+
+impl log::Log for Recorder {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let line = format!("{} {}", record.level(), record.args());
+        self.lines.lock().unwrap().push(line);
+        assert!(!self.panics.load(Ordering::SeqCst), "a logger that panics");
+    }
+
+    fn flush(&self) {}
+}
+
+static RECORDER: Recorder = Recorder {
+    lines: Mutex::new(Vec::new()),
+    panics: AtomicBool::new(false),
+};
+
+fn lines_with(part: &str) -> usize {
+    let lines = RECORDER.lines.lock().unwrap();
+    lines.iter().filter(|line| line.contains(part)).count()
+}
+
+/// One test, as the logger is one for the process.
+#[test]
+fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
+    log::set_logger(&RECORDER).unwrap();
+    log::set_max_level(log::LevelFilter::Warn);
+    let bus: SharingBus = SharingBus::builder().session_capacity(1).build().unwrap();
+    let mut receiver = bus.subscribe_all();
+
+    bus.publish(registration("no uuid")).unwrap();
+    bus.flush();
+    assert_eq!(lines_with("WARN registration of c/s binds nothing"), 1);
+
+    for session in ["1", "2", "3"] {
+        bus.bind_session("c", session, scroll(1));
+    }
+    assert_eq!(bus.stats().sessions_evicted, 2);
+    assert_eq!(lines_with("WARN session capacity 1 reached"), 1);
+
+    let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("a filter that panics")), 1);
+    for _ in 0..3 {
+        bus.publish(of_session(EventKind::Output)).unwrap();
+    }
+    bus.flush();
+    assert_eq!(bus.stats().filter_panics, 3);
+    assert_eq!(
+        lines_with(&format!("WARN the filter of subscriber {} panicked", bad.id())),
+        1
+    );
+    drop(bad);
+
+    RECORDER.panics.store(true, Ordering::SeqCst);
+    bus.publish(registration("no uuid either")).unwrap();
+    bus.publish(plain()).unwrap();
+    bus.flush();
+    assert_eq!(lines_with("binds nothing"), 2);
+    assert_eq!(drain(&mut receiver).len(), 6, "the bus goes on");
+}
