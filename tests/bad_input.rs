@@ -1,0 +1,158 @@
+//! Promise 9: bad input is a typed error that gives the event back, or a panic that says what was wrong.
+
+mod common;
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::*;
+use sharing_bus::{
+    BuildError, BusBuilder, BusEvent, EventFilter, EventRouting, Overflow, Payload, PublishError, RecvError,
+    RecvTimeoutError, SharingBus, TryRecvError,
+};
+
+#[test]
+fn a_zero_capacity_is_a_build_error_that_names_the_setting() {
+    type Setting = fn(BusBuilder<Number>) -> BusBuilder<Number>;
+    let settings: [(&str, Setting); 3] = [
+        ("ingress_capacity", |builder| builder.ingress_capacity(0)),
+        ("queue_capacity", |builder| builder.queue_capacity(0)),
+        ("session_capacity", |builder| builder.session_capacity(0)),
+    ];
+    for (name, set) in settings {
+        let error = set(SharingBus::builder()).build().unwrap_err();
+        assert!(matches!(error, BuildError::ZeroCapacity(setting) if setting == name));
+        assert_eq!(error.to_string(), format!("{name} must be at least 1"));
+    }
+}
+
+#[test]
+fn a_thread_name_with_a_nul_byte_is_a_build_error() {
+    let error = SharingBus::<Number>::builder().thread_name("a\0b").build().unwrap_err();
+    assert!(matches!(error, BuildError::InvalidThreadName));
+    assert_eq!(error.to_string(), "the thread name holds a NUL byte");
+    let refused = BuildError::Spawn(std::io::Error::other("no more threads"));
+    assert_eq!(refused.source().unwrap().to_string(), "no more threads");
+    assert!(error.source().is_none());
+}
+
+#[test]
+fn a_queue_capacity_of_zero_panics_and_says_so() {
+    let bus = SharingBus::<Number>::new();
+    for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect] {
+        let subscribe = || {
+            let builder = bus.subscription().overflow(overflow).queue_capacity(0);
+            drop(builder.subscribe());
+        };
+        let panic = catch_unwind(AssertUnwindSafe(subscribe)).unwrap_err();
+        let message = panic.downcast_ref::<&str>().expect("a literal message");
+        assert!(message.contains("queue capacity of at least 1"), "{message}");
+    }
+    let subscribe = || drop(bus.subscribe_filtered(EventFilter::All, 0));
+    assert!(catch_unwind(AssertUnwindSafe(subscribe)).is_err());
+    assert_eq!(bus.subscriber_count(), 0);
+    drop(bus.subscribe_all());
+}
+
+#[test]
+fn zero_subscribers_is_success() {
+    let bus = SharingBus::new();
+    bus.publish(number(1)).unwrap();
+    bus.try_publish(number(2)).unwrap();
+    bus.flush();
+    let stats = bus.stats();
+    assert_eq!((stats.published, stats.dispatched, stats.unmatched), (2, 2, 2));
+}
+
+#[test]
+fn a_full_ingress_gives_the_event_back() {
+    let bus = SharingBus::builder().ingress_capacity(2).build().unwrap();
+    let mut receiver = bus.subscribe_all();
+    let block = Block::new(&bus, number(0));
+    bus.try_publish(number(1)).unwrap();
+    bus.try_publish(number(2)).unwrap();
+
+    let event = number(3);
+    let payload = Arc::clone(&event.event);
+    let error = bus.try_publish(event).unwrap_err();
+    assert!(error.is_full() && !error.is_closed());
+    let error = bus
+        .publish_timeout(error.into_event(), Duration::from_millis(5))
+        .unwrap_err();
+    assert!(error.is_full());
+    let error = bus.publish_timeout(error.into_event(), Duration::ZERO).unwrap_err();
+    assert!(error.is_full());
+    assert!(Arc::ptr_eq(&error.into_event().event, &payload));
+    let stats = bus.stats();
+    assert_eq!(
+        (stats.published, stats.ingress_depth, stats.ingress_capacity),
+        (3, 3, 2)
+    );
+
+    block.release();
+    bus.publish_timeout(number(4), DEADLINE).unwrap();
+    bus.flush();
+    assert_eq!(numbers(&drain(&mut receiver)), [0, 1, 2, 4]);
+}
+
+/// Has neither `Debug` nor `Clone`.
+struct Opaque;
+
+impl Payload for Opaque {}
+
+#[test]
+fn errors_ask_nothing_of_the_payload() {
+    let event = || BusEvent::new(EventRouting::default(), Opaque);
+    let full: Box<dyn Error + Send + Sync> = Box::new(PublishError::Full(event()));
+    let closed: Box<dyn Error + Send + Sync> = Box::new(PublishError::Closed(event()));
+    assert_eq!(
+        (format!("{full:?}"), full.to_string()),
+        ("Full(..)".into(), "publishing to a full bus".into())
+    );
+    assert_eq!(
+        (format!("{closed:?}"), closed.to_string()),
+        ("Closed(..)".into(), "publishing to a closed bus".into())
+    );
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_all();
+    bus.publish(event()).unwrap();
+    let delivery = receiver.recv().unwrap();
+    assert!(format!("{delivery:?} {bus:?} {receiver:?}").contains("sequence: 1"));
+}
+
+#[test]
+fn receive_errors_say_what_happened() {
+    let bus = SharingBus::<Number>::new();
+    let mut receiver = bus.subscribe_all();
+    assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
+    assert_eq!(
+        receiver.recv_timeout(Duration::from_millis(1)).unwrap_err(),
+        RecvTimeoutError::Timeout
+    );
+    bus.shutdown();
+    assert_eq!(receiver.recv_timeout(DEADLINE).unwrap_err(), RecvTimeoutError::Closed);
+    assert_eq!(receiver.recv().unwrap_err(), RecvError);
+    for (error, text) in [
+        (
+            Box::new(TryRecvError::Empty) as Box<dyn Error>,
+            "receiving from an empty subscription",
+        ),
+        (
+            Box::new(TryRecvError::Closed),
+            "receiving from an empty and closed subscription",
+        ),
+        (
+            Box::new(RecvTimeoutError::Timeout),
+            "timed out receiving from a subscription",
+        ),
+        (
+            Box::new(RecvTimeoutError::Closed),
+            "receiving from an empty and closed subscription",
+        ),
+        (Box::new(RecvError), "receiving from an empty and closed subscription"),
+    ] {
+        assert_eq!(error.to_string(), text);
+    }
+}
