@@ -1,0 +1,305 @@
+//! Promise 3 and reentrancy: user code on the dispatch thread that panics, or that uses the bus from there.
+
+mod common;
+
+use std::panic;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+
+use common::*;
+use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, Payload, SessionChange, SharingBus};
+
+/// Panics on purpose, without the report on standard error.
+fn panic_quietly() -> ! {
+    panic::resume_unwind(Box::new("on purpose"))
+}
+
+#[test]
+fn a_panicking_filter_is_no_match_and_harms_nobody() {
+    let bus = SharingBus::new();
+    let odd_panics = EventFilter::custom(|event: &BusEvent<Number>| {
+        if event.event.0 % 2 == 1 {
+            panic_quietly();
+        }
+        true
+    });
+    let mut faulty = bus.subscribe_filtered(odd_panics, 16);
+    let mut healthy = bus.subscribe_all();
+    for n in 0..6 {
+        bus.publish(number(n)).unwrap();
+    }
+    bus.flush();
+    assert_eq!(numbers(&drain(&mut healthy)), [0, 1, 2, 3, 4, 5]);
+    assert_eq!(numbers(&drain(&mut faulty)), [0, 2, 4]);
+    assert_eq!(bus.stats().filter_panics, 3);
+    assert_eq!(faulty.lagged(), 0);
+}
+
+struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic_quietly();
+    }
+}
+
+#[test]
+fn a_panicking_waker_is_contained() {
+    let bus = SharingBus::new();
+    let mut faulty = bus.subscribe_all();
+    let mut healthy = bus.subscribe_all();
+    let waker = Waker::from(Arc::new(PanickingWaker));
+    assert!(faulty.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+    bus.publish(number(1)).unwrap();
+    assert_eq!(healthy.recv_timeout(DEADLINE).unwrap().event.0, 1);
+    assert_eq!(faulty.try_recv().unwrap().event.0, 1);
+    assert!(faulty.poll_recv(&mut Context::from_waker(&waker)).is_pending());
+    bus.shutdown();
+    assert_closed(&mut faulty);
+    assert_closed(&mut healthy);
+}
+
+/// A payload whose `Drop` and whose hook do what a test wants.
+struct Hooked {
+    on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
+    hook_panics: bool,
+}
+
+impl Payload for Hooked {
+    fn session_change(&self) -> Option<SessionChange<'_>> {
+        if self.hook_panics {
+            panic_quietly();
+        }
+        None
+    }
+}
+
+impl Drop for Hooked {
+    fn drop(&mut self) {
+        if let Some(on_drop) = self.on_drop.take() {
+            on_drop();
+        }
+    }
+}
+
+fn hooked(on_drop: impl FnOnce() + Send + Sync + 'static) -> BusEvent<Hooked> {
+    let payload = Hooked {
+        on_drop: Some(Box::new(on_drop)),
+        hook_panics: false,
+    };
+    BusEvent::new(EventRouting::default(), payload)
+}
+
+#[test]
+fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
+    let bus = SharingBus::new();
+    // Unmatched: dropped by the dispatch thread.
+    bus.publish(hooked(|| panic_quietly())).unwrap();
+    bus.flush();
+    // Displaced and refused: dropped by the dispatch thread, in the middle of a push.
+    let overflow = sharing_bus::Overflow::DropOldest;
+    let mut newest = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
+    for _ in 0..3 {
+        bus.publish(hooked(|| panic_quietly())).unwrap();
+    }
+    bus.flush();
+    assert_eq!(newest.lagged(), 2);
+    std::mem::forget(newest.try_recv().unwrap());
+    // Queued: dropped with the receiver.
+    bus.publish(hooked(|| panic_quietly())).unwrap();
+    bus.publish(hooked(|| panic_quietly())).unwrap();
+    bus.flush();
+    drop(newest);
+    bus.flush();
+    let mut healthy = bus.subscribe_all();
+    bus.publish(hooked(|| {})).unwrap();
+    assert!(healthy.recv_timeout(DEADLINE).is_ok());
+}
+
+#[test]
+fn a_panicking_session_hook_is_counted_and_the_event_delivered() {
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_all();
+    let payload = Hooked {
+        on_drop: None,
+        hook_panics: true,
+    };
+    bus.publish(BusEvent::new(EventRouting::default(), payload)).unwrap();
+    bus.flush();
+    assert!(receiver.try_recv().is_ok());
+    assert_eq!(bus.stats().payload_panics, 1);
+}
+
+struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        panic_quietly();
+    }
+}
+
+fn filter_that_panics_on_drop() -> EventFilter<Number> {
+    let owned = PanicsOnDrop;
+    EventFilter::custom(move |_| {
+        let _ = &owned;
+        true
+    })
+}
+
+#[test]
+fn filters_that_panic_as_they_are_dropped_are_contained() {
+    let bus = SharingBus::new();
+    let receivers: Vec<_> = (0..3)
+        .map(|_| bus.subscribe_filtered(filter_that_panics_on_drop(), 4))
+        .collect();
+    receivers[0].set_filter(filter_that_panics_on_drop());
+    bus.publish(number(1)).unwrap();
+    bus.flush();
+    drop(receivers);
+    bus.flush();
+    assert_eq!(bus.stats().reaped, 3);
+    let mut healthy = bus.subscribe_all();
+    bus.publish(number(2)).unwrap();
+    assert_eq!(healthy.recv_timeout(DEADLINE).unwrap().event.0, 2);
+    bus.shutdown();
+    drop(bus.subscribe_filtered(filter_that_panics_on_drop(), 4));
+}
+
+/// Subscribes a filter that runs `action` on the dispatch thread for the first event, and returns what it returned.
+fn on_dispatch_thread<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnce() -> T + Send + 'static) -> T {
+    let (done, result) = mpsc::channel();
+    let action = Mutex::new(Some(action));
+    let filter = EventFilter::custom(move |_| {
+        let action = action.lock().unwrap().take();
+        if let Some(action) = action {
+            done.send(action()).unwrap();
+        }
+        false
+    });
+    let receiver = bus.subscribe_filtered(filter, 1);
+    bus.publish(number(0)).unwrap();
+    let result = result.recv_timeout(DEADLINE).expect("the action returns");
+    drop(receiver);
+    result
+}
+
+#[test]
+fn a_filter_may_use_the_bus() {
+    let bus = SharingBus::<Number>::new();
+    let mut log = bus.subscribe_all();
+    let inside = bus.clone();
+    let (mut late, unsubscribed) = on_dispatch_thread(&bus, move || {
+        inside.publish(number(1)).unwrap();
+        inside.flush();
+        futures::executor::block_on(inside.publish_async(number(2))).unwrap();
+        let late = inside.subscribe_all();
+        let gone = inside.subscribe_all();
+        let unsubscribed = inside.unsubscribe(gone.id());
+        late.set_filter(EventFilter::All);
+        inside.bind_session("c", "s", scroll(1));
+        assert_eq!(inside.scroll_id("c", "s"), Some(scroll(1)));
+        assert!(inside.stats().subscribers.len() >= 2);
+        (late, unsubscribed)
+    });
+    assert!(unsubscribed);
+    bus.flush();
+    assert_eq!(numbers(&drain(&mut log)), [0, 1, 2]);
+    assert_eq!(numbers(&drain(&mut late)), [1, 2]);
+}
+
+#[test]
+fn publishing_from_the_dispatch_thread_never_waits() {
+    let bus = SharingBus::builder().ingress_capacity(2).build().unwrap();
+    let inside = bus.clone();
+    let errors = on_dispatch_thread(&bus, move || {
+        let full = |n| inside.publish(number(n)).err().map(|error| error.is_full());
+        let timed = |n| {
+            inside
+                .publish_timeout(number(n), DEADLINE)
+                .err()
+                .map(|error| error.is_full())
+        };
+        [full(1), full(2), full(3), timed(4)]
+    });
+    assert_eq!(errors, [None, None, Some(true), Some(true)]);
+    bus.flush();
+    assert_eq!(bus.stats().dispatched, 3);
+}
+
+#[test]
+fn a_filter_may_close_and_shut_down_the_bus() {
+    let bus = SharingBus::<Number>::new();
+    let mut log = bus.subscribe_all();
+    let inside = bus.clone();
+    on_dispatch_thread(&bus, move || inside.shutdown());
+    bus.shutdown();
+    assert_eq!(numbers(&drain(&mut log)), [0]);
+    assert_closed(&mut log);
+}
+
+#[test]
+fn a_filter_may_end_its_own_subscription() {
+    let bus = SharingBus::<Number>::new();
+    let own_id = Arc::new(OnceLock::new());
+    let (inside, id) = (bus.clone(), Arc::clone(&own_id));
+    let filter = EventFilter::custom(move |_| id.get().is_none_or(|id| !inside.unsubscribe(*id)));
+    let mut receiver = bus.subscribe_filtered(filter, 4);
+    bus.publish(number(1)).unwrap();
+    bus.flush();
+    own_id.set(receiver.id()).unwrap();
+    bus.publish(number(2)).unwrap();
+    bus.publish(number(3)).unwrap();
+    bus.flush();
+    assert_eq!(numbers(&drain(&mut receiver)), [1]);
+    assert_closed(&mut receiver);
+    // The filter holds a handle; the bus ends all the same.
+    bus.shutdown();
+}
+
+#[test]
+fn a_payloads_drop_may_use_the_bus() {
+    let bus = SharingBus::<Hooked>::new();
+    let (inside, receiver) = (
+        bus.clone(),
+        Mutex::new(Some(bus.subscribe_filtered(EventFilter::any([]), 1))),
+    );
+    let subscribed: Arc<Mutex<Option<BusReceiver<Hooked>>>> = Arc::default();
+    let slot = Arc::clone(&subscribed);
+    bus.publish(hooked(move || {
+        inside.publish(hooked(|| {})).unwrap();
+        drop(receiver.lock().unwrap().take());
+        *slot.lock().unwrap() = Some(inside.subscribe_all());
+        inside.flush();
+    }))
+    .unwrap();
+    wait_until("the payload's drop is through", || subscribed.lock().unwrap().is_some());
+    bus.flush();
+    let stats = bus.stats();
+    assert_eq!((stats.published, stats.reaped, stats.subscribers.len()), (2, 1, 1));
+    bus.shutdown();
+}
+
+#[test]
+fn a_stuck_receiver_delays_nobody() {
+    let bus = SharingBus::new();
+    let stuck = bus.subscribe_filtered(EventFilter::All, 1);
+    let mut healthy = bus.subscribe_filtered(EventFilter::All, 10_000);
+    let received = AtomicU64::new(0);
+    thread::scope(|scope| {
+        let (received, healthy) = (&received, &mut healthy);
+        scope.spawn(move || {
+            for delivery in healthy.iter() {
+                assert_eq!(delivery.missed(), 0);
+                received.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        for n in 0..10_000 {
+            bus.publish(number(n)).unwrap();
+        }
+        bus.close();
+    });
+    assert_eq!(received.load(Ordering::Relaxed), 10_000);
+    assert_eq!(stuck.lagged(), 9_999);
+}

@@ -1,0 +1,360 @@
+//! Promise 6 and the async face: the same bus on tokio (both kinds), smol, futures and plain threads.
+
+mod common;
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::*;
+use futures::StreamExt;
+use futures::stream::FusedStream;
+use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, RecvTimeoutError, SharingBus};
+
+/// Runs a scenario to its end on each runtime, with the deadline of all tests.
+fn on_every_runtime<F: Future<Output = ()> + Send + 'static>(scenario: fn() -> F) {
+    let within = |run: Box<dyn FnOnce() + Send>| {
+        let running = thread::spawn(run);
+        wait_until("the scenario ends", || running.is_finished());
+        running.join().unwrap();
+    };
+    within(Box::new(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+        let runtime = runtime.unwrap();
+        runtime.block_on(async move { tokio::spawn(scenario()).await.unwrap() });
+    }));
+    within(Box::new(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        runtime.unwrap().block_on(scenario());
+    }));
+    within(Box::new(move || smol::block_on(smol::spawn(scenario()))));
+    within(Box::new(move || futures::executor::block_on(scenario())));
+}
+
+#[test]
+fn events_go_through_in_order() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::builder().ingress_capacity(4).build().unwrap();
+        let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
+        let publish = async {
+            for n in 0..1000 {
+                bus.publish_async(number(n)).await.unwrap();
+            }
+            bus.flush_async().await;
+            bus.close();
+        };
+        let receive = async {
+            let mut received = Vec::new();
+            while let Ok(delivery) = receiver.recv_async().await {
+                received.push(delivery.event.0);
+            }
+            received
+        };
+        let ((), received) = futures::join!(publish, receive);
+        assert_eq!(received, (0..1000).collect::<Vec<_>>());
+        bus.flush_async().await;
+    });
+}
+
+#[test]
+fn a_waiting_task_is_woken_by_an_event_by_close_and_by_unsubscribe() {
+    on_every_runtime(|| async {
+        for _ in 0..100 {
+            let bus = SharingBus::new();
+            let mut receivers: Vec<_> = (0..3).map(|_| bus.subscribe_all()).collect();
+            let unsubscribed = receivers[2].id();
+            // Signals from a thread, at any moment of the waits.
+            let signals = thread::spawn(move || {
+                bus.publish(number(1)).unwrap();
+                bus.flush();
+                bus.unsubscribe(unsubscribed);
+                thread::yield_now();
+                bus.close();
+            });
+            for receiver in &mut receivers {
+                assert_eq!(receiver.recv_async().await.unwrap().event.0, 1);
+                assert_eq!(receiver.recv_async().await.unwrap_err(), RecvError);
+            }
+            signals.join().unwrap();
+        }
+    });
+}
+
+#[test]
+fn tasks_that_wait_for_room_are_all_let_in() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+        let mut receiver = bus.subscribe_filtered(EventFilter::All, 100);
+        let block = Block::new(&bus, number(0));
+        bus.try_publish(number(1)).unwrap();
+        let waiting = (2..50).map(|n| bus.publish_async(number(n)));
+        let mut waiting = pin!(futures::future::join_all(waiting));
+        // Each has found the ingress full and waits.
+        assert!(futures::poll!(&mut waiting).is_pending());
+        block.release();
+        assert!(waiting.await.into_iter().all(|published| published.is_ok()));
+        bus.flush_async().await;
+        let mut received = numbers(&drain(&mut receiver));
+        received.sort_unstable();
+        assert_eq!(received, (0..50).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn tasks_that_wait_for_room_are_told_of_the_close() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+        let block = Block::new(&bus, number(0));
+        bus.try_publish(number(1)).unwrap();
+        let mut waiting = pin!(bus.publish_async(number(2)));
+        let mut flushing = pin!(bus.flush_async());
+        assert!(futures::poll!(&mut waiting).is_pending());
+        assert!(futures::poll!(&mut flushing).is_pending());
+        bus.close();
+        let error = waiting.await.unwrap_err();
+        assert!(error.is_closed());
+        assert_eq!(error.into_event().event.0, 2);
+        block.release();
+        flushing.await;
+        assert_eq!(bus.stats().dispatched, 2);
+    });
+}
+
+#[test]
+fn a_cancelled_publish_passes_its_turn_on() {
+    on_every_runtime(|| async {
+        for _ in 0..20 {
+            let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+            let block = Block::new(&bus, number(0));
+            bus.try_publish(number(1)).unwrap();
+            let mut cancelled = Box::pin(bus.publish_async(number(2)));
+            let mut patient = Box::pin(bus.publish_async(number(3)));
+            assert!(futures::poll!(&mut cancelled).is_pending());
+            assert!(futures::poll!(&mut patient).is_pending());
+            block.release();
+            // It may have been notified by now; the other one must not wait for it.
+            drop(cancelled);
+            patient.await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_cancelled_receive_loses_nothing() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
+        let publisher = thread::spawn(move || {
+            for n in 0..1000 {
+                bus.publish(number(n)).unwrap();
+            }
+            bus.shutdown();
+        });
+        let mut received = Vec::new();
+        loop {
+            // Polled once and dropped, again and again.
+            let polled = futures::poll!(pin!(receiver.recv_async()));
+            match polled {
+                Poll::Ready(Ok(delivery)) => received.push(delivery.event.0),
+                Poll::Ready(Err(RecvError)) => break,
+                Poll::Pending => thread::yield_now(),
+            }
+        }
+        publisher.join().unwrap();
+        assert_eq!(received, (0..1000).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_receiver_is_a_stream_that_ends() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_all();
+        for n in 0..5 {
+            bus.publish(number(n)).unwrap();
+        }
+        bus.close();
+        assert_eq!(receiver.next().await.map(|delivery| delivery.event.0), Some(0));
+        assert!(!receiver.is_terminated());
+        let rest: Vec<Delivery<Number>> = receiver.by_ref().collect().await;
+        assert_eq!(numbers(&rest), [1, 2, 3, 4]);
+        assert!(receiver.is_terminated());
+        assert!(receiver.next().await.is_none());
+    });
+}
+
+#[test]
+fn batches_take_what_is_there() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_all();
+        for n in 0..5 {
+            bus.publish_async(number(n)).await.unwrap();
+        }
+        bus.flush_async().await;
+        let mut buffer = Vec::new();
+        assert_eq!(receiver.recv_many_async(&mut buffer, 0).await, 0);
+        assert_eq!(receiver.recv_many_async(&mut buffer, 3).await, 3);
+        assert_eq!(receiver.recv_many_async(&mut buffer, 9).await, 2);
+        assert_eq!(numbers(&buffer), [0, 1, 2, 3, 4]);
+        bus.close();
+        assert_eq!(receiver.recv_many_async(&mut buffer, 9).await, 0);
+    });
+}
+
+#[tokio::test]
+async fn a_receive_may_stand_in_a_select() {
+    let bus = SharingBus::new();
+    let mut quiet = bus.subscribe_filtered(EventFilter::any([]), 1);
+    let mut busy = bus.subscribe_all();
+    for n in 0..100 {
+        bus.publish_async(number(n)).await.unwrap();
+        let delivery = tokio::select! {
+            never = quiet.recv_async() => panic!("{never:?}"),
+            delivery = busy.recv_async() => delivery.unwrap(),
+        };
+        assert_eq!(delivery.event.0, n);
+    }
+}
+
+/// Counts its wakes.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn poll(receiver: &mut BusReceiver<Number>, woken: &Arc<Woken>) -> Poll<Result<Delivery<Number>, RecvError>> {
+    let waker = Waker::from(Arc::clone(woken));
+    receiver.poll_recv(&mut Context::from_waker(&waker))
+}
+
+#[test]
+fn the_task_of_the_latest_poll_is_woken_once() {
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_all();
+    let (first, second) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    assert!(poll(&mut receiver, &first).is_pending());
+    assert!(poll(&mut receiver, &second).is_pending());
+    bus.publish(number(1)).unwrap();
+    bus.publish(number(2)).unwrap();
+    bus.flush();
+    assert_eq!(
+        (first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)),
+        (0, 1)
+    );
+    assert!(poll(&mut receiver, &second).is_ready() && poll(&mut receiver, &second).is_ready());
+    // A matching event is needed for a wake-up.
+    assert!(poll(&mut receiver, &first).is_pending());
+    receiver.set_filter(EventFilter::any([]));
+    bus.publish(number(3)).unwrap();
+    bus.flush();
+    assert_eq!(first.0.load(Ordering::SeqCst), 0);
+    assert!(bus.unsubscribe(receiver.id()));
+    assert_eq!(first.0.load(Ordering::SeqCst), 1);
+}
+
+#[test]
+fn a_dropped_receiver_lets_go_of_its_waker() {
+    let bus = SharingBus::<Number>::new();
+    let mut receiver = bus.subscribe_all();
+    let woken = Arc::new(Woken::default());
+    assert!(poll(&mut receiver, &woken).is_pending());
+    drop(receiver);
+    wait_until("the waker is dropped", || Arc::strong_count(&woken) == 1);
+}
+
+#[test]
+fn threads_wait_with_and_without_a_limit() {
+    let bus = SharingBus::<Number>::new();
+    let mut receiver = bus.subscribe_all();
+    let begun = Instant::now();
+    let limit = Duration::from_millis(20);
+    assert_eq!(receiver.recv_timeout(limit).unwrap_err(), RecvTimeoutError::Timeout);
+    let deadline = Instant::now() + limit;
+    assert_eq!(receiver.recv_deadline(deadline).unwrap_err(), RecvTimeoutError::Timeout);
+    assert!(begun.elapsed() >= 2 * limit);
+    let past = receiver.recv_deadline(begun);
+    assert_eq!(past.unwrap_err(), RecvTimeoutError::Timeout);
+
+    thread::scope(|scope| {
+        let receiver = &mut receiver;
+        let waiting = scope.spawn(move || {
+            let first = receiver.recv().unwrap().event.0;
+            let second = receiver.recv_timeout(Duration::MAX).unwrap().event.0;
+            let third = receiver.recv_deadline(Instant::now() + DEADLINE).unwrap().event.0;
+            let mut rest = Vec::new();
+            assert_eq!(receiver.recv_many(&mut rest, 1), 1);
+            (first, second, third, rest[0].event.0, receiver.recv().unwrap_err())
+        });
+        for n in 0..4 {
+            bus.publish(number(n)).unwrap();
+            bus.flush();
+        }
+        bus.close();
+        assert_eq!(waiting.join().unwrap(), (0, 1, 2, 3, RecvError));
+    });
+}
+
+#[test]
+fn a_receiver_moves_between_threads_and_tasks() {
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_all();
+    for round in 0..50 {
+        let publish = |n| {
+            let bus = bus.clone();
+            thread::spawn(move || bus.publish(number(n)).unwrap())
+        };
+        let publisher = publish(2 * round);
+        assert_eq!(receiver.recv().unwrap().event.0, 2 * round);
+        publisher.join().unwrap();
+        let publisher = publish(2 * round + 1);
+        receiver = thread::spawn(move || {
+            let delivery = futures::executor::block_on(receiver.recv_async());
+            assert_eq!(delivery.unwrap().event.0, 2 * round + 1);
+            receiver
+        })
+        .join()
+        .unwrap();
+        publisher.join().unwrap();
+    }
+}
+
+#[test]
+fn poll_fn_is_enough_to_wait() {
+    on_every_runtime(|| async {
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_all();
+        bus.publish(number(1)).unwrap();
+        let delivery = poll_fn(|cx| receiver.poll_recv(cx)).await.unwrap();
+        assert_eq!(delivery.event.0, 1);
+    });
+}
+
+/// Compiles if the types are what hosts need.
+#[test]
+fn handles_cross_threads() {
+    fn handle<T: Send + Sync + Clone + 'static>(_: &T) {}
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    let bus = SharingBus::new();
+    handle(&bus);
+    let mut receiver = send(bus.subscribe_all());
+    drop(send(bus.publish_async(number(1))));
+    drop(send(bus.flush_async()));
+    drop(send(receiver.recv_async()));
+    drop(send(receiver.recv_many_async(&mut Vec::new(), 1)));
+    bus.publish(number(1)).unwrap();
+    let delivery = receiver.recv().unwrap();
+    handle(&delivery);
+    handle(&EventFilter::<Number>::All);
+    handle(&delivery.clone());
+}
