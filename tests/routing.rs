@@ -172,7 +172,10 @@ impl Model {
             Step::SetFilter(index, spec) => {
                 if let Some(subscriber) = pick(&mut self.subscribers, index) {
                     subscriber.receiver.set_filter(spec.build());
-                    subscriber.filter = spec.build();
+                    // Without effect on one that was unsubscribed.
+                    if !subscriber.receiver.is_closed() {
+                        subscriber.filter = spec.build();
+                    }
                 }
             }
             Step::Unsubscribe(index) => {

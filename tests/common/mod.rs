@@ -12,25 +12,25 @@ use sharing_bus::{
 use uuid::Uuid;
 
 /// Longer than anything takes; a test that gets there has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A payload that is a number.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub struct Number(pub u64);
+pub(crate) struct Number(pub(crate) u64);
 
 impl Payload for Number {}
 
-pub fn number(n: u64) -> BusEvent<Number> {
+pub(crate) fn number(n: u64) -> BusEvent<Number> {
     BusEvent::new(EventRouting::default(), Number(n))
 }
 
 /// An event of the session `s` of connector `c`.
-pub fn of_session(kind: EventKind) -> BusEvent {
+pub(crate) fn of_session(kind: EventKind) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)
 }
 
 /// The registration of the session `s` of connector `c`.
-pub fn registration(scroll_id: &str) -> BusEvent {
+pub(crate) fn registration(scroll_id: &str) -> BusEvent {
     let event = Event::SessionRegistered {
         connector_id: "c".into(),
         session_id: "s".into(),
@@ -39,34 +39,34 @@ pub fn registration(scroll_id: &str) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", EventKind::SessionLifecycle), event)
 }
 
-pub fn plain() -> BusEvent {
+pub(crate) fn plain() -> BusEvent {
     BusEvent::new(EventRouting::default(), Event::Connected)
 }
 
-pub fn scroll(n: u128) -> Uuid {
+pub(crate) fn scroll(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
 /// What is queued, without waiting.
-pub fn drain<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E>> {
+pub(crate) fn drain<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E>> {
     receiver.try_iter().collect()
 }
 
-pub fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
+pub(crate) fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.event.0).collect()
 }
 
-pub fn assert_empty<E: Payload>(receiver: &mut BusReceiver<E>) {
+pub(crate) fn assert_empty<E: Payload>(receiver: &mut BusReceiver<E>) {
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
-pub fn assert_closed<E: Payload>(receiver: &mut BusReceiver<E>) {
+pub(crate) fn assert_closed<E: Payload>(receiver: &mut BusReceiver<E>) {
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
 }
 
 /// Waits for what another thread will bring about.
 #[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
@@ -75,14 +75,14 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 /// Holds the dispatch thread inside a filter until it is dropped, or released.
-pub struct Block<E: Payload> {
+pub(crate) struct Block<E: Payload> {
     release: Option<mpsc::Sender<()>>,
     _receiver: BusReceiver<E>,
 }
 
 impl<E: Payload> Block<E> {
     /// Returns once the dispatch thread is held; takes one event to get it there.
-    pub fn new(bus: &SharingBus<E>, event: BusEvent<E>) -> Self {
+    pub(crate) fn new(bus: &SharingBus<E>, event: BusEvent<E>) -> Self {
         let (release, released) = mpsc::channel::<()>();
         let (entered_sender, entered) = mpsc::channel::<()>();
         let gate = std::sync::Mutex::new(Some((released, entered_sender)));
@@ -103,7 +103,7 @@ impl<E: Payload> Block<E> {
         }
     }
 
-    pub fn release(mut self) {
+    pub(crate) fn release(mut self) {
         self.release.take();
     }
 }
