@@ -2,4 +2,6 @@
 # Runs the examples as a user would.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-cargo run --release --quiet --example mux -- --quiet
+archive=$(mktemp -d)
+trap 'rm -rf "$archive"' EXIT
+cargo run --release --quiet --example mux -- --quiet --archive "$archive"

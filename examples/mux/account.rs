@@ -1,0 +1,196 @@
+//! The closing account: what each subscriber received and missed, by its own count, against what the bus says it matched.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use sharing_bus::{BusReceiver, BusStats, Delivery, SubscriberStats};
+
+use crate::record::Record;
+
+/// What one subscriber saw, counted by itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Tally {
+    received: u64,
+    missed: u64,
+    last_sequence: u64,
+    out_of_order: u64,
+}
+
+impl Tally {
+    pub(crate) fn count(&mut self, delivery: &Delivery<Record>) {
+        self.received += 1;
+        self.missed += delivery.missed();
+        if delivery.sequence() <= self.last_sequence {
+            self.out_of_order += 1;
+        }
+        self.last_sequence = delivery.sequence();
+    }
+
+    /// Adds what was lost after the last delivery.
+    pub(crate) fn end(mut self, receiver: &BusReceiver<Record>) -> Self {
+        self.missed = self.missed.max(receiver.lagged());
+        self
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received
+    }
+
+    pub(crate) fn missed(&self) -> u64 {
+        self.missed
+    }
+}
+
+/// All that has to add up.
+pub(crate) struct Account {
+    /// By the sources' own count.
+    published: u64,
+    stats: BusStats,
+    settled: Vec<(SubscriberStats, Tally)>,
+}
+
+impl Account {
+    /// `stats` as of a flush after the last event, with every subscriber still there.
+    pub(crate) fn new(published: u64, stats: &BusStats) -> Self {
+        Account {
+            published,
+            stats: stats.clone(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// Adds a subscriber that received to the end.
+    pub(crate) fn settle(&mut self, label: &str, tally: Tally) {
+        let bus_side = self
+            .stats
+            .subscribers
+            .iter()
+            .find(|stats| stats.label.as_deref() == Some(label));
+        if let Some(bus_side) = bus_side {
+            self.settled.push((bus_side.clone(), tally));
+        }
+    }
+
+    pub(crate) fn print(&self, archive: &Path) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(
+            out,
+            "\n{:<10} {:>9} {:>9} {:>9}  filter",
+            "subscriber", "matched", "received", "missed"
+        )?;
+        for (stats, tally) in &self.settled {
+            let label = stats.label.as_deref().unwrap_or_default();
+            writeln!(
+                out,
+                "{label:<10} {:>9} {:>9} {:>9}  {}",
+                matched(stats),
+                tally.received,
+                tally.missed,
+                stats.filter
+            )?;
+        }
+        let BusStats {
+            published, unmatched, ..
+        } = self.stats;
+        writeln!(
+            out,
+            "{published} events published, {unmatched} matched nobody; archive in {}",
+            archive.display()
+        )?;
+        out.flush()
+    }
+
+    /// What does not add up, in words.
+    pub(crate) fn discrepancies(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut check = |holds: bool, what: String| {
+            if !holds {
+                found.push(what);
+            }
+        };
+        let bus = &self.stats;
+        check(
+            self.published == bus.published && bus.published == bus.dispatched,
+            format!(
+                "the sources published {}, the bus accepted {} and dispatched {}",
+                self.published, bus.published, bus.dispatched
+            ),
+        );
+        for (stats, tally) in &self.settled {
+            let label = stats.label.as_deref().unwrap_or_default();
+            let matched = matched(stats);
+            check(
+                matched == tally.received + tally.missed,
+                format!(
+                    "{label} matched {matched}, but received {} and missed {}",
+                    tally.received, tally.missed
+                ),
+            );
+            check(
+                stats.lagged == tally.missed,
+                format!("{label} missed {}, but the bus says {}", tally.missed, stats.lagged),
+            );
+            check(
+                tally.out_of_order == 0,
+                format!("{label} received {} events out of order", tally.out_of_order),
+            );
+            check(
+                stats.filter != "*" || matched == self.published,
+                format!("{label} takes everything and matched {matched} of {}", self.published),
+            );
+        }
+        found
+    }
+}
+
+fn matched(stats: &SubscriberStats) -> u64 {
+    stats.delivered + stats.lagged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sharing_bus::{BusEvent, EventRouting, SharingBus};
+
+    fn record() -> Record {
+        let line = r#"{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k"}"#;
+        serde_json::from_str(line).unwrap()
+    }
+
+    /// A run of five events with a subscriber that has room for three.
+    fn run(tamper: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
+        let bus: SharingBus<Record> = SharingBus::new();
+        let mut receiver = bus.subscription().queue_capacity(3).label("x").subscribe();
+        for _ in 0..5 {
+            bus.publish(BusEvent::new(EventRouting::default(), record())).unwrap();
+        }
+        bus.flush();
+        let mut stats = bus.stats();
+        bus.shutdown();
+        let mut tally = Tally::default();
+        while let Ok(delivery) = receiver.recv() {
+            tally.count(&delivery);
+        }
+        let mut tally = tally.end(&receiver);
+        assert_eq!((tally.received, tally.missed), (3, 2));
+        tamper(&mut tally, &mut stats);
+        let mut account = Account::new(5, &stats);
+        account.settle("x", tally);
+        account.discrepancies()
+    }
+
+    #[test]
+    fn an_honest_run_adds_up() {
+        assert_eq!(run(|_, _| {}), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_column_is_checked() {
+        assert_eq!(run(|tally, _| tally.received -= 1).len(), 1);
+        assert_eq!(run(|tally, _| tally.missed += 1).len(), 2);
+        assert_eq!(run(|tally, _| tally.out_of_order += 1).len(), 1);
+        assert_eq!(run(|_, stats| stats.subscribers[0].delivered += 1).len(), 2);
+        assert_eq!(run(|_, stats| stats.published -= 1).len(), 1);
+        assert_eq!(run(|_, stats| stats.dispatched -= 1).len(), 1);
+    }
+}

@@ -1,0 +1,173 @@
+//! The archiver: one JSON Lines file per scroll, and `unbound.jsonl` for what belongs to none.
+//!
+//! Lines that came before their session's registration are held until a bound event of that session tells the scroll
+//! they belong to. What is still held at the end goes to `unbound.jsonl`.
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sharing_bus::{BusReceiver, Delivery};
+use uuid::Uuid;
+
+use crate::account::Tally;
+use crate::record::{Record, SESSION_ENDED};
+
+/// Deliveries between two flushes, at most.
+const BATCH: usize = 1024;
+
+/// A directory to archive into.
+pub(crate) struct Archive {
+    dir: PathBuf,
+}
+
+type Session = (Arc<str>, Arc<str>);
+
+impl Archive {
+    pub(crate) fn create(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir).map_err(|error| in_path(dir, &error))?;
+        Ok(Archive { dir: dir.to_owned() })
+    }
+
+    /// Writes until the bus ends.
+    pub(crate) fn write(&self, mut receiver: BusReceiver<Record>) -> io::Result<Tally> {
+        let mut tally = Tally::default();
+        let mut shelf = Shelf::new(&self.dir);
+        let mut early: HashMap<Session, Vec<Record>> = HashMap::new();
+        let mut batch = Vec::with_capacity(BATCH);
+        while receiver.recv_many(&mut batch, BATCH) > 0 {
+            for delivery in batch.drain(..) {
+                tally.count(&delivery);
+                take(&mut shelf, &mut early, &delivery)?;
+            }
+            shelf.flush()?;
+        }
+        for record in early.into_values().flatten() {
+            shelf.append(None, &record)?;
+        }
+        shelf.flush()?;
+        Ok(tally.end(&receiver))
+    }
+}
+
+fn take(
+    shelf: &mut Shelf<'_>,
+    early: &mut HashMap<Session, Vec<Record>>,
+    delivery: &Delivery<Record>,
+) -> io::Result<()> {
+    let record = Record::received(delivery);
+    let session = record
+        .native_session_id
+        .clone()
+        .map(|native| (Arc::clone(&record.connector_id), native));
+    match (record.scroll_id, session) {
+        (Some(scroll), session) => {
+            let held = session.and_then(|session| early.remove(&session)).unwrap_or_default();
+            for mut earlier in held {
+                earlier.scroll_id = Some(scroll);
+                shelf.append(Some(scroll), &earlier)?;
+            }
+            shelf.append(Some(scroll), &record)?;
+            if record.kind == SESSION_ENDED {
+                shelf.close(scroll)?;
+            }
+            Ok(())
+        }
+        (None, Some(session)) => {
+            early.entry(session).or_default().push(record);
+            Ok(())
+        }
+        (None, None) => shelf.append(None, &record),
+    }
+}
+
+/// The files of this run.
+struct Shelf<'a> {
+    dir: &'a Path,
+    scrolls: HashMap<Option<Uuid>, Scroll>,
+}
+
+impl<'a> Shelf<'a> {
+    fn new(dir: &'a Path) -> Self {
+        Shelf {
+            dir,
+            scrolls: HashMap::new(),
+        }
+    }
+
+    fn append(&mut self, id: Option<Uuid>, record: &Record) -> io::Result<()> {
+        let scroll = self.scrolls.entry(id).or_insert_with(|| Scroll::new(self.dir, id));
+        scroll.append(record).map_err(|error| in_path(&scroll.path, &error))
+    }
+
+    fn close(&mut self, id: Uuid) -> io::Result<()> {
+        match self.scrolls.get_mut(&Some(id)) {
+            Some(scroll) => scroll.close().map_err(|error| in_path(&scroll.path, &error)),
+            None => Ok(()),
+        }
+    }
+
+    /// So that an interrupted run leaves whole lines behind.
+    fn flush(&mut self) -> io::Result<()> {
+        for scroll in self.scrolls.values_mut() {
+            scroll.flush().map_err(|error| in_path(&scroll.path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// One file. It is closed with its session and appended to if the scroll goes on.
+struct Scroll {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    begun: bool,
+}
+
+impl Scroll {
+    fn new(dir: &Path, id: Option<Uuid>) -> Self {
+        let name = id.map_or_else(|| "unbound".to_owned(), |id| id.to_string());
+        Scroll {
+            path: dir.join(name).with_extension("jsonl"),
+            file: None,
+            begun: false,
+        }
+    }
+
+    fn append(&mut self, record: &Record) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            closed => closed.insert(open(&self.path, mem::replace(&mut self.begun, true))?),
+        };
+        serde_json::to_writer(&mut *file, record)?;
+        file.write_all(b"\n")
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), BufWriter::flush)
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        let flushed = self.flush();
+        self.file = None;
+        flushed
+    }
+}
+
+/// A file that this run has not begun replaces one of an earlier run.
+fn open(path: &Path, begun: bool) -> io::Result<BufWriter<File>> {
+    let mut options = File::options();
+    if begun {
+        options.append(true);
+    } else {
+        options.write(true).create(true).truncate(true);
+    }
+    options.open(path).map(BufWriter::new)
+}
+
+/// An archive that cannot be written is no broken pipe, whatever it is on.
+fn in_path(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::other(format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,215 @@
+//! The source that runs commands: each is a connector, each of its output streams a session, each line an event.
+//!
+//! A session is registered late, after its first lines, as a host does that learns of a session only once it talks:
+//! those lines pass unbound, what follows is bound by the bus.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::{fmt, io};
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sharing_bus::{EventOrigin, PublishError};
+use uuid::Uuid;
+
+use crate::Bus;
+use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
+use crate::troubles::Troubles;
+
+/// Lines of a session before it is registered.
+const LATE: usize = 3;
+
+/// Runs the commands side by side to their end and returns how many events that made.
+pub(crate) fn run(bus: &Bus, commands: &[String], troubles: &Troubles) -> u64 {
+    let connectors = connector_ids(commands);
+    thread::scope(|scope| {
+        let running: Vec<_> = commands
+            .iter()
+            .zip(connectors)
+            .map(|(command, connector_id)| scope.spawn(move || run_one(bus, connector_id, command, troubles)))
+            .collect();
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("a source does not panic"))
+            .sum()
+    })
+}
+
+fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, troubles: &Troubles) -> u64 {
+    let mut connector = Publisher::new(bus, connector_id, None);
+    let mut child = match spawn(command) {
+        Ok(child) => child,
+        Err(error) => {
+            troubles.report(format_args!("cannot run `{command}`: {error}"));
+            return 0;
+        }
+    };
+    connector.publish("connected", json!({ "command": command }));
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let lines = thread::scope(|scope| {
+        let stderr = scope.spawn(|| follow(connector.session("stderr"), stderr));
+        let stdout = follow(connector.session("stdout"), stdout);
+        stdout + stderr.join().expect("a source does not panic")
+    });
+    match child.wait() {
+        Ok(status) => {
+            connector.publish("disconnected", json!({ "status": status.to_string() }));
+            // Once the bus is closed we hang up on our commands; that they fail then is no trouble of theirs.
+            if !status.success() && !bus.is_closed() {
+                troubles.report(format_args!("`{command}` failed: {}", Reason(status)));
+            }
+        }
+        Err(error) => troubles.report(format_args!("lost track of `{command}`: {error}")),
+    }
+    connector.published + lines
+}
+
+#[cfg(not(windows))]
+const SHELL: [&str; 2] = ["sh", "-c"];
+#[cfg(windows)]
+const SHELL: [&str; 2] = ["cmd", "/C"];
+
+fn spawn(command: &str) -> io::Result<Child> {
+    let [shell, option] = SHELL;
+    Command::new(shell)
+        .args([option, command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+}
+
+/// Why a command failed, in the shell's convention.
+struct Reason(ExitStatus);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.code() {
+            Some(127) => write!(f, "command not found ({})", self.0),
+            _ => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// Publishes a stream line by line until it ends or the bus closes, and returns how many events that made. Hanging up
+/// on a closed bus ends a command that goes on writing, as in a pipeline.
+fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
+    let Some(stream) = stream else { return 0 };
+    let kind = session.session_id.clone().unwrap_or_default();
+    let mut lines = 0;
+    // A stream that cannot be read is a stream that ended: the exit status tells what became of the command.
+    for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+        session.publish(&kind, json!({ "text": text }));
+        lines += 1;
+        if lines == LATE {
+            session.register();
+        }
+        if session.closed {
+            break;
+        }
+    }
+    if lines > 0 {
+        if lines < LATE {
+            session.register();
+        }
+        session.publish(SESSION_ENDED, json!({ "lines": lines }));
+    }
+    session.published
+}
+
+/// Publishes for one connector, or one session of it.
+struct Publisher<'a> {
+    bus: &'a Bus,
+    connector_id: Arc<str>,
+    session_id: Option<Arc<str>>,
+    published: u64,
+    closed: bool,
+}
+
+impl<'a> Publisher<'a> {
+    fn new(bus: &'a Bus, connector_id: Arc<str>, session_id: Option<Arc<str>>) -> Self {
+        Publisher {
+            bus,
+            connector_id,
+            session_id,
+            published: 0,
+            closed: false,
+        }
+    }
+
+    fn session(&self, session_id: &str) -> Publisher<'a> {
+        Publisher::new(self.bus, Arc::clone(&self.connector_id), Some(session_id.into()))
+    }
+
+    fn register(&mut self) {
+        let scroll = Uuid::new_v4().to_string();
+        let mut record = self.record(SESSION_REGISTERED, json!({ "scroll_id": scroll }));
+        record.registers = Some(scroll);
+        self.send(record);
+    }
+
+    fn publish(&mut self, kind: &str, payload: Value) {
+        let record = self.record(kind, payload);
+        self.send(record);
+    }
+
+    fn send(&mut self, record: Record) {
+        match self.bus.publish(record.into_event(EventOrigin::Connector)) {
+            Ok(()) => self.published += 1,
+            Err(PublishError::Full(_) | PublishError::Closed(_)) => self.closed = true,
+        }
+    }
+
+    fn record(&self, kind: &str, payload: Value) -> Record {
+        Record {
+            ts: Timestamp::now().to_string(),
+            connector_id: Arc::clone(&self.connector_id),
+            native_session_id: self.session_id.clone(),
+            kind: kind.to_owned(),
+            payload,
+            scroll_id: None,
+            registers: None,
+        }
+    }
+}
+
+/// Names each command after its program: `git`, and `git#2` for the next one.
+fn connector_ids(commands: &[String]) -> Vec<Arc<str>> {
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let mut name = |command| {
+        let program = program(command);
+        let count = seen.entry(program).and_modify(|count| *count += 1).or_insert(1);
+        match count {
+            1 => program.into(),
+            _ => format!("{program}#{count}").into(),
+        }
+    };
+    commands.iter().map(|command| name(command)).collect()
+}
+
+/// The first word that is no assignment, without its path.
+fn program(command: &str) -> &str {
+    let word = command
+        .split_whitespace()
+        .find(|word| !word.contains('='))
+        .unwrap_or(command);
+    word.rsplit(['/', '\\']).next().unwrap_or(word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connectors_are_named_after_their_programs() {
+        let commands = ["git log", "/usr/bin/git status", "RUST_LOG=info cargo tree", "", "git"].map(String::from);
+        assert_eq!(
+            connector_ids(&commands).iter().map(|id| &**id).collect::<Vec<_>>(),
+            ["git", "git#2", "cargo", "", "git#3"]
+        );
+    }
+}

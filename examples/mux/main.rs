@@ -1,0 +1,144 @@
+//! A small host on `sharing-bus`: runs commands side by side, or replays a recording, and hands every line to a console
+//! view, an archiver and a progress line, each with a queue of its own.
+//!
+//! ```sh
+//! cargo run --release --example mux                                # three commands of the Rust toolchain
+//! cargo run --release --example mux -- 'make -j2' 'tail -f log'    # your own
+//! cargo run --release --example mux -- --replay recording.jsonl --slow 5
+//! ```
+//!
+//! It is all threads: one for each output stream of a command and one for each subscriber. The rooms: `args` what was
+//! asked for; `record` what travels; `commands` and `replay` publish; `view`, `archive`, `progress` and `slow` subscribe;
+//! `account` tallies what they received and holds it against the bus's own statistics; `troubles` collects what went wrong.
+
+mod account;
+mod archive;
+mod args;
+mod commands;
+mod progress;
+mod record;
+mod replay;
+mod slow;
+mod troubles;
+mod view;
+
+use std::process::ExitCode;
+use std::thread::{self, JoinHandle};
+use std::{env, io};
+
+use clap::Parser;
+use sharing_bus::{BusReceiver, Overflow, SubscriptionBuilder};
+use uuid::Uuid;
+
+use crate::account::{Account, Tally};
+use crate::archive::Archive;
+use crate::args::Args;
+use crate::progress::Progress;
+use crate::record::Record;
+use crate::troubles::Troubles;
+
+type Bus = sharing_bus::SharingBus<Record>;
+type Filter = sharing_bus::EventFilter<Record>;
+
+/// Enough for a burst of some seconds, so that who keeps up on average loses nothing.
+const AMPLE: usize = 65_536;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let progress = Progress::new();
+    let troubles = Troubles::new(progress.clone());
+    match run(&args, &progress, &troubles) {
+        Ok(()) if troubles.is_empty() => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        // Whoever read our output has enough: no reason to complain.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && troubles.is_empty() => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        Err(error) => {
+            troubles.report(error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One subscriber: its name in the account, and the thread that receives until the bus ends.
+struct Subscriber {
+    label: &'static str,
+    thread: JoinHandle<io::Result<Tally>>,
+}
+
+fn run(args: &Args, progress: &Progress, troubles: &Troubles) -> io::Result<()> {
+    let dir = match &args.archive {
+        Some(dir) => dir.clone(),
+        None => env::temp_dir().join(format!("sharing-bus-mux-{}", Uuid::new_v4().simple())),
+    };
+    let archive = Archive::create(&dir)?;
+
+    let bus = Bus::new();
+    let subscribers = subscribe(&bus, args, archive, progress);
+    let published = match &args.replay {
+        Some(source) => replay::replay(&bus, source, args.rate, troubles),
+        None => commands::run(&bus, &args.commands(), troubles),
+    };
+
+    bus.flush();
+    let stats = bus.stats();
+    bus.shutdown();
+
+    let mut account = Account::new(published, &stats);
+    let mut broken_pipe = None;
+    for Subscriber { label, thread } in subscribers {
+        match thread.join().expect("a subscriber does not panic") {
+            Ok(tally) => account.settle(label, tally),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => broken_pipe = Some(error),
+            Err(error) => troubles.report(format_args!("{label}: {error}")),
+        }
+    }
+    progress.finish();
+    if let Some(error) = broken_pipe {
+        return Err(error);
+    }
+    let printed = account.print(&dir);
+    for discrepancy in account.discrepancies() {
+        troubles.report(format_args!("the account does not add up: {discrepancy}"));
+    }
+    printed
+}
+
+/// Starts everyone who subscribes, before the first event.
+fn subscribe(bus: &Bus, args: &Args, archive: Archive, progress: &Progress) -> Vec<Subscriber> {
+    let mut subscribers = Vec::new();
+    if !args.quiet {
+        let subscription = bus.subscription().filter(args.filter()).queue_capacity(AMPLE);
+        let (bus, progress) = (bus.clone(), progress.clone());
+        let show = move |receiver| view::show(receiver, &bus, &progress);
+        subscribers.push(start("console", subscription, show));
+    }
+    let subscription = bus.subscription().filter(args.filter()).queue_capacity(AMPLE);
+    subscribers.push(start("archive", subscription, move |receiver| archive.write(receiver)));
+    // Who shows the present can do without the oldest events.
+    let subscription = bus.subscription().overflow(Overflow::DropOldest).queue_capacity(AMPLE);
+    let line = progress.clone();
+    subscribers.push(start("progress", subscription, move |receiver| {
+        Ok(line.follow(receiver))
+    }));
+    if let Some(delay) = args.slow() {
+        let subscription = bus.subscription().filter(args.filter()).queue_capacity(slow::QUEUE);
+        subscribers.push(start("slow", subscription, move |receiver| {
+            Ok(slow::dawdle(receiver, delay))
+        }));
+    }
+    subscribers
+}
+
+fn start(
+    label: &'static str,
+    subscription: SubscriptionBuilder<'_, Record>,
+    receive: impl FnOnce(BusReceiver<Record>) -> io::Result<Tally> + Send + 'static,
+) -> Subscriber {
+    let receiver = subscription.label(label).subscribe();
+    let thread = thread::Builder::new()
+        .name(label.into())
+        .spawn(move || receive(receiver))
+        .expect("the system has room for another thread");
+    Subscriber { label, thread }
+}

@@ -1,0 +1,69 @@
+//! The progress line: a subscriber that shows on a terminal how much has passed.
+
+use std::collections::HashSet;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use sharing_bus::BusReceiver;
+
+use crate::account::Tally;
+use crate::record::{Record, SESSION_ENDED};
+
+/// A handle on the line. Whoever else prints does so [`aside`](Self::aside).
+#[derive(Clone)]
+pub(crate) struct Progress {
+    /// Draws on standard error, and nothing at all if that is no terminal.
+    line: ProgressBar,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        let style = ProgressStyle::with_template("{spinner} events: {pos}, open sessions: {msg} [{elapsed}]")
+            .expect("the template is well formed");
+        let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+            .with_style(style)
+            .with_message("0");
+        Progress { line }
+    }
+
+    /// Counts until the bus ends.
+    pub(crate) fn follow(&self, mut receiver: BusReceiver<Record>) -> Tally {
+        let mut tally = Tally::default();
+        let mut open = HashSet::new();
+        for delivery in receiver.iter() {
+            tally.count(&delivery);
+            let Record {
+                connector_id,
+                native_session_id,
+                kind,
+                ..
+            } = &*delivery.event;
+            if let Some(session) = native_session_id {
+                let session = (connector_id.clone(), session.clone());
+                let changed = if kind == SESSION_ENDED {
+                    open.remove(&session)
+                } else {
+                    open.insert(session)
+                };
+                if changed {
+                    self.line.set_message(open.len().to_string());
+                }
+            }
+            self.line.set_position(tally.received() + tally.missed());
+        }
+        tally.end(&receiver)
+    }
+
+    /// Runs `print` with the line out of the way.
+    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        if self.line.is_hidden() {
+            print()
+        } else {
+            self.line.suspend(print)
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn finish(&self) {
+        self.line.finish_and_clear();
+    }
+}

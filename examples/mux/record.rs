@@ -1,0 +1,119 @@
+//! What travels on this host's bus: [`Record`], also the line format of recordings and archives.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sharing_bus::{BusEvent, Delivery, EventKind, EventOrigin, EventRouting, Payload, SessionChange};
+use uuid::Uuid;
+
+pub(crate) const SESSION_REGISTERED: &str = "session_registered";
+pub(crate) const SESSION_ENDED: &str = "session_ended";
+
+/// One event of a connector, one line of JSON.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub(crate) struct Record {
+    /// When it happened, as the source wrote it.
+    pub(crate) ts: String,
+    pub(crate) connector_id: Arc<str>,
+    /// `None`: of the connector itself.
+    pub(crate) native_session_id: Option<Arc<str>>,
+    pub(crate) kind: String,
+    #[serde(default)]
+    pub(crate) payload: Value,
+    /// Absent in most recordings; the archiver adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scroll_id: Option<Uuid>,
+    /// The scroll of the session that this record registers, as text.
+    #[serde(skip)]
+    pub(crate) registers: Option<String>,
+}
+
+impl Payload for Record {
+    fn session_change(&self) -> Option<SessionChange<'_>> {
+        let (connector_id, session_id) = (&*self.connector_id, self.native_session_id.as_deref()?);
+        match &self.registers {
+            Some(scroll_id) => Some(SessionChange::Registered {
+                connector_id,
+                session_id,
+                scroll_id,
+            }),
+            None if self.kind == SESSION_ENDED => Some(SessionChange::Ended {
+                connector_id,
+                session_id,
+            }),
+            None => None,
+        }
+    }
+}
+
+impl Record {
+    /// The record as an event. Its scroll is set only if the record brings it: else the bus binds it.
+    pub(crate) fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
+        let routing = EventRouting {
+            scroll_id: self.scroll_id,
+            connector_uid: Some(connector_uid(&self.connector_id)),
+            connector_id: Some(Arc::clone(&self.connector_id)),
+            native_session_id: self.native_session_id.clone(),
+            kind: event_kind(&self.kind),
+        };
+        BusEvent::new(routing, self).with_origin(origin)
+    }
+
+    /// The record as received, with the scroll that the bus knows.
+    pub(crate) fn received(delivery: &Delivery<Record>) -> Record {
+        Record {
+            scroll_id: delivery.routing.scroll_id,
+            ..Record::clone(&delivery.event)
+        }
+    }
+}
+
+/// A connector's unique id, derived from its name so that it is the same in every run.
+fn connector_uid(connector_id: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, connector_id.as_bytes())
+}
+
+/// What the bus sees of a record's kind.
+pub(crate) fn event_kind(kind: &str) -> EventKind {
+    match kind {
+        SESSION_REGISTERED | SESSION_ENDED => EventKind::SessionLifecycle,
+        "connected" | "disconnected" => EventKind::ConnectorLifecycle,
+        "stdout" => EventKind::Output,
+        "stderr" => EventKind::Error,
+        // `tool_progress` among them: that work goes on counts for more than whose work it is.
+        _ if kind.ends_with("_progress") => EventKind::Progress,
+        _ if kind.ends_with("_message") => EventKind::Message,
+        _ if kind.ends_with("_thinking") => EventKind::Thinking,
+        _ if kind.starts_with("tool_") => EventKind::Tool,
+        _ => kind.parse().unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_recorded_kind_has_its_kind_on_the_bus() {
+        for (kind, expected) in [
+            ("session_registered", EventKind::SessionLifecycle),
+            ("assistant_message", EventKind::Message),
+            ("assistant_thinking", EventKind::Thinking),
+            ("tool_call", EventKind::Tool),
+            ("tool_progress", EventKind::Progress),
+            ("stderr", EventKind::Error),
+            ("output", EventKind::Output),
+            ("queue_operation", EventKind::System),
+        ] {
+            assert_eq!(event_kind(kind), expected, "{kind}");
+        }
+    }
+
+    #[test]
+    fn an_archived_record_reads_back() {
+        let line = r#"{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k","payload":{"a":1}}"#;
+        let record: Record = serde_json::from_str(line).unwrap();
+        assert_eq!(serde_json::to_string(&record).unwrap(), line);
+    }
+}

@@ -1,0 +1,107 @@
+//! The source that replays a recording: one record a line, published in order, paced or as fast as it goes.
+//!
+//! A recording knows no scrolls; the host assigns one when a session's registration passes, always the same for the same
+//! session, so that two replays can be compared and `--filter scroll=` has something to go by.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::num::NonZeroU32;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use sharing_bus::EventOrigin;
+use uuid::Uuid;
+
+use crate::Bus;
+use crate::record::{Record, SESSION_REGISTERED};
+use crate::troubles::Troubles;
+
+/// Publishes what `source` holds and returns how many events that was. Stops early if the bus closes.
+pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, troubles: &Troubles) -> u64 {
+    let (name, input): (_, Box<dyn BufRead>) = if source == Path::new("-") {
+        ("<stdin>".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let name = source.display().to_string();
+        match File::open(source) {
+            Ok(file) => (name, Box::new(BufReader::new(file))),
+            Err(error) => {
+                troubles.report(format_args!("{name}: {error}"));
+                return 0;
+            }
+        }
+    };
+    let mut pace = rate.map(Pace::new);
+    let mut published = 0;
+    for (number, line) in (1..).zip(input.split(b'\n')) {
+        let record = match line {
+            Ok(line) if line.trim_ascii().is_empty() => continue,
+            Ok(line) => serde_json::from_slice(&line),
+            Err(error) => {
+                troubles.report(format_args!("{name}:{number}: {error}"));
+                break;
+            }
+        };
+        match record {
+            Ok(record) => {
+                if let Some(pace) = &mut pace {
+                    pace.wait();
+                }
+                if bus
+                    .publish(assign_scroll(record).into_event(EventOrigin::Replay))
+                    .is_err()
+                {
+                    break;
+                }
+                published += 1;
+            }
+            Err(error) => troubles.report(format_args!("{name}:{number}: not a record: {}", reason(&error))),
+        }
+    }
+    published
+}
+
+/// What is wrong with the line, without serde's "line 1", which would contradict ours.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&place) {
+        Some(what) => format!("{what} at column {}", error.column()),
+        None => text,
+    }
+}
+
+fn assign_scroll(mut record: Record) -> Record {
+    if record.kind == SESSION_REGISTERED {
+        if let Some(session) = &record.native_session_id {
+            let derived = || {
+                Uuid::new_v5(
+                    &Uuid::NAMESPACE_OID,
+                    format!("{}/{session}", record.connector_id).as_bytes(),
+                )
+            };
+            record.registers = Some(record.scroll_id.unwrap_or_else(derived).to_string());
+        }
+    }
+    record
+}
+
+/// Keeps to a number of events per second, over the whole run: a pause that was too long is made up for.
+struct Pace {
+    interval: Duration,
+    next: Instant,
+}
+
+impl Pace {
+    fn new(rate: NonZeroU32) -> Self {
+        Pace {
+            interval: Duration::from_secs(1) / rate.get(),
+            next: Instant::now(),
+        }
+    }
+
+    fn wait(&mut self) {
+        thread::sleep(self.next.saturating_duration_since(Instant::now()));
+        self.next += self.interval;
+    }
+}

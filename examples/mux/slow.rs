@@ -1,0 +1,24 @@
+//! A subscriber that cannot keep up: it loses its own events and nobody else's.
+
+use std::thread;
+use std::time::Duration;
+
+use sharing_bus::BusReceiver;
+
+use crate::account::Tally;
+use crate::record::Record;
+
+/// Small, so that it shows soon.
+pub(crate) const QUEUE: usize = 32;
+
+/// Spends `delay` on every event as long as the bus is open.
+pub(crate) fn dawdle(mut receiver: BusReceiver<Record>, delay: Duration) -> Tally {
+    let mut tally = Tally::default();
+    while let Ok(delivery) = receiver.recv() {
+        tally.count(&delivery);
+        if !receiver.is_closed() {
+            thread::sleep(delay);
+        }
+    }
+    tally.end(&receiver)
+}

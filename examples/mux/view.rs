@@ -1,0 +1,97 @@
+//! The console view: every event as a line, behind its connector in colour and its scroll.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use console::{Color, Style};
+use serde_json::Value;
+use sharing_bus::{BusReceiver, Delivery, EventKind};
+
+use crate::Bus;
+use crate::account::Tally;
+use crate::progress::Progress;
+use crate::record::Record;
+
+/// Lines printed in one go.
+const BATCH: usize = 256;
+
+const COLORS: [Color; 6] = [
+    Color::Cyan,
+    Color::Green,
+    Color::Yellow,
+    Color::Magenta,
+    Color::Blue,
+    Color::Red,
+];
+
+/// Prints until the bus ends. If nobody reads any more, closes the bus: there is nothing left to run for.
+pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Progress) -> io::Result<Tally> {
+    let mut tally = Tally::default();
+    let mut prefixes = Prefixes::default();
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut text = Vec::new();
+    while receiver.recv_many(&mut batch, BATCH) > 0 {
+        for delivery in batch.drain(..) {
+            tally.count(&delivery);
+            write_line(&mut text, &mut prefixes, &delivery)?;
+        }
+        let printed = progress.aside(|| {
+            let mut stdout = io::stdout().lock();
+            stdout.write_all(&text).and_then(|()| stdout.flush())
+        });
+        if let Err(error) = printed {
+            bus.close();
+            return Err(error);
+        }
+        text.clear();
+    }
+    Ok(tally.end(&receiver))
+}
+
+fn write_line(text: &mut Vec<u8>, prefixes: &mut Prefixes, delivery: &Delivery<Record>) -> io::Result<()> {
+    if delivery.missed() > 0 {
+        writeln!(text, "... {} missed here", delivery.missed())?;
+    }
+    // The start of the scroll's id, or dashes before the session is registered.
+    let scroll = match delivery.routing.scroll_id {
+        Some(id) => id.simple().to_string()[..8].to_owned(),
+        None => "--------".to_owned(),
+    };
+    let prefix = prefixes.of(&delivery.event.connector_id);
+    let content = content(&delivery.event);
+    let content = match delivery.routing.kind {
+        EventKind::Output | EventKind::Message => content,
+        EventKind::Error => Style::new().red().apply_to(content).to_string(),
+        _ => Style::new().dim().apply_to(content).to_string(),
+    };
+    writeln!(text, "{prefix} {scroll} | {content}")
+}
+
+/// The line that a command wrote, or a record's kind and payload.
+fn content(record: &Record) -> String {
+    match (&record.payload, record.payload.get("text")) {
+        (_, Some(Value::String(line))) => line.clone(),
+        (Value::Null, _) => record.kind.clone(),
+        (payload, _) => format!("{} {payload}", record.kind),
+    }
+}
+
+/// Connectors as they are shown: each with the next colour, and as wide as the widest so far.
+#[derive(Default)]
+struct Prefixes {
+    styles: HashMap<Arc<str>, Style>,
+    width: usize,
+}
+
+impl Prefixes {
+    fn of(&mut self, connector_id: &Arc<str>) -> String {
+        let next = COLORS[self.styles.len() % COLORS.len()];
+        let style = self
+            .styles
+            .entry(Arc::clone(connector_id))
+            .or_insert_with(|| Style::new().fg(next));
+        self.width = self.width.max(connector_id.chars().count());
+        style.apply_to(format!("{connector_id:0$}", self.width)).to_string()
+    }
+}
