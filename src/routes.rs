@@ -269,6 +269,8 @@ impl<E> Routes<E> {
         }
         // The outlets and the previous list may be the last owners of queued payloads.
         for (key, outlet) in changes.gone {
+            // The batch's end would not find it any more, and its receiver still asks what it lost.
+            outlet.producer.commit();
             self.vacant.push(key);
             boundary::discard(outlet);
         }

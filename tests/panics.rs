@@ -282,6 +282,21 @@ fn a_payloads_drop_may_use_the_bus() {
 }
 
 #[test]
+fn a_subscription_that_ends_amid_a_batch_keeps_its_account() {
+    let bus = SharingBus::<Hooked>::new();
+    let mut receiver = bus.subscribe_filtered(EventFilter::All, 1);
+    let block = Block::new(&bus, hooked(|| {}));
+    let (inside, id) = (bus.clone(), receiver.id());
+    // The queue is full by then, so this one is lost and dropped; the list has changed before the next one's turn.
+    bus.publish(hooked(move || assert!(inside.unsubscribe(id)))).unwrap();
+    bus.publish(hooked(|| {})).unwrap();
+    block.release();
+    bus.flush();
+    assert_eq!(drain(&mut receiver).len(), 1);
+    assert_eq!(receiver.lagged(), 1);
+}
+
+#[test]
 fn a_stuck_receiver_delays_nobody() {
     let bus = SharingBus::new();
     let stuck = bus.subscribe_filtered(EventFilter::All, 1);
