@@ -50,6 +50,8 @@ impl<E: Payload> Dispatcher<E> {
     pub(crate) fn run(mut self) {
         self.shared.ingress.enter_dispatch_thread();
         while let Ok(first) = self.ingress.recv() {
+            #[cfg(sharing_bus_planted = "list_per_batch")]
+            self.routes.follow(self.list.load());
             self.handle(first);
             let mut taken = 1;
             while taken < BATCH {
@@ -93,6 +95,7 @@ impl<E: Payload> Dispatcher<E> {
     fn dispatch(&mut self, mut event: BusEvent<E>) {
         let sequence = self.totals.dispatched + 1;
         self.bind(&mut event);
+        #[cfg(not(sharing_bus_planted = "list_per_batch"))]
         self.routes.follow(self.list.load());
         let panics = &mut self.totals.filter_panics;
         self.routes.collect(&event, sequence, &mut self.matched, panics);

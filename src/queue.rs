@@ -257,7 +257,10 @@ impl<E> QueueConsumer<E> {
         if !self.state.is_closed() {
             return Err(TryRecvError::Empty);
         }
+        #[cfg(sharing_bus_planted = "no_second_look")]
+        return Err(TryRecvError::Closed);
         // Something may have been queued between the look and the flag.
+        #[cfg(not(sharing_bus_planted = "no_second_look"))]
         match self.take() {
             Some(entry) => Ok(self.account(entry)),
             None => {
@@ -306,7 +309,10 @@ impl<E> QueueConsumer<E> {
     }
 
     fn account(&mut self, entry: Entry<E>) -> Delivery<E> {
+        #[cfg(not(sharing_bus_planted = "missed_by_counter"))]
         let missed = entry.position - self.position - 1;
+        #[cfg(sharing_bus_planted = "missed_by_counter")]
+        let missed = self.state.lagged() - self.missed;
         self.position = entry.position;
         self.missed += missed;
         // Ordering: Relaxed, see `QueueState`'s counters. This end is the only writer.
@@ -316,5 +322,87 @@ impl<E> QueueConsumer<E> {
             envelope: entry.envelope,
             missed,
         }
+    }
+}
+
+/// Small enough for every execution there is; `loom-tests/` has the whole bus at a bound.
+#[cfg(all(test, sharing_bus_loom))]
+mod models {
+    use super::*;
+    use crate::event::{BusEvent, EventRouting};
+    use crate::wait::models::Count;
+
+    fn push(producer: &mut QueueProducer<()>, sequence: u64) {
+        let event = BusEvent::new(EventRouting::default(), ());
+        producer.push(Arc::new(Envelope { sequence, event }));
+        producer.commit();
+        producer.state().wake();
+    }
+
+    /// Two pushes into room for one, against a receiver that takes what it finds and then the rest.
+    fn account(overflow: Overflow) {
+        let (mut producer, mut consumer) = queue(1, overflow);
+        let pushing = loom::thread::spawn(move || {
+            push(&mut producer, 1);
+            push(&mut producer, 2);
+            producer.state().close();
+        });
+        let mut deliveries = Vec::new();
+        deliveries.extend(consumer.try_pop());
+        deliveries.extend(consumer.try_pop());
+        pushing.join().unwrap();
+        while let Ok(delivery) = consumer.try_pop() {
+            deliveries.push(delivery);
+        }
+        let mut last = 0;
+        for delivery in &deliveries {
+            assert_eq!(
+                delivery.sequence(),
+                last + delivery.missed() + 1,
+                "every gap is told where it is"
+            );
+            last = delivery.sequence();
+        }
+        assert_eq!(deliveries.len() as u64 + consumer.lagged(), 2);
+    }
+
+    #[test]
+    fn push_races_pop_dropping_newest() {
+        loom::model(|| account(Overflow::DropNewest));
+    }
+
+    #[test]
+    fn push_races_pop_dropping_oldest() {
+        loom::model(|| account(Overflow::DropOldest));
+    }
+
+    /// A poll that finds nothing is followed by a wake-up.
+    fn wakes(signal: impl Fn(&mut QueueProducer<()>) + Clone + Send + Sync + 'static) {
+        loom::model(move || {
+            let (mut producer, mut consumer) = queue(1, Overflow::DropNewest);
+            let signal = signal.clone();
+            let signalling = loom::thread::spawn(move || {
+                signal(&mut producer);
+                producer
+            });
+            let count = Count::new();
+            let waker = Count::waker(&count);
+            let waits = consumer.poll_pop(&mut Context::from_waker(&waker)).is_pending();
+            let _producer = signalling.join().unwrap();
+            assert!(!waits || count.get() == 1, "the wake-up is lost");
+        });
+    }
+
+    #[test]
+    fn push_races_poll() {
+        wakes(|producer| push(producer, 1));
+    }
+
+    #[test]
+    fn close_races_poll() {
+        wakes(|producer| {
+            producer.state().close();
+            producer.state().wake();
+        });
     }
 }

@@ -169,6 +169,7 @@ impl<E> Subscribers<E> {
     fn closed(&self, subscription: &Subscription<E>) {
         // Ordering: Relaxed, a count that publishes nothing.
         self.live.fetch_sub(1, Ordering::Relaxed);
+        #[cfg(not(sharing_bus_planted = "no_wake_on_close"))]
         subscription.queue.wake();
     }
 

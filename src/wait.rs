@@ -41,7 +41,11 @@ impl WaitList {
     pub(crate) fn notify(&self, count: usize) {
         // Ordering: AcqRel, a read-modify-write, pairs with the one in `Waiter::register`. If this one comes first,
         // the waiter that registers sees what the caller changed before; if it comes second, it sees the waiter.
-        if self.waiting.fetch_add(0, Ordering::AcqRel) == 0 {
+        #[cfg(not(sharing_bus_planted = "notify_by_load"))]
+        let waiting = self.waiting.fetch_add(0, Ordering::AcqRel);
+        #[cfg(sharing_bus_planted = "notify_by_load")]
+        let waiting = self.waiting.load(Ordering::Acquire);
+        if waiting == 0 {
             return;
         }
         let mut line = self.line.lock();
@@ -120,7 +124,7 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if self.leave() {
+        if self.leave() && !cfg!(sharing_bus_planted = "turn_not_passed_on") {
             self.list.notify(1);
         }
     }
@@ -142,7 +146,10 @@ impl Latch {
 
     pub(crate) fn set(&self) {
         // Ordering: Release, pairs with the Acquire in `is_set`: who sees the flag sees what came before it.
+        #[cfg(not(sharing_bus_planted = "relaxed_latch"))]
         self.set.store(true, Ordering::Release);
+        #[cfg(sharing_bus_planted = "relaxed_latch")]
+        self.set.store(true, Ordering::Relaxed);
         self.waiters.notify(usize::MAX);
     }
 
@@ -198,5 +205,96 @@ pub(crate) fn block_on<T>(
                 }
             }
         }
+    }
+}
+
+/// Small enough for every execution there is.
+#[cfg(all(test, sharing_bus_loom))]
+pub(crate) mod models {
+    use std::task::Wake;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    /// Counts how often it is woken.
+    pub(crate) struct Count(AtomicUsize);
+
+    impl Count {
+        pub(crate) fn new() -> Arc<Self> {
+            Arc::new(Count(AtomicUsize::new(0)))
+        }
+
+        pub(crate) fn waker(count: &Arc<Self>) -> Waker {
+            Waker::from(Arc::clone(count))
+        }
+
+        pub(crate) fn get(&self) -> usize {
+            self.0.load(Ordering::Acquire)
+        }
+    }
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    #[test]
+    fn set_races_a_thread_that_waits() {
+        loom::model(|| {
+            let latch = Arc::new(Latch::new());
+            let other = Arc::clone(&latch);
+            let seen = Arc::new(AtomicUsize::new(0));
+            let written = Arc::clone(&seen);
+            let setting = loom::thread::spawn(move || {
+                written.store(1, Ordering::Relaxed);
+                other.set();
+            });
+            latch.wait_blocking();
+            assert_eq!(
+                seen.load(Ordering::Relaxed),
+                1,
+                "what came before the latch is seen behind it"
+            );
+            setting.join().unwrap();
+        });
+    }
+
+    /// Look, register, look again: whoever finds no room twice is woken once there is some.
+    #[test]
+    fn notify_races_a_waiter() {
+        loom::model(|| {
+            let list = Arc::new(WaitList::new());
+            let room = Arc::new(AtomicUsize::new(0));
+            let (other, made) = (Arc::clone(&list), Arc::clone(&room));
+            let making = loom::thread::spawn(move || {
+                made.store(1, Ordering::Relaxed);
+                other.notify(1);
+            });
+            let count = Count::new();
+            let mut waiter = list.waiter();
+            waiter.register(&Count::waker(&count));
+            let waits = room.load(Ordering::Relaxed) == 0;
+            making.join().unwrap();
+            assert!(!waits || count.get() == 1, "the wake-up is lost");
+        });
+    }
+
+    /// A waiter that gives up as its turn comes passes it on.
+    #[test]
+    fn notify_races_a_waiter_that_gives_up() {
+        loom::model(|| {
+            let list = Arc::new(WaitList::new());
+            let (first, second) = (Count::new(), Count::new());
+            let mut giving_up = list.waiter();
+            giving_up.register(&Count::waker(&first));
+            let mut staying = list.waiter();
+            staying.register(&Count::waker(&second));
+            let other = Arc::clone(&list);
+            let notifying = loom::thread::spawn(move || other.notify(1));
+            drop(giving_up);
+            notifying.join().unwrap();
+            assert_eq!(second.get(), 1, "the turn is lost");
+        });
     }
 }

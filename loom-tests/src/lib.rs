@@ -26,9 +26,11 @@ pub fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'st
         counted.fetch_add(1, Ordering::Relaxed);
         body();
     });
+    let bound = builder
+        .preemption_bound
+        .map_or("none".into(), |bound| bound.to_string());
     println!(
-        "{name}: bound {:?}, {} executions, {:.1} s",
-        builder.preemption_bound,
+        "{name}: bound {bound}, {} executions, {:.1} s",
         executions.load(Ordering::Relaxed),
         started.elapsed().as_secs_f64()
     );

@@ -2,7 +2,7 @@
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
-use sharing_bus::{Delivery, Event, EventKind};
+use sharing_bus::{Delivery, Event, EventKind, SharingBus};
 use sharing_bus_loom_tests::{bus, model, registration, session_event};
 use uuid::Uuid;
 
@@ -64,5 +64,60 @@ fn registration_races_a_reaction() {
         let log: Vec<_> = log.try_iter().collect();
         assert_eq!(log.len(), 2);
         assert_bound_from_registration_on(&log);
+    });
+}
+
+/// Two registrations of one session against an event of it: the latest before the event, in dispatch order, binds it,
+/// and the later one stands in the end.
+#[test]
+fn two_registrations_race_an_event() {
+    model("two_registrations_race_an_event", 2, || {
+        let bus = bus(4, 4);
+        let mut log = bus.subscribe_all();
+        let register = |scroll| {
+            let bus = bus.clone();
+            thread::spawn(move || bus.publish(registration(scroll)).unwrap())
+        };
+        let registering = [register(Uuid::from_u128(1)), register(Uuid::from_u128(2))];
+        bus.publish(session_event(EventKind::Tool)).unwrap();
+        for thread in registering {
+            thread.join().unwrap();
+        }
+        bus.flush();
+
+        let mut bound = None;
+        for delivery in log.try_iter() {
+            if let Event::SessionRegistered { scroll_id, .. } = &*delivery.event {
+                bound = Some(scroll_id.parse().unwrap());
+            }
+            assert_eq!(delivery.routing.scroll_id, bound);
+        }
+        assert_eq!(bus.scroll_id("c", "s"), bound);
+    });
+}
+
+/// A session forgotten while it is registered anew: whichever comes second counts, also where there is room for one
+/// session alone.
+#[test]
+fn forget_session_races_a_registration() {
+    model("forget_session_races_a_registration", 3, || {
+        let bus = SharingBus::builder()
+            .ingress_capacity(2)
+            .session_capacity(1)
+            .build()
+            .unwrap();
+        let old = Uuid::from_u128(1);
+        bus.bind_session("c", "s", old);
+        let other = bus.clone();
+        let forgetting = thread::spawn(move || other.forget_session("c", "s"));
+        bus.publish(registration(SCROLL)).unwrap();
+        bus.flush();
+        let forgotten = forgetting.join().unwrap();
+        let left = if forgotten == Some(old) { Some(SCROLL) } else { None };
+        assert_eq!(
+            (bus.scroll_id("c", "s"), bus.session_count()),
+            (left, usize::from(left.is_some()))
+        );
+        assert!(forgotten == Some(old) || forgotten == Some(SCROLL));
     });
 }

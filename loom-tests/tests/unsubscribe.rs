@@ -47,3 +47,21 @@ fn unsubscribe_races_dispatch() {
         assert!(!bus.unsubscribe(id));
     });
 }
+
+/// A receiver dropped while the dispatch thread pushes: the slot goes and the event with it, without further traffic.
+#[test]
+fn receiver_drop_races_push() {
+    model("receiver_drop_races_push", 2, || {
+        let bus = bus(2, 2);
+        let receiver = bus.subscribe_all();
+        let published = event();
+        let payload = Arc::clone(&published.event);
+        let dropper = thread::spawn(move || drop(receiver));
+        bus.publish(published).unwrap();
+        dropper.join().unwrap();
+        while bus.stats().reaped < 1 || Arc::strong_count(&payload) > 1 {
+            thread::yield_now();
+        }
+        assert_eq!((bus.stats().reaped, bus.subscriber_count()), (1, 0));
+    });
+}

@@ -16,6 +16,8 @@ pub(crate) struct ArrayQueue<T> {
     head: AtomicUsize,
     /// How many were put; written by the producer.
     tail: AtomicUsize,
+    /// The producer's own copy of it, out of loom's sight: see the ring.
+    put: std::sync::atomic::AtomicUsize,
 }
 
 impl<T> ArrayQueue<T> {
@@ -25,12 +27,13 @@ impl<T> ArrayQueue<T> {
             slots: (0..PUSHES).map(|_| Slot::new()).collect(),
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
+            put: std::sync::atomic::AtomicUsize::new(0),
         }
     }
 
     /// Puts `value`; if the queue is full, the oldest makes room and is returned.
     pub(crate) fn force_push(&self, value: T) -> Option<T> {
-        let tail = self.tail.load(Ordering::Relaxed);
+        let tail = self.put.load(Ordering::Relaxed);
         let displaced = loop {
             let head = self.head.load(Ordering::Acquire);
             if tail - head < self.capacity {
@@ -41,6 +44,7 @@ impl<T> ArrayQueue<T> {
             }
         };
         self.slots[tail].fill(0, value);
+        self.put.store(tail + 1, Ordering::Relaxed);
         self.tail.store(tail + 1, Ordering::Release);
         displaced
     }

@@ -1,4 +1,7 @@
 //! The single-producer single-consumer ring: write the cell, then publish the tail.
+//!
+//! Each side keeps its own position to itself, as the real ring does. It matters to loom: a side that loaded its position
+//! before it stores the next one would hide the other side's earlier load, since loom 0.7 remembers one access alone.
 
 use std::sync::Arc;
 
@@ -32,43 +35,52 @@ impl RingBuffer {
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
         });
-        (Producer(Arc::clone(&shared)), Consumer(shared))
+        let producer = Producer {
+            ring: Arc::clone(&shared),
+            tail: 0,
+        };
+        (producer, Consumer { ring: shared, head: 0 })
     }
 }
 
-pub(crate) struct Producer<T>(Arc<Shared<T>>);
+pub(crate) struct Producer<T> {
+    ring: Arc<Shared<T>>,
+    tail: usize,
+}
 
 impl<T> Producer<T> {
     pub(crate) fn push(&mut self, value: T) -> Result<(), PushError<T>> {
-        let ring = &self.0;
-        let tail = ring.tail.load(Ordering::Relaxed);
-        if tail - ring.head.load(Ordering::Acquire) == ring.slots.len() {
+        let ring = &self.ring;
+        if self.tail - ring.head.load(Ordering::Acquire) == ring.slots.len() {
             return Err(PushError::Full(value));
         }
-        let (slot, lap) = ring.place(tail);
+        let (slot, lap) = ring.place(self.tail);
         slot.fill(lap, value);
-        ring.tail.store(tail + 1, Ordering::Release);
+        self.tail += 1;
+        ring.tail.store(self.tail, Ordering::Release);
         Ok(())
     }
 }
 
-pub(crate) struct Consumer<T>(Arc<Shared<T>>);
+pub(crate) struct Consumer<T> {
+    ring: Arc<Shared<T>>,
+    head: usize,
+}
 
 impl<T> Consumer<T> {
     pub(crate) fn pop(&mut self) -> Result<T, PopError> {
-        let ring = &self.0;
-        let head = ring.head.load(Ordering::Relaxed);
-        if ring.tail.load(Ordering::Acquire) == head {
+        let ring = &self.ring;
+        if ring.tail.load(Ordering::Acquire) == self.head {
             return Err(PopError::Empty);
         }
-        let (slot, lap) = ring.place(head);
+        let (slot, lap) = ring.place(self.head);
         let value = slot.empty(lap);
-        ring.head.store(head + 1, Ordering::Release);
+        self.head += 1;
+        ring.head.store(self.head, Ordering::Release);
         Ok(value)
     }
 
     pub(crate) fn slots(&self) -> usize {
-        let ring = &self.0;
-        ring.tail.load(Ordering::Acquire) - ring.head.load(Ordering::Relaxed)
+        self.ring.tail.load(Ordering::Acquire) - self.head
     }
 }
