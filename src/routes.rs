@@ -275,6 +275,24 @@ impl<E> Routes<E> {
             boundary::discard(outlet);
         }
         boundary::discard(std::mem::replace(&mut self.followed, Arc::clone(list)));
+        self.trim();
+    }
+
+    /// Gives back the memory of a crowd that has left: the vacant end of the table, once it is half of it.
+    fn trim(&mut self) {
+        let used = self
+            .outlets
+            .iter()
+            .rposition(Option::is_some)
+            .map_or(0, |last| last + 1);
+        if self.outlets.len() < 2 * used.max(32) {
+            return;
+        }
+        self.outlets.truncate(used);
+        self.outlets.shrink_to_fit();
+        self.vacant.retain(|key| *key < used);
+        self.vacant.shrink_to_fit();
+        self.indexes.residual.shrink_to_fit();
     }
 
     /// Walks the attached outlets and the list side by side, both in order of id; attaches, detaches and replaces

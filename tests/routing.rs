@@ -284,3 +284,27 @@ fn several_terms_of_one_filter_deliver_once() {
     bus.flush();
     assert_eq!(drain(&mut receiver).len(), 1);
 }
+
+#[test]
+fn those_who_stay_are_found_after_a_crowd_has_left() {
+    let bus = SharingBus::<Number>::new();
+    let subscribe = |id: u128| bus.subscribe_filtered(EventFilter::ScrollId(scroll(id % 3)), 8);
+    // The crowd is large enough for the table to shrink behind it, once to the last one who stays.
+    let mut crowd: Vec<_> = (0..300).map(subscribe).collect();
+    bus.publish(of_scroll(0)).unwrap();
+    bus.flush();
+    for leaving in [290, 60, 1] {
+        crowd.truncate(crowd.len() - leaving.min(crowd.len() - 3));
+        bus.flush();
+        crowd.extend((0..6).map(subscribe));
+        for receiver in &mut crowd {
+            drain(receiver);
+        }
+        for id in 0..3 {
+            bus.publish(of_scroll(id)).unwrap();
+        }
+        bus.flush();
+        assert!(crowd.iter_mut().all(|receiver| drain(receiver).len() == 1));
+    }
+    assert_eq!(bus.subscriber_count(), crowd.len());
+}

@@ -1,0 +1,118 @@
+//! Promise 7 and the bounded cache, in bytes: what is over leaves nothing behind.
+//!
+//! One test alone in its process, since it counts every live allocation there is.
+
+mod common;
+
+use std::alloc::System;
+
+use common::*;
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+use uuid::Uuid;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What tables keep as room for the next time; far less than a byte for each of the things counted below.
+const BOUND: isize = 64 * 1024;
+
+fn live_bytes() -> isize {
+    let stats = ALLOCATOR.stats();
+    stats.bytes_allocated as isize - stats.bytes_deallocated as isize
+}
+
+/// Runs `work` and then demands that next to nothing more is allocated than before it.
+#[track_caller]
+fn leaves_nothing(bus: &SharingBus, what: &str, work: impl FnOnce()) {
+    bus.flush();
+    let before = live_bytes();
+    work();
+    bus.flush();
+    let left = live_bytes() - before;
+    assert!(left < BOUND, "{what} left {left} bytes behind");
+}
+
+fn lifecycle(session: usize, event: fn(String, String) -> Event) -> BusEvent {
+    let name = format!("s{session}");
+    BusEvent::new(
+        EventRouting::session("c", name.as_str(), EventKind::SessionLifecycle),
+        event("c".into(), name),
+    )
+}
+
+#[test]
+fn what_is_over_leaves_nothing_behind() {
+    let bus = SharingBus::builder().session_capacity(1024).build().unwrap();
+    let mut view = bus.subscribe_filtered(EventFilter::ConnectorId("c".into()), 64);
+    // Everything that is made once is made before it counts.
+    bus.publish(of_session(EventKind::Output)).unwrap();
+    drop(bus.subscribe_all());
+    assert!(view.recv().is_ok());
+
+    leaves_nothing(&bus, "10,000 subscriptions one after the other", || {
+        for n in 0..10_000 {
+            drop(bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 16));
+        }
+    });
+    leaves_nothing(&bus, "1,000 subscriptions at once, with events queued", || {
+        let receivers: Vec<_> = (0..1_000)
+            .map(|_| bus.subscribe_filtered(EventFilter::All, 16))
+            .collect();
+        for _ in 0..32 {
+            bus.publish(plain()).unwrap();
+        }
+        bus.flush();
+        drop(receivers);
+    });
+    leaves_nothing(&bus, "10,000 filters of one subscription", || {
+        for n in 0..10_000 {
+            view.set_filter(EventFilter::ScrollId(scroll(n)));
+        }
+        view.set_filter(EventFilter::ConnectorId("c".into()));
+    });
+    leaves_nothing(&bus, "1,000,000 events, most of them lost or unmatched", || {
+        for n in 0..1_000_000 {
+            bus.publish(if n % 2 == 0 {
+                plain()
+            } else {
+                of_session(EventKind::Output)
+            })
+            .unwrap();
+            if n % 1000 == 0 {
+                bus.flush();
+                drain(&mut view);
+            }
+        }
+        bus.flush();
+        drain(&mut view);
+    });
+    leaves_nothing(&bus, "100,000 sessions registered and ended", || {
+        for n in 0..100_000 {
+            let register = |connector_id, session_id| Event::SessionRegistered {
+                connector_id,
+                session_id,
+                scroll_id: Uuid::from_u128(7).to_string(),
+            };
+            bus.publish(lifecycle(n, register)).unwrap();
+            let end = |connector_id, session_id| Event::SessionEnded {
+                connector_id,
+                session_id,
+            };
+            bus.publish(lifecycle(n, end)).unwrap();
+        }
+        bus.flush();
+        drain(&mut view);
+        assert_eq!(bus.session_count(), 0);
+    });
+    let before = live_bytes();
+    for n in 0..100_000 {
+        bus.bind_session("c", &format!("s{n}"), scroll(n));
+    }
+    assert_eq!(
+        (bus.session_count(), bus.stats().sessions_evicted),
+        (1024, 100_000 - 1024)
+    );
+    let kept = live_bytes() - before;
+    assert!(kept < 1024 * 1024, "a cache of 1,024 sessions takes {kept} bytes");
+}

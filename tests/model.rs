@@ -1,0 +1,452 @@
+//! The whole bus against a sequential model: random sequences of calls, each flushed, so that every number is known.
+//!
+//! The model is a page of plain code: a vector of subscribers with a queue each, and a list of sessions by age. What the
+//! bus does is compared after every step: what is received, what is missed, and all statistics.
+
+mod common;
+
+use std::collections::VecDeque;
+
+use common::*;
+use proptest::prelude::*;
+use sharing_bus::{
+    BusEvent, BusReceiver, Event, EventFilter, EventKind, EventRouting, Overflow, RecvTimeoutError, SharingBus,
+    TryRecvError,
+};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// Sessions that the cache holds.
+const SESSIONS: usize = 2;
+
+#[derive(Clone, Copy, Debug)]
+enum Wanted {
+    Everything,
+    Scroll(u8),
+    Session(u8),
+    Kind(bool),
+    NotScroll(u8),
+}
+
+impl Wanted {
+    fn filter(self) -> EventFilter {
+        match self {
+            Wanted::Everything => EventFilter::All,
+            Wanted::Scroll(n) => EventFilter::ScrollId(scroll_of(n)),
+            Wanted::Session(n) => EventFilter::Session {
+                connector_id: "c".into(),
+                native_session_id: session_name(n).into(),
+            },
+            Wanted::Kind(tool) => EventFilter::Kind(kind(tool)),
+            Wanted::NotScroll(n) => EventFilter::not(EventFilter::ScrollId(scroll_of(n))),
+        }
+    }
+}
+
+fn scroll_of(n: u8) -> Uuid {
+    scroll(n.into())
+}
+
+fn session_name(n: u8) -> String {
+    format!("s{n}")
+}
+
+fn kind(tool: bool) -> EventKind {
+    if tool { EventKind::Tool } else { EventKind::Output }
+}
+
+/// A call. Subscribers are picked by an index into those that there are.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Subscribe {
+        wanted: Wanted,
+        capacity: usize,
+        overflow: Overflow,
+    },
+    SetFilter(usize, Wanted),
+    Unsubscribe(usize),
+    CloseReceiver(usize),
+    DropReceiver(usize),
+    Receive(usize),
+    ReceiveMany(usize, usize),
+    Publish {
+        session: u8,
+        set: Option<u8>,
+        tool: bool,
+    },
+    Register {
+        session: u8,
+        scroll: u8,
+    },
+    RegisterNonsense(u8),
+    End(u8),
+    Bind {
+        session: u8,
+        scroll: u8,
+    },
+    Forget(u8),
+    CloseBus,
+}
+
+fn wanted() -> impl Strategy<Value = Wanted> {
+    prop_oneof![
+        3 => Just(Wanted::Everything),
+        2 => (0..3u8).prop_map(Wanted::Scroll),
+        1 => (0..3u8).prop_map(Wanted::Session),
+        1 => any::<bool>().prop_map(Wanted::Kind),
+        1 => (0..3u8).prop_map(Wanted::NotScroll),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let overflow = prop::sample::select(vec![Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect]);
+    let at = any::<usize>;
+    prop_oneof![
+        30 => (0..3u8, prop::option::weighted(0.2, 0..3u8), any::<bool>())
+            .prop_map(|(session, set, tool)| Step::Publish { session, set, tool }),
+        10 => (0..3u8, 0..3u8).prop_map(|(session, scroll)| Step::Register { session, scroll }),
+        2 => (0..3u8).prop_map(Step::RegisterNonsense),
+        4 => (0..3u8).prop_map(Step::End),
+        2 => (0..3u8, 0..3u8).prop_map(|(session, scroll)| Step::Bind { session, scroll }),
+        2 => (0..3u8).prop_map(Step::Forget),
+        8 => (wanted(), 1..4usize, overflow)
+            .prop_map(|(wanted, capacity, overflow)| Step::Subscribe { wanted, capacity, overflow }),
+        4 => (at(), wanted()).prop_map(|(index, wanted)| Step::SetFilter(index, wanted)),
+        2 => at().prop_map(Step::Unsubscribe),
+        2 => at().prop_map(Step::CloseReceiver),
+        2 => at().prop_map(Step::DropReceiver),
+        15 => at().prop_map(Step::Receive),
+        8 => (at(), 0..4usize).prop_map(|(index, max)| Step::ReceiveMany(index, max)),
+        1 => Just(Step::CloseBus),
+    ]
+}
+
+/// A delivery, as far as it tells something: sequence, missed, scroll.
+type Seen = (u64, u64, Option<Uuid>);
+
+struct Subscriber {
+    receiver: BusReceiver,
+    filter: EventFilter,
+    capacity: usize,
+    overflow: Overflow,
+    ended: bool,
+    /// Sequence, position among those that matched, scroll.
+    queue: VecDeque<(u64, u64, Option<Uuid>)>,
+    matched: u64,
+    lagged: u64,
+    last_position: u64,
+}
+
+impl Subscriber {
+    /// What an event that matches does; how many more are delivered and lost for it, and whether it ends the subscription.
+    fn push(&mut self, sequence: u64, scroll: Option<Uuid>) -> (u64, u64, bool) {
+        self.matched += 1;
+        let entry = (sequence, self.matched, scroll);
+        if self.queue.len() < self.capacity {
+            self.queue.push_back(entry);
+            return (1, 0, false);
+        }
+        self.lagged += 1;
+        match self.overflow {
+            Overflow::DropOldest => {
+                self.queue.pop_front();
+                self.queue.push_back(entry);
+            }
+            Overflow::Disconnect => self.ended = true,
+            _ => {}
+        }
+        (0, 1, self.ended)
+    }
+
+    fn pop(&mut self) -> Option<Seen> {
+        let (sequence, position, scroll) = self.queue.pop_front()?;
+        let missed = position - self.last_position - 1;
+        self.last_position = position;
+        Some((sequence, missed, scroll))
+    }
+}
+
+struct Model {
+    bus: SharingBus,
+    closed: bool,
+    subscribers: Vec<Subscriber>,
+    /// Oldest registration first.
+    sessions: Vec<(u8, Uuid)>,
+    evicted: u64,
+    dispatched: u64,
+    delivered: u64,
+    lagged: u64,
+    unmatched: u64,
+    reaped: u64,
+}
+
+impl Model {
+    fn new() -> Self {
+        Model {
+            bus: SharingBus::builder().session_capacity(SESSIONS).build().unwrap(),
+            closed: false,
+            subscribers: Vec::new(),
+            sessions: Vec::new(),
+            evicted: 0,
+            dispatched: 0,
+            delivered: 0,
+            lagged: 0,
+            unmatched: 0,
+            reaped: 0,
+        }
+    }
+
+    fn bind(&mut self, session: u8, scroll: Uuid) -> Option<Uuid> {
+        let before = self.forget(session);
+        self.sessions.push((session, scroll));
+        if self.sessions.len() > SESSIONS {
+            self.sessions.remove(0);
+            self.evicted += 1;
+        }
+        before
+    }
+
+    fn forget(&mut self, session: u8) -> Option<Uuid> {
+        let at = self.sessions.iter().position(|(bound, _)| *bound == session)?;
+        Some(self.sessions.remove(at).1)
+    }
+
+    fn scroll_id(&self, session: u8) -> Option<Uuid> {
+        let bound = self.sessions.iter().find(|(bound, _)| *bound == session);
+        bound.map(|(_, scroll)| *scroll)
+    }
+
+    /// Publishes, and does in the model what dispatch does.
+    fn publish(&mut self, session: u8, set: Option<u8>, kind: EventKind, event: Event) {
+        let mut routing = EventRouting::session("c", session_name(session), kind);
+        routing.scroll_id = set.map(scroll_of);
+        let event = BusEvent::new(routing, event);
+        let published = self.bus.publish(event.clone());
+        assert_eq!(published.is_err(), self.closed);
+        if self.closed {
+            return;
+        }
+        self.bus.flush();
+
+        let mut bound = event;
+        let registered = match &*bound.event {
+            Event::SessionRegistered { scroll_id, .. } => scroll_id.parse().ok(),
+            _ => None,
+        };
+        if let Some(scroll) = registered {
+            self.bind(session, scroll);
+        }
+        let late = registered.or_else(|| self.scroll_id(session));
+        bound.routing.scroll_id = bound.routing.scroll_id.or(late);
+        if matches!(*bound.event, Event::SessionEnded { .. }) {
+            self.forget(session);
+        }
+
+        self.dispatched += 1;
+        let mut matched = false;
+        for subscriber in &mut self.subscribers {
+            if !subscriber.ended && subscriber.filter.matches(&bound) {
+                matched = true;
+                let (delivered, lagged, overflowed) = subscriber.push(self.dispatched, bound.routing.scroll_id);
+                self.delivered += delivered;
+                self.lagged += lagged;
+                self.reaped += u64::from(overflowed);
+            }
+        }
+        self.unmatched += u64::from(!matched);
+    }
+
+    fn pick(&mut self, index: usize) -> Option<&mut Subscriber> {
+        let count = self.subscribers.len();
+        (count > 0).then(|| &mut self.subscribers[index % count])
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Subscribe {
+                wanted,
+                capacity,
+                overflow,
+            } => self.subscribe(wanted, capacity, overflow),
+            Step::SetFilter(index, wanted) => {
+                if let Some(subscriber) = self.pick(index) {
+                    subscriber.receiver.set_filter(wanted.filter());
+                    subscriber.filter = wanted.filter();
+                }
+            }
+            Step::Unsubscribe(index) => {
+                let bus = self.bus.clone();
+                if let Some(subscriber) = self.pick(index) {
+                    assert_eq!(bus.unsubscribe(subscriber.receiver.id()), !subscriber.ended);
+                    subscriber.ended = true;
+                }
+            }
+            Step::CloseReceiver(index) => {
+                if let Some(subscriber) = self.pick(index) {
+                    let closed = subscriber.receiver.close();
+                    assert_eq!(closed, !subscriber.ended);
+                    subscriber.ended = true;
+                    self.reaped += u64::from(closed);
+                }
+            }
+            Step::DropReceiver(index) => {
+                if !self.subscribers.is_empty() {
+                    let gone = self.subscribers.swap_remove(index % self.subscribers.len());
+                    self.reaped += u64::from(!gone.ended);
+                }
+            }
+            Step::Receive(index) => {
+                if let Some(subscriber) = self.pick(index) {
+                    receive(subscriber);
+                }
+            }
+            Step::ReceiveMany(index, max) => {
+                if let Some(subscriber) = self.pick(index) {
+                    receive_many(subscriber, max);
+                }
+            }
+            Step::Publish { session, set, tool } => self.publish(session, set, kind(tool), Event::Connected),
+            Step::Register { session, scroll } => self.register(session, scroll_of(scroll).to_string()),
+            Step::RegisterNonsense(session) => self.register(session, "nonsense".into()),
+            Step::End(session) => {
+                let (connector_id, session_id) = ("c".into(), session_name(session));
+                let event = Event::SessionEnded {
+                    connector_id,
+                    session_id,
+                };
+                self.publish(session, None, EventKind::SessionLifecycle, event);
+            }
+            Step::Bind { session, scroll } => {
+                let before = self.bus.bind_session("c", &session_name(session), scroll_of(scroll));
+                assert_eq!(before, self.bind(session, scroll_of(scroll)));
+            }
+            Step::Forget(session) => {
+                let before = self.bus.forget_session("c", &session_name(session));
+                assert_eq!(before, self.forget(session));
+            }
+            Step::CloseBus => {
+                assert_eq!(self.bus.close(), !self.closed);
+                self.closed = true;
+                self.subscribers
+                    .iter_mut()
+                    .for_each(|subscriber| subscriber.ended = true);
+            }
+        }
+    }
+
+    fn subscribe(&mut self, wanted: Wanted, capacity: usize, overflow: Overflow) {
+        let builder = self.bus.subscription().filter(wanted.filter());
+        // A bus that was closed a moment ago may not have ended yet.
+        if self.closed {
+            self.bus.flush();
+        }
+        self.subscribers.push(Subscriber {
+            receiver: builder.queue_capacity(capacity).overflow(overflow).subscribe(),
+            filter: wanted.filter(),
+            capacity,
+            overflow,
+            ended: self.closed,
+            queue: VecDeque::new(),
+            matched: 0,
+            lagged: 0,
+            last_position: 0,
+        });
+    }
+
+    fn register(&mut self, session: u8, scroll_id: String) {
+        let event = Event::SessionRegistered {
+            connector_id: "c".into(),
+            session_id: session_name(session),
+            scroll_id,
+        };
+        self.publish(session, None, EventKind::SessionLifecycle, event);
+    }
+
+    /// Compares everything that can be asked.
+    fn check(&self) {
+        self.bus.flush();
+        let open = || self.subscribers.iter().filter(|subscriber| !subscriber.ended);
+        let stats = self.bus.stats();
+        assert_eq!((stats.published, stats.dispatched), (self.dispatched, self.dispatched));
+        assert_eq!((stats.delivered, stats.lagged), (self.delivered, self.lagged));
+        assert_eq!((stats.unmatched, stats.reaped), (self.unmatched, self.reaped));
+        assert_eq!(
+            (stats.sessions, stats.sessions_evicted),
+            (self.sessions.len(), self.evicted)
+        );
+        assert_eq!(stats.ingress_depth, 0);
+        assert_eq!(
+            (self.bus.is_closed(), self.bus.subscriber_count()),
+            (self.closed, open().count())
+        );
+        for session in 0..3 {
+            assert_eq!(self.bus.scroll_id("c", &session_name(session)), self.scroll_id(session));
+        }
+        assert_eq!(stats.subscribers.len(), open().count());
+        for subscriber in open() {
+            let of_bus = stats
+                .subscribers
+                .iter()
+                .find(|stats| stats.id == subscriber.receiver.id())
+                .unwrap();
+            assert_eq!(of_bus.delivered + of_bus.lagged, subscriber.matched);
+            assert_eq!(
+                (of_bus.queued, of_bus.lagged),
+                (subscriber.queue.len() as u64, subscriber.lagged)
+            );
+            assert_eq!(of_bus.filter, subscriber.filter.to_string());
+        }
+        for subscriber in &self.subscribers {
+            let receiver = &subscriber.receiver;
+            assert_eq!(
+                (receiver.len(), receiver.lagged()),
+                (subscriber.queue.len(), subscriber.lagged)
+            );
+            assert_eq!(receiver.is_closed(), subscriber.ended);
+        }
+    }
+}
+
+fn seen(delivery: &sharing_bus::Delivery) -> Seen {
+    (delivery.sequence(), delivery.missed(), delivery.routing.scroll_id)
+}
+
+/// Takes one delivery, or learns why there is none.
+fn receive(subscriber: &mut Subscriber) {
+    match subscriber.pop() {
+        Some(expected) => assert_eq!(seen(&subscriber.receiver.recv().unwrap()), expected),
+        None if subscriber.ended => {
+            assert!(subscriber.receiver.recv().is_err());
+            assert_eq!(subscriber.receiver.try_recv().unwrap_err(), TryRecvError::Closed);
+        }
+        None => {
+            assert_eq!(subscriber.receiver.try_recv().unwrap_err(), TryRecvError::Empty);
+            let timed = subscriber.receiver.recv_timeout(Duration::ZERO);
+            assert_eq!(timed.unwrap_err(), RecvTimeoutError::Timeout);
+        }
+    }
+}
+
+fn receive_many(subscriber: &mut Subscriber, max: usize) {
+    if subscriber.queue.is_empty() && !subscriber.ended {
+        return;
+    }
+    let mut buffer = Vec::new();
+    let count = subscriber.receiver.recv_many(&mut buffer, max);
+    let expected: Vec<_> = std::iter::from_fn(|| subscriber.pop()).take(max).collect();
+    assert_eq!(count, expected.len());
+    assert_eq!(buffer.iter().map(seen).collect::<Vec<_>>(), expected);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_bus_does_what_the_model_does(steps in prop::collection::vec(step(), 1..80)) {
+        let mut model = Model::new();
+        for step in steps {
+            model.step(step);
+            model.check();
+        }
+    }
+}
