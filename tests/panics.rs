@@ -106,7 +106,9 @@ fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
     }
     bus.flush();
     assert_eq!(newest.lagged(), 2);
-    std::mem::forget(newest.try_recv().unwrap());
+    // Received: dropped by the receiver, which is told.
+    let received = newest.try_recv().unwrap();
+    assert!(panic::catch_unwind(panic::AssertUnwindSafe(|| drop(received))).is_err());
     // Queued: dropped with the receiver.
     bus.publish(hooked(|| panic_quietly())).unwrap();
     bus.publish(hooked(|| panic_quietly())).unwrap();
