@@ -12,6 +12,7 @@ unlocked_writers    subscribers  two_subscribes_race                           p
 unlocked_writers    subscribers  two_subscribes_race_a_reap                    panicked at loom-tests/tests
 list_per_batch      subscribers  a_subscribe_races_a_batch                     panicked at loom-tests/tests
 upkeep_taken_late   subscribers  drops_race_the_upkeep                         exceeded maximum number of branches
+upkeep_by_load      subscribers  a_drop_races_the_end_of_a_batch               exceeded maximum number of branches
 closed_twice        unsubscribe  unsubscribe_races_dispatch_and_receiver_drop  panicked at loom-tests/tests
 bind_before_send    binding      registration_races_follow_ups                 panicked at loom-tests/tests
 bind_before_send    binding      two_registrations_race_an_event               panicked at loom-tests/tests

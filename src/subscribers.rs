@@ -209,6 +209,10 @@ impl<E> Subscribers<E> {
     /// Whether upkeep was requested; the request is taken before the list is looked at, so none is lost.
     pub(crate) fn take_upkeep(&self) -> bool {
         // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even where it finds nothing.
+        #[cfg(sharing_bus_planted = "upkeep_by_load")]
+        if !self.upkeep.load(Ordering::Acquire) {
+            return false;
+        }
         self.upkeep.swap(false, Ordering::AcqRel)
     }
 

@@ -96,6 +96,20 @@ fn set_filter_races_dispatch() {
     });
 }
 
+/// A receiver dropped while the ingress is full, so that its nudge is refused: the batch that makes room sees to it.
+#[test]
+fn a_drop_races_the_end_of_a_batch() {
+    model("a_drop_races_the_end_of_a_batch", 2, || {
+        let bus = bus(1, 1);
+        let receiver = bus.subscribe_all();
+        bus.publish(event()).unwrap();
+        drop(receiver);
+        while bus.stats().reaped < 1 {
+            thread::yield_now();
+        }
+    });
+}
+
 /// Receivers dropped at once are reaped without any further traffic, each once.
 #[test]
 fn drops_race_the_upkeep() {

@@ -1,5 +1,8 @@
 //! The bounded channel: a queue under a lock, with a condition for each side, and disconnection from both ends.
 //!
+//! A send that finds the channel full learns that from positions which may be old news, and is ordered after nothing: the
+//! real one, too, looks at its positions without a lock.
+//!
 //! There is no time in a model, so a timed send waits without limit. Only one sender exists at a time (the bus shares
 //! it behind an `Arc`), so it is not `Clone`.
 
@@ -8,6 +11,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{RecvError, SendError, SendTimeoutError, TryRecvError, TrySendError};
+use loom::sync::atomic::{AtomicUsize, Ordering};
 use loom::sync::{Condvar, Mutex, MutexGuard};
 
 struct State<T> {
@@ -19,6 +23,10 @@ struct State<T> {
 struct Shared<T> {
     capacity: usize,
     state: Mutex<State<T>>,
+    /// How many were put; changed under the lock. Out of loom's sight, which spares models that never fill the channel.
+    sent: std::sync::atomic::AtomicUsize,
+    /// How many were taken; changed under the lock.
+    taken: AtomicUsize,
     not_empty: Condvar,
     not_full: Condvar,
 }
@@ -26,6 +34,24 @@ struct Shared<T> {
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn looks_full(&self) -> bool {
+        let sent = self.sent.load(Ordering::Relaxed);
+        sent >= self.capacity && sent.saturating_sub(self.taken.load(Ordering::Relaxed)) >= self.capacity
+    }
+
+    fn put(&self, mut state: MutexGuard<'_, State<T>>, value: T) {
+        state.queue.push_back(value);
+        self.sent.fetch_add(1, Ordering::Relaxed);
+        drop(state);
+        self.not_empty.notify_one();
+    }
+
+    fn take(&self, state: &mut State<T>) -> Option<T> {
+        let value = state.queue.pop_front()?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Some(value)
     }
 }
 
@@ -37,6 +63,8 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             sender_gone: false,
             receiver_gone: false,
         }),
+        sent: std::sync::atomic::AtomicUsize::new(0),
+        taken: AtomicUsize::new(0),
         not_empty: Condvar::new(),
         not_full: Condvar::new(),
     });
@@ -47,16 +75,17 @@ pub(crate) struct Sender<T>(Arc<Shared<T>>);
 
 impl<T> Sender<T> {
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut state = self.0.lock();
+        if self.0.looks_full() {
+            return Err(TrySendError::Full(value));
+        }
+        let state = self.0.lock();
         if state.receiver_gone {
             return Err(TrySendError::Disconnected(value));
         }
         if state.queue.len() == self.0.capacity {
             return Err(TrySendError::Full(value));
         }
-        state.queue.push_back(value);
-        drop(state);
-        self.0.not_empty.notify_one();
+        self.0.put(state, value);
         Ok(())
     }
 
@@ -68,9 +97,7 @@ impl<T> Sender<T> {
         if state.receiver_gone {
             return Err(SendError(value));
         }
-        state.queue.push_back(value);
-        drop(state);
-        self.0.not_empty.notify_one();
+        self.0.put(state, value);
         Ok(())
     }
 
@@ -93,7 +120,7 @@ impl<T> Receiver<T> {
     pub(crate) fn recv(&self) -> Result<T, RecvError> {
         let mut state = self.0.lock();
         loop {
-            if let Some(value) = state.queue.pop_front() {
+            if let Some(value) = self.0.take(&mut state) {
                 drop(state);
                 self.0.not_full.notify_one();
                 return Ok(value);
@@ -107,7 +134,7 @@ impl<T> Receiver<T> {
 
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         let mut state = self.0.lock();
-        let Some(value) = state.queue.pop_front() else {
+        let Some(value) = self.0.take(&mut state) else {
             return Err(if state.sender_gone {
                 TryRecvError::Disconnected
             } else {
@@ -125,6 +152,8 @@ impl<T> Drop for Receiver<T> {
         let mut state = self.0.lock();
         state.receiver_gone = true;
         let unread = std::mem::take(&mut state.queue);
+        // What is dropped unread leaves its room.
+        self.0.taken.fetch_add(unread.len(), Ordering::Relaxed);
         drop(state);
         drop(unread);
         self.0.not_full.notify_all();
