@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -115,8 +116,25 @@ impl std::ops::AddAssign for Summary {
     }
 }
 
-/// Runs the scenario of this seed and checks it.
+/// Far more than a scenario takes; one that gets there hangs.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Runs the scenario of this seed and checks it. Panics with the seed if something is wrong, or if it hangs.
 pub(crate) fn run(seed: u64) -> Summary {
+    let (done, result) = mpsc::channel();
+    let running = thread::spawn(move || drop(done.send(play(seed))));
+    match result.recv_timeout(DEADLINE) {
+        Ok(summary) => summary,
+        Err(RecvTimeoutError::Timeout) => panic!("seed {seed} hangs"),
+        Err(RecvTimeoutError::Disconnected) => {
+            // It panicked, and has said why.
+            drop(running.join());
+            panic!("seed {seed} failed");
+        }
+    }
+}
+
+fn play(seed: u64) -> Summary {
     let mut rng = Rng::with_seed(seed);
     let clock = Clock(AtomicU64::new(0));
     let per_publisher = rng.u64(20..200);
