@@ -48,15 +48,14 @@ fn main() -> ExitCode {
     let progress = Progress::new();
     let troubles = Troubles::new(progress.clone());
     match run(&args, &progress, &troubles) {
-        Ok(()) if troubles.is_empty() => ExitCode::SUCCESS,
-        Ok(()) => ExitCode::FAILURE,
         // Whoever read our output has enough: no reason to complain.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe && troubles.is_empty() => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
-        Err(error) => {
-            troubles.report(error);
-            ExitCode::FAILURE
-        }
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => troubles.report(error),
+        _ => {}
+    }
+    if troubles.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
