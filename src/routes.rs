@@ -59,6 +59,15 @@ struct Posting {
     exact: bool,
 }
 
+/// Takes postings out, and gives back their memory once they were most.
+fn remove(postings: &mut Vec<Posting>, gone: impl Fn(&Posting) -> bool) {
+    postings.retain(|posting| !gone(posting));
+    let used = postings.len().max(16);
+    if postings.capacity() > 4 * used {
+        postings.shrink_to(2 * used);
+    }
+}
+
 /// The postings of one sort of term, by value.
 struct Index<K>(HashMap<K, Vec<Posting>>);
 
@@ -77,10 +86,18 @@ impl<K: Hash + Eq> Index<K> {
         Q: Hash + Eq + ?Sized,
     {
         if let Some(postings) = self.0.get_mut(key) {
-            postings.retain(|posting| !gone(posting));
+            remove(postings, gone);
             if postings.is_empty() {
                 self.0.remove(key);
             }
+        }
+    }
+
+    /// Gives back the memory of terms that are gone, once they were most.
+    fn trim(&mut self) {
+        let used = self.0.len().max(16);
+        if self.0.capacity() > 4 * used {
+            self.0.shrink_to(2 * used);
         }
     }
 
@@ -167,8 +184,15 @@ impl Indexes {
             self.unfile(term, gone);
         }
         if residual {
-            self.residual.retain(|posting| !gone(posting));
+            remove(&mut self.residual, gone);
         }
+    }
+
+    fn trim(&mut self) {
+        self.scrolls.trim();
+        self.sessions.trim();
+        self.connector_uids.trim();
+        self.connector_ids.trim();
     }
 
     /// The postings under each term that the event satisfies.
@@ -275,6 +299,7 @@ impl<E> Routes<E> {
             boundary::discard(outlet);
         }
         boundary::discard(std::mem::replace(&mut self.followed, Arc::clone(list)));
+        self.indexes.trim();
         self.trim();
     }
 
@@ -292,7 +317,6 @@ impl<E> Routes<E> {
         self.outlets.shrink_to_fit();
         self.vacant.retain(|key| *key < used);
         self.vacant.shrink_to_fit();
-        self.indexes.residual.shrink_to_fit();
     }
 
     /// Walks the attached outlets and the list side by side, both in order of id; attaches, detaches and replaces

@@ -65,6 +65,13 @@ fn what_is_over_leaves_nothing_behind() {
         bus.flush();
         drop(receivers);
     });
+    leaves_nothing(&bus, "5,000 subscriptions at once, each to a scroll of its own", || {
+        drop(
+            (0..5_000)
+                .map(|n| bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 1))
+                .collect::<Vec<_>>(),
+        );
+    });
     leaves_nothing(&bus, "10,000 filters of one subscription", || {
         for n in 0..10_000 {
             view.set_filter(EventFilter::ScrollId(scroll(n)));
