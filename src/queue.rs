@@ -102,13 +102,6 @@ impl QueueState {
     }
 }
 
-impl Drop for QueueState {
-    fn drop(&mut self) {
-        // A waker left behind is user code, and this may be the dispatch thread.
-        boundary::discard(self.waker.take());
-    }
-}
-
 /// Makes a queue of `capacity` events.
 pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>, QueueConsumer<E>) {
     let state = Arc::new(QueueState {
@@ -322,6 +315,23 @@ impl<E> QueueConsumer<E> {
             envelope: entry.envelope,
             missed,
         }
+    }
+}
+
+#[cfg(all(test, not(sharing_bus_loom)))]
+mod tests {
+    use super::*;
+    use crate::event::{BusEvent, EventRouting};
+
+    #[test]
+    fn a_loss_that_a_delivery_has_told_counts_before_the_batch_is_committed() {
+        let (mut producer, mut consumer) = queue(1, Overflow::DropOldest);
+        for sequence in 1..=3 {
+            let event = BusEvent::new(EventRouting::default(), ());
+            producer.push(Arc::new(Envelope { sequence, event }));
+        }
+        assert_eq!(consumer.try_pop().unwrap().missed(), 2);
+        assert_eq!(consumer.lagged(), 2, "told, though not committed");
     }
 }
 

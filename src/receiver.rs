@@ -244,9 +244,8 @@ impl<E: Payload> BusReceiver<E> {
     fn append(&mut self, first: Result<Delivery<E>, RecvError>, buffer: &mut Vec<Delivery<E>>, max: usize) -> usize {
         let before = buffer.len();
         buffer.extend(first);
-        if buffer.len() > before {
-            buffer.extend(self.try_iter().take(max - 1));
-        }
+        // Nothing follows the end.
+        buffer.extend(self.try_iter().take(max - 1));
         buffer.len() - before
     }
 }

@@ -59,12 +59,18 @@ struct Posting {
     exact: bool,
 }
 
+/// The capacity to shrink to, where entries that are gone were most of it. Far enough from both ends that a table which
+/// grows and shrinks around one size moves rarely.
+fn shrunk(capacity: usize, len: usize) -> Option<usize> {
+    let used = len.max(16);
+    (capacity > 4 * used).then_some(2 * used)
+}
+
 /// Takes postings out, and gives back their memory once they were most.
 fn remove(postings: &mut Vec<Posting>, gone: impl Fn(&Posting) -> bool) {
     postings.retain(|posting| !gone(posting));
-    let used = postings.len().max(16);
-    if postings.capacity() > 4 * used {
-        postings.shrink_to(2 * used);
+    if let Some(capacity) = shrunk(postings.capacity(), postings.len()) {
+        postings.shrink_to(capacity);
     }
 }
 
@@ -95,9 +101,8 @@ impl<K: Hash + Eq> Index<K> {
 
     /// Gives back the memory of terms that are gone, once they were most.
     fn trim(&mut self) {
-        let used = self.0.len().max(16);
-        if self.0.capacity() > 4 * used {
-            self.0.shrink_to(2 * used);
+        if let Some(capacity) = shrunk(self.0.capacity(), self.0.len()) {
+            self.0.shrink_to(capacity);
         }
     }
 
@@ -303,18 +308,18 @@ impl<E> Routes<E> {
         self.trim();
     }
 
-    /// Gives back the memory of a crowd that has left: the vacant end of the table, once it is half of it.
+    /// Gives back the memory of a crowd that has left: the vacant end of the table.
     fn trim(&mut self) {
         let used = self
             .outlets
             .iter()
             .rposition(Option::is_some)
             .map_or(0, |last| last + 1);
-        if self.outlets.len() < 2 * used.max(32) {
+        let Some(capacity) = shrunk(self.outlets.capacity(), used) else {
             return;
-        }
+        };
         self.outlets.truncate(used);
-        self.outlets.shrink_to_fit();
+        self.outlets.shrink_to(capacity);
         self.vacant.retain(|key| *key < used);
         self.vacant.shrink_to_fit();
     }
@@ -382,5 +387,40 @@ impl<E> Routes<E> {
         self.outlets[key] = Some(outlet);
         self.attached.push(key);
         Some(key)
+    }
+}
+
+#[cfg(all(test, not(sharing_bus_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capacity_is_kept_until_a_quarter_is_used_and_then_halved() {
+        assert_eq!(shrunk(400, 100), None);
+        assert_eq!(shrunk(401, 100), Some(200));
+    }
+
+    #[test]
+    fn what_is_small_stays() {
+        assert_eq!(shrunk(64, 0), None);
+        assert_eq!(shrunk(65, 0), Some(32));
+    }
+
+    #[test]
+    fn an_index_gives_back_what_a_crowd_took() {
+        let mut index = Index::new();
+        for outlet in 0..10_000 {
+            let posting = Posting { outlet, exact: true };
+            index.file(Uuid::from_u128(outlet as u128 + 1), posting);
+            index.file(Uuid::nil(), posting);
+        }
+        for outlet in 1..=10_000 {
+            index.unfile(&Uuid::from_u128(outlet), |_| true);
+        }
+        index.unfile(&Uuid::nil(), |posting| posting.outlet >= 100);
+        index.trim();
+        assert!(index.0.capacity() < 128, "{}", index.0.capacity());
+        let postings = &index.0[&Uuid::nil()];
+        assert_eq!((postings.len(), postings.capacity()), (100, 200));
     }
 }
