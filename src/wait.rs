@@ -84,17 +84,15 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    /// Puts the waker in line, or in place of the one that this waiter has there.
+    /// Puts the waker in line, or in place of the one that this waiter has there. Who was notified and found that others
+    /// had been quicker is first in line again.
     pub(crate) fn register(&mut self, waker: &Waker) {
         let waker = waker.clone();
         let mut line = self.list.line.lock();
-        let ticket = match self.ticket {
-            Some(ticket) if line.wakers.contains_key(&ticket) => ticket,
-            _ => {
-                line.next_ticket += 1;
-                line.next_ticket
-            }
-        };
+        let ticket = self.ticket.unwrap_or_else(|| {
+            line.next_ticket += 1;
+            line.next_ticket
+        });
         let replaced = line.wakers.insert(ticket, waker);
         self.list.publish_len(&line);
         drop(line);
@@ -208,9 +206,9 @@ pub(crate) fn block_on<T>(
     }
 }
 
-/// Small enough for every execution there is.
-#[cfg(all(test, sharing_bus_loom))]
-pub(crate) mod models {
+/// A waker that tells.
+#[cfg(test)]
+mod count {
     use std::task::Wake;
 
     use super::*;
@@ -238,6 +236,78 @@ pub(crate) mod models {
             self.0.fetch_add(1, Ordering::AcqRel);
         }
     }
+}
+
+#[cfg(all(test, not(sharing_bus_loom)))]
+mod tests {
+    use super::count::Count;
+    use super::*;
+
+    #[test]
+    fn who_waits_longest_is_notified_first() {
+        let list = WaitList::new();
+        let counts = [Count::new(), Count::new(), Count::new()];
+        let mut waiters = [list.waiter(), list.waiter(), list.waiter()];
+        for (waiter, count) in waiters.iter_mut().zip(&counts) {
+            waiter.register(&Count::waker(count));
+        }
+        list.notify(2);
+        assert_eq!(counts.each_ref().map(|count| count.get()), [1, 1, 0]);
+        list.notify(2);
+        assert_eq!(counts.each_ref().map(|count| count.get()), [1, 1, 1]);
+    }
+
+    #[test]
+    fn who_came_too_late_is_first_again() {
+        let list = WaitList::new();
+        let (first, second) = (Count::new(), Count::new());
+        let (mut unlucky, mut next) = (list.waiter(), list.waiter());
+        unlucky.register(&Count::waker(&first));
+        next.register(&Count::waker(&second));
+        list.notify(1);
+        unlucky.register(&Count::waker(&first));
+        list.notify(1);
+        assert_eq!((first.get(), second.get()), (2, 0));
+    }
+
+    #[test]
+    fn another_waker_takes_the_place_of_the_one_before() {
+        let list = WaitList::new();
+        let (before, after, other) = (Count::new(), Count::new(), Count::new());
+        let (mut waiter, mut next) = (list.waiter(), list.waiter());
+        waiter.register(&Count::waker(&before));
+        next.register(&Count::waker(&other));
+        waiter.register(&Count::waker(&after));
+        list.notify(1);
+        assert_eq!((before.get(), after.get(), other.get()), (0, 1, 0));
+    }
+
+    #[test]
+    fn a_turn_is_passed_on_by_who_had_it_and_left_unsatisfied_alone() {
+        for (notified, satisfied, passed_on) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
+            let list = WaitList::new();
+            let (first, second) = (Count::new(), Count::new());
+            let (mut leaving, mut staying) = (list.waiter(), list.waiter());
+            leaving.register(&Count::waker(&first));
+            staying.register(&Count::waker(&second));
+            if notified {
+                list.notify(1);
+            }
+            if satisfied {
+                leaving.satisfied();
+            }
+            drop(leaving);
+            assert_eq!(second.get(), passed_on, "notified {notified}, satisfied {satisfied}");
+        }
+    }
+}
+
+/// Small enough for every execution there is.
+#[cfg(all(test, sharing_bus_loom))]
+pub(crate) mod models {
+    use super::*;
+    use crate::sync::Arc;
+    pub(crate) use crate::wait::count::Count;
 
     #[test]
     fn set_races_a_thread_that_waits() {
