@@ -10,7 +10,7 @@ command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants
 # Without debug information the many small builds are faster.
 export CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=1 PROPTEST_CASES=64
 output=target/mutants
-rm -rf "$output"
+rm -rf "$output" && mkdir -p target
 # 2: some lived; 3: some hung.
 cargo mutants --config ci/mutants-quick.toml --output "$output" --minimum-test-timeout 10 "$@" || [ $? -le 3 ]
 cat "$output/mutants.out/timeout.txt" >>"$output/mutants.out/caught.txt"
