@@ -1,311 +1,398 @@
-//! Deliveries per second beside the reference's design on tokio, in one run.
+//! This bus beside its peers, in one run.
 //!
-//! `cargo bench --bench compare` takes about a minute; `-- --rounds N` changes how often each measurement is taken, and
-//! `-- --quick` (as under `cargo test --benches`) only shows that it runs.
+//! `cargo bench -p sharing-bus-benches` measures everything and writes `results/`; `-- --rounds N` changes how often,
+//! `-- --only WORD` leaves out the tables without that word in their title, and `-- --quick` (as under
+//! `cargo test --benches`) only shows that it runs. Where not all is measured, nothing is written.
 //!
-//! Both contenders have consumers that are tasks on the same two tokio workers, one publishing thread, and an ingress and
-//! queues of 4096 (four times and sixteen times the defaults). The publisher sends bursts of 1024 events and keeps at
-//! most four of them on the way, which fit into every queue: so neither contender loses anything, neither runs dry, and
-//! both wait in the same way. The consumer that takes its last event of a burst counts itself off, and the last of them
-//! unparks the publisher. A round measures one contender and then the other, in turn who is first. The table shows
-//! medians over the rounds, and the median of the rounds' ratios.
+//! A round measures each contender once, in turn who is first.
 
-mod reference;
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread::{self, Thread};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use sharing_bus::{BusEvent, EventFilter, EventKind, EventOrigin, EventRouting, Payload, SharingBus};
+use sharing_bus_benches::contenders::{
+    Contender, LATENCY_TASKS, LATENCY_THREADS, Observe, Publisher, SWEPT, Setup, TASKS, THREADS,
+};
+use sharing_bus_benches::pace::{Pace, WINDOW};
+use sharing_bus_benches::report::{Table, quantile, short};
+use sharing_bus_benches::workload::Workload;
 use tokio::runtime::Runtime;
-use uuid::Uuid;
-
-/// Events per burst.
-const BURST: usize = 1024;
-
-/// Bursts on the way at once.
-const WINDOW: usize = 4;
-
-/// The ingress and each queue hold all of them.
-const CAPACITY: usize = BURST * WINDOW;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    let quick = has("--quick") || !has("--bench");
-    let rounds = arguments
-        .iter()
-        .position(|argument| argument == "--rounds")
-        .and_then(|at| arguments.get(at + 1)?.parse().ok())
-        .unwrap_or(if quick { 1 } else { 15 });
-    let span = Duration::from_millis(if quick { 5 } else { 150 });
-
+    let options = Options::read();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_time()
         .build()
         .expect("the runtime starts");
+    let bench = Bench { runtime, options };
 
-    println!("| subscribers | matching each event | sharing-bus, ns per delivery | reference on tokio | ratio |");
-    println!("|---:|---:|---:|---:|---:|");
-    for workload in [
-        Workload::Everything(1),
-        Workload::Everything(8),
-        Workload::Everything(64),
-        Workload::Everything(512),
-        Workload::OneOf(128),
-        Workload::OneOf(1024),
-    ] {
-        compare(&runtime, workload, rounds, span);
+    let tasks = bench.throughput("Tasks on tokio", TASKS, &tasks_workloads());
+    let threads = bench.throughput("Threads that block", THREADS, &threads_workloads());
+    let swept = bench.throughput("Swept by one thread", SWEPT, &swept_workloads());
+    let publish = bench.publish();
+    let slow = bench.slow_one();
+    let latency = bench.latencies();
+    let tables: Vec<&Table> = [&tasks, &threads, &swept, &publish].into_iter().flatten().collect();
+    let mut text = String::new();
+    for table in &tables {
+        text.push_str(&table.markdown());
+        text.push('\n');
     }
-}
-
-#[derive(Clone, Copy)]
-enum Workload {
-    /// So many subscribers that match every event.
-    Everything(usize),
-    /// So many subscribers, of which one matches each event, in turn.
-    OneOf(usize),
-}
-
-impl Workload {
-    fn subscribers(self) -> usize {
-        match self {
-            Workload::Everything(count) | Workload::OneOf(count) => count,
-        }
-    }
-
-    fn scroll_of(self, subscriber: usize) -> Option<Uuid> {
-        match self {
-            Workload::Everything(_) => None,
-            // Spread like random ids.
-            Workload::OneOf(_) => Some(Uuid::from_u128(
-                (subscriber as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
-            )),
+    text.extend(slow);
+    text.extend(latency);
+    if let (true, Some(tasks)) = (bench.options.writes(), &tasks) {
+        let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+        std::fs::create_dir_all(&results).expect("the folder can be made");
+        std::fs::write(results.join("compare.md"), text).expect("the results can be written");
+        for (rows, file) in [("all match", "all.svg"), ("one matches", "one.svg")] {
+            let drawn = tasks.chart(&results.join(file), rows, "subscribers");
+            drawn.expect("the chart can be written");
         }
     }
 }
 
-/// The payload: the burst that the consumer has whole with this one.
-struct Mark {
-    last_of: Option<usize>,
+struct Options {
+    quick: bool,
+    rounds: usize,
+    only: Option<String>,
 }
 
-impl Payload for Mark {}
-
-/// The bursts on the way, each with the number of consumers that do not have it whole; the last one wakes the publisher.
-struct Bursts {
-    outstanding: [AtomicUsize; WINDOW],
-    publisher: Thread,
-}
-
-impl Bursts {
-    fn took(&self, mark: &Mark) {
-        let Some(burst) = mark.last_of else { return };
-        if self.outstanding[burst].fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.publisher.unpark();
+impl Options {
+    fn read() -> Self {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let after = |name: &str| {
+            let at = arguments.iter().position(|argument| argument == name)?;
+            arguments.get(at + 1).cloned()
+        };
+        let has = |name: &str| arguments.iter().any(|argument| argument == name);
+        let quick = has("--quick") || !has("--bench");
+        let rounds = after("--rounds").and_then(|rounds| rounds.parse().ok());
+        Options {
+            quick,
+            rounds: rounds.unwrap_or(if quick { 1 } else { 9 }),
+            only: after("--only"),
         }
     }
 
-    fn wait(&self, burst: usize) {
-        while self.outstanding[burst].load(Ordering::Acquire) > 0 {
-            thread::park();
-        }
+    fn span(&self) -> Duration {
+        Duration::from_millis(if self.quick { 1 } else { 120 })
+    }
+
+    fn writes(&self) -> bool {
+        !self.quick && self.only.is_none()
+    }
+
+    fn has_time_for(&self, workload: &Workload) -> bool {
+        !self.quick || workload.wants.len() <= 128
+    }
+
+    fn wants(&self, title: &str) -> bool {
+        self.only.as_ref().is_none_or(|word| title.contains(word.as_str()))
     }
 }
 
-/// A bus under test, with its consumers running.
-trait Contender {
-    fn publish(&self, scroll: Option<Uuid>, mark: Mark);
-
-    fn lost(&self) -> u64;
+/// What a contender is measured with, and up to how many subscribers: some cost milliseconds an event beyond.
+struct Case {
+    workload: Workload,
+    skip: &'static [&'static str],
 }
 
-struct Ours {
-    bus: SharingBus<Mark>,
-    connector_id: Arc<str>,
-    native_session_id: Arc<str>,
+fn case(workload: Workload, skip: &'static [&'static str]) -> Case {
+    Case { workload, skip }
 }
 
-impl Ours {
-    fn start(runtime: &Runtime, workload: Workload, bursts: &Arc<Bursts>) -> Box<dyn Contender> {
-        let bus = SharingBus::<Mark>::builder()
-            .ingress_capacity(CAPACITY)
-            .queue_capacity(CAPACITY)
-            .build()
-            .expect("the bus starts");
-        for subscriber in 0..workload.subscribers() {
-            let filter = workload
-                .scroll_of(subscriber)
-                .map_or(EventFilter::All, EventFilter::ScrollId);
-            let mut receiver = bus.subscription().filter(filter).subscribe();
-            let bursts = Arc::clone(bursts);
-            runtime.spawn(async move {
-                while let Ok(delivery) = receiver.recv_async().await {
-                    bursts.took(&delivery.event);
-                }
+fn tasks_workloads() -> Vec<Case> {
+    vec![
+        case(Workload::everything(1), &[]),
+        case(Workload::everything(8), &[]),
+        case(Workload::everything(64), &[]),
+        case(Workload::everything(512), &[]),
+        case(Workload::everything(4096), &[]),
+        case(Workload::one_of(128), &[]),
+        case(Workload::one_of(1024), &["async-broadcast"]),
+        case(Workload::one_of(16_384), &["async-broadcast", "tokio broadcast"]),
+        // Who cannot bind late is given the scroll.
+        case(Workload::host(), &[]),
+        case(Workload::everything(8).published_by(4), &[]),
+    ]
+}
+
+fn threads_workloads() -> Vec<Case> {
+    vec![
+        case(Workload::everything(1), &[]),
+        case(Workload::everything(8), &[]),
+        case(Workload::everything(64), &[]),
+        case(Workload::one_of(128), &["bus"]),
+    ]
+}
+
+fn swept_workloads() -> Vec<Case> {
+    vec![
+        case(Workload::everything(1), &[]),
+        case(Workload::everything(8), &[]),
+        case(Workload::everything(64), &[]),
+        case(Workload::everything(512), &[]),
+        case(Workload::everything(4096), &[]),
+    ]
+}
+
+/// Nanoseconds of one measurement.
+struct Times {
+    per_delivery: f64,
+    per_publish: f64,
+}
+
+struct Bench {
+    runtime: Runtime,
+    options: Options,
+}
+
+impl Bench {
+    fn table(&self, title: &str, unit: &str, contenders: &[Contender]) -> Option<Table> {
+        let names = contenders.iter().map(|contender| contender.name).collect();
+        self.options.wants(title).then(|| Table::new(title, unit, names))
+    }
+
+    fn throughput(&self, title: &str, contenders: &[Contender], cases: &[Case]) -> Option<Table> {
+        let mut table = self.table(title, "ns per delivery", contenders)?;
+        for case in cases.iter().filter(|case| self.options.has_time_for(&case.workload)) {
+            table.row(&case.workload.name);
+            self.rounds(contenders, case, |contender| {
+                let times = self.measure(contender, &case.workload, false);
+                table.measured(contender.name, times.per_delivery);
             });
+            eprintln!("{}: {}", title, case.workload.name);
         }
-        Box::new(Ours {
-            bus,
-            connector_id: "connector".into(),
-            native_session_id: "native-session".into(),
+        println!("{}", table.markdown());
+        Some(table)
+    }
+
+    fn publish(&self) -> Option<Table> {
+        let mut table = self.table("The call alone", "ns per publish", TASKS)?;
+        let case = case(Workload::publish_alone(), &[]);
+        table.row("publish, nobody asks");
+        self.rounds(TASKS, &case, |contender| {
+            let times = self.measure(contender, &case.workload, false);
+            table.measured(contender.name, times.per_publish);
+        });
+        println!("{}", table.markdown());
+        Some(table)
+    }
+
+    /// What one receiver that never receives costs the other 64.
+    fn slow_one(&self) -> Option<String> {
+        let title = "A stuck one among 64";
+        if !self.options.wants(title) {
+            return None;
+        }
+        let workload = Workload::everything(64);
+        let ours = &TASKS[0];
+        let mut ratios = Vec::new();
+        for round in 0..4 * self.options.rounds {
+            let mut times = [0.0; 2];
+            for turn in 0..2 {
+                let stuck = (round + turn) % 2 == 1;
+                times[usize::from(stuck)] = self.measure(ours, &workload, stuck).per_delivery;
+            }
+            ratios.push(times[1] / times[0]);
+        }
+        let text = format!(
+            "**{title}** costs the others {:+.1} % (quartiles {:+.1} to {:+.1} %)\n\n",
+            percent(quantile(&ratios, 0.5)),
+            percent(quantile(&ratios, 0.25)),
+            percent(quantile(&ratios, 0.75)),
+        );
+        println!("{text}");
+        Some(text)
+    }
+
+    fn latencies(&self) -> Vec<String> {
+        [
+            ("Idle latency to a task", LATENCY_TASKS, 1, false),
+            ("Idle latency to 8 tasks", LATENCY_TASKS, 8, false),
+            ("Idle latency to a thread", LATENCY_THREADS, 1, false),
+            ("Latency at half load to 8 tasks", LATENCY_TASKS, 8, true),
+        ]
+        .into_iter()
+        .filter(|(title, ..)| self.options.wants(title))
+        .map(|(title, contenders, subscribers, loaded)| self.latency(title, contenders, subscribers, loaded))
+        .collect()
+    }
+
+    /// Publish to receive, in microseconds.
+    fn latency(&self, title: &str, contenders: &[Contender], subscribers: usize, loaded: bool) -> String {
+        let mut samples: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
+        for round in 0..self.options.rounds {
+            for turn in 0..contenders.len() {
+                let index = (round + turn) % contenders.len();
+                samples[index].extend(self.sample(&contenders[index], subscribers, loaded));
+            }
+        }
+        let mut text = format!("**{title}** (µs)\n\n|  | p50 | p99 | p99.9 |\n|---|---:|---:|---:|\n");
+        for (contender, samples) in contenders.iter().zip(&samples) {
+            let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| short(quantile(samples, part)));
+            text.push_str(&format!("| {} | {p50} | {p99} | {p999} |\n", contender.name));
+        }
+        text.push('\n');
+        println!("{text}");
+        text
+    }
+
+    fn sample(&self, contender: &Contender, subscribers: usize, loaded: bool) -> Vec<f64> {
+        let workload = if loaded {
+            Workload::everything(subscribers)
+        } else {
+            Workload::one_event(subscribers)
+        };
+        let pause = if loaded {
+            let event = self.measure(contender, &workload, false).per_delivery * subscribers as f64;
+            Duration::from_nanos(2 * event as u64)
+        } else {
+            Duration::from_micros(200)
+        };
+        let samples = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&samples);
+        let observe: Observe = Arc::new(move |published: Instant| {
+            let latency = published.elapsed().as_nanos() as f64 / 1000.0;
+            seen.lock().unwrap().push(latency);
+        });
+        let pace = Pace::new(subscribers);
+        let mut running = (contender.start)(&Setup {
+            runtime: &self.runtime,
+            workload: &workload,
+            pace: Arc::clone(&pace),
+            observe: Some(observe),
+            stuck: false,
+        });
+        pace.publish_from_here();
+        let begun = Instant::now();
+        let span = if self.options.quick {
+            self.options.span()
+        } else {
+            2 * self.options.span()
+        };
+        let mut burst = 0_usize;
+        while begun.elapsed() < span {
+            if let Some(before) = burst.checked_sub(if loaded { WINDOW } else { 1 }) {
+                pace.wait_for(before);
+            }
+            if !loaded {
+                thread::sleep(pause);
+            }
+            for sent in &workload.burst {
+                let due = Instant::now() + pause;
+                running.publishers[0](sent);
+                while loaded && Instant::now() < due {
+                    std::hint::spin_loop();
+                }
+            }
+            burst += 1;
+        }
+        for last in burst.saturating_sub(WINDOW)..burst {
+            pace.wait_for(last);
+        }
+        running.end(&self.runtime);
+        let samples = samples.lock().unwrap();
+        samples.clone()
+    }
+
+    /// Measures each contender once a round, in turn who is first.
+    fn rounds(&self, contenders: &[Contender], case: &Case, mut measure: impl FnMut(&Contender)) {
+        for round in 0..self.options.rounds {
+            for turn in 0..contenders.len() {
+                let contender = &contenders[(round + turn) % contenders.len()];
+                if !case.skip.contains(&contender.name) {
+                    measure(contender);
+                }
+            }
+        }
+    }
+
+    fn measure(&self, contender: &Contender, workload: &Workload, stuck: bool) -> Times {
+        let deliveries = workload.deliveries();
+        // Who filters at the receiver counts whoever is sent anything.
+        let filters_itself = ["tokio broadcast", "async-broadcast", "bus"].contains(&contender.name);
+        let consumers = workload.wants.iter();
+        let consumers = consumers
+            .filter(|want| filters_itself || workload.per_burst(**want) > 0)
+            .count();
+        let pace = Pace::new(consumers);
+        let mut running = (contender.start)(&Setup {
+            runtime: &self.runtime,
+            workload,
+            pace: Arc::clone(&pace),
+            observe: None,
+            stuck,
+        });
+        let mut run = Run {
+            pace: &pace,
+            workload,
+            sent: 0,
+        };
+        // Warm up, and see how many bursts fill the span.
+        let begun = Instant::now();
+        run.bursts(&mut running.publishers, 2 * WINDOW);
+        let each = begun.elapsed().as_secs_f64() / (2 * WINDOW) as f64;
+        let count = ((self.options.span().as_secs_f64() / each) as usize).clamp(WINDOW, 100_000);
+        let begun = Instant::now();
+        let publishing = run.bursts(&mut running.publishers, count);
+        let elapsed = begun.elapsed();
+        running.end(&self.runtime);
+        Times {
+            per_delivery: elapsed.as_nanos() as f64 / (count * deliveries) as f64,
+            per_publish: publishing.as_nanos() as f64 / (count * workload.burst.len()) as f64,
+        }
+    }
+}
+
+fn percent(ratio: f64) -> f64 {
+    (ratio - 1.0) * 100.0
+}
+
+/// A running measurement's place in its bursts.
+struct Run<'a> {
+    pace: &'a Pace,
+    workload: &'a Workload,
+    sent: usize,
+}
+
+impl Run<'_> {
+    /// Publishes so many bursts, each publisher its part, and waits for all of them. Returns the time that one publisher
+    /// spent in `publish`.
+    fn bursts(&mut self, publishers: &mut [Publisher], count: usize) -> Duration {
+        let (pace, workload) = (self.pace, self.workload);
+        let bursts = self.sent..self.sent + count;
+        self.sent += count;
+        let parts = publishers.len();
+        thread::scope(|scope| {
+            let threads: Vec<_> = publishers
+                .iter_mut()
+                .enumerate()
+                .map(|(part, publish)| {
+                    let bursts = bursts.clone();
+                    scope.spawn(move || {
+                        pace.publish_from_here();
+                        let mut publishing = Duration::ZERO;
+                        for burst in bursts.clone() {
+                            if let Some(before) = burst.checked_sub(WINDOW) {
+                                pace.wait_for(before);
+                            }
+                            let begun = Instant::now();
+                            workload.burst.iter().skip(part).step_by(parts).for_each(&mut *publish);
+                            publishing += begun.elapsed();
+                        }
+                        for last in bursts.end.saturating_sub(WINDOW)..bursts.end {
+                            pace.wait_for(last);
+                        }
+                        publishing
+                    })
+                })
+                .collect();
+            let times = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a publisher got through"));
+            times.sum::<Duration>() / parts as u32
         })
     }
-}
-
-impl Contender for Ours {
-    fn publish(&self, scroll: Option<Uuid>, mark: Mark) {
-        let event = BusEvent {
-            routing: EventRouting {
-                scroll_id: Some(scroll.unwrap_or_default()),
-                connector_uid: None,
-                connector_id: Some(Arc::clone(&self.connector_id)),
-                native_session_id: Some(Arc::clone(&self.native_session_id)),
-                kind: EventKind::Output,
-            },
-            origin: EventOrigin::Runtime,
-            event: Arc::new(mark),
-        };
-        assert!(self.bus.publish(event).is_ok(), "the bus is open");
-    }
-
-    fn lost(&self) -> u64 {
-        self.bus.stats().lagged
-    }
-}
-
-struct Reference(reference::Bus<Mark>);
-
-impl Reference {
-    fn start(runtime: &Runtime, workload: Workload, bursts: &Arc<Bursts>) -> Box<dyn Contender> {
-        let bus = runtime.block_on(async { reference::Bus::new(CAPACITY, CAPACITY) });
-        for subscriber in 0..workload.subscribers() {
-            let filter = workload
-                .scroll_of(subscriber)
-                .map_or(reference::Filter::All, reference::Filter::ScrollId);
-            let mut receiver = bus.subscribe(filter);
-            let bursts = Arc::clone(bursts);
-            runtime.spawn(async move {
-                while let Some(delivery) = receiver.recv().await {
-                    bursts.took(&delivery.event);
-                }
-            });
-        }
-        Box::new(Reference(bus))
-    }
-}
-
-impl Contender for Reference {
-    fn publish(&self, scroll: Option<Uuid>, mark: Mark) {
-        self.0.publish(reference::Routed {
-            scroll_id: Some(scroll.unwrap_or_default()),
-            connector_id: Some("connector".to_owned()),
-            native_session_id: Some("native-session".to_owned()),
-            event: Arc::new(mark),
-        });
-    }
-
-    fn lost(&self) -> u64 {
-        self.0.lagged()
-    }
-}
-
-type Start = fn(&Runtime, Workload, &Arc<Bursts>) -> Box<dyn Contender>;
-
-/// Publishes bursts for `span` and returns nanoseconds per delivery.
-fn measure(runtime: &Runtime, workload: Workload, start: Start, span: Duration) -> f64 {
-    let bursts = Arc::new(Bursts {
-        outstanding: Default::default(),
-        publisher: thread::current(),
-    });
-    let contender = start(runtime, workload, &bursts);
-    let mut publisher = Publisher {
-        contender: &*contender,
-        workload,
-        bursts: &bursts,
-    };
-    publisher.run(WINDOW);
-    let begun = Instant::now();
-    let mut deliveries = 0;
-    while begun.elapsed() < span {
-        deliveries += publisher.run(4 * WINDOW);
-    }
-    let elapsed = begun.elapsed();
-    assert_eq!(contender.lost(), 0, "the window fits into every queue");
-    elapsed.as_nanos() as f64 / deliveries as f64
-}
-
-struct Publisher<'a> {
-    contender: &'a dyn Contender,
-    workload: Workload,
-    bursts: &'a Bursts,
-}
-
-impl Publisher<'_> {
-    /// Publishes so many bursts and waits for all of them; returns how many deliveries they came to.
-    fn run(&mut self, count: usize) -> usize {
-        for burst in 0..count {
-            let place = burst % WINDOW;
-            self.bursts.wait(place);
-            self.publish(place);
-        }
-        for place in 0..WINDOW {
-            self.bursts.wait(place);
-        }
-        let deliveries_per_event = match self.workload {
-            Workload::Everything(subscribers) => subscribers,
-            Workload::OneOf(_) => 1,
-        };
-        count * BURST * deliveries_per_event
-    }
-
-    fn publish(&mut self, place: usize) {
-        let subscribers = self.workload.subscribers();
-        self.bursts.outstanding[place].store(subscribers, Ordering::Release);
-        // Who matches in turn gets its last event of the burst in the last turn.
-        let last_from = match self.workload {
-            Workload::Everything(_) => BURST - 1,
-            Workload::OneOf(_) => BURST - subscribers,
-        };
-        for event in 0..BURST {
-            let last_of = (event >= last_from).then_some(place);
-            let scroll = self.workload.scroll_of(event % subscribers);
-            self.contender.publish(scroll, Mark { last_of });
-        }
-    }
-}
-
-fn compare(runtime: &Runtime, workload: Workload, rounds: usize, span: Duration) {
-    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..rounds {
-        let (our_time, their_time);
-        if round % 2 == 0 {
-            our_time = measure(runtime, workload, Ours::start, span);
-            their_time = measure(runtime, workload, Reference::start, span);
-        } else {
-            their_time = measure(runtime, workload, Reference::start, span);
-            our_time = measure(runtime, workload, Ours::start, span);
-        }
-        ours.push(our_time);
-        theirs.push(their_time);
-        ratios.push(their_time / our_time);
-    }
-    let matching = match workload {
-        Workload::Everything(_) => "all",
-        Workload::OneOf(_) => "one",
-    };
-    println!(
-        "| {} | {matching} | {:.0} | {:.0} | {:.1}× |",
-        workload.subscribers(),
-        median(&mut ours),
-        median(&mut theirs),
-        median(&mut ratios)
-    );
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }

@@ -1,4 +1,4 @@
-//! The design that this crate descends from, on tokio: the baseline of the comparison.
+//! The design that this crate descends from, on tokio.
 //!
 //! `publish` consults the session cache and sends into a `broadcast` channel. A worker task locks the list of slots,
 //! matches each filter, and offers a clone of the whole event, with its owned strings, to each slot's `mpsc` channel; a
@@ -8,16 +8,65 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
+use sharing_bus::EventKind;
 use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
+use super::{Contender, Publisher, Running};
+use crate::workload::{Names, Want, scroll};
+
+pub(super) const TASKS: Contender = Contender {
+    name: "reference on tokio",
+    start: |setup| {
+        let sessions = setup.workload.sessions();
+        let names = Arc::new(Names::new(sessions));
+        let bound = (0..sessions).map(|session| {
+            let (connector_id, native_session_id) = names.of(session);
+            let key = (connector_id.to_owned(), native_session_id.to_owned());
+            (key, scroll(session))
+        });
+        let (bound, capacity) = (bound.collect(), setup.capacity());
+        let bus = Arc::new(setup.runtime.block_on(async { Bus::new(capacity, bound) }));
+        let stuck = setup.stuck.then(|| bus.subscribe(Want::All, 16));
+        let consumers = setup.seats().into_iter().map(|mut seat| {
+            let mut receiver = bus.subscribe(seat.want, setup.queue_capacity(seat.want));
+            setup.task(async move {
+                while let Some(delivery) = receiver.recv().await {
+                    seat.saw(*delivery.event);
+                }
+            })
+        });
+        let consumers = consumers.collect();
+        let publishers = (0..setup.workload.publishers).map(|_| {
+            let (bus, names, clock) = (Arc::clone(&bus), Arc::clone(&names), setup.clock());
+            let publisher: Publisher = Box::new(move |sent| {
+                let (connector_id, native_session_id) = names.of(sent.session);
+                bus.publish(Routed {
+                    scroll_id: sent.bound.then_some(sent.scroll),
+                    connector_id: Some(connector_id.to_owned()),
+                    native_session_id: Some(native_session_id.to_owned()),
+                    kind: sent.kind,
+                    event: Arc::new(clock()),
+                });
+            });
+            publisher
+        });
+        Running {
+            publishers: publishers.collect(),
+            consumers,
+            stuck: stuck.into_iter().map(|receiver| Box::new(receiver) as _).collect(),
+        }
+    },
+};
+
 /// An event with its owned routing, cloned for every delivery.
 #[derive(Debug)]
-pub(crate) struct Routed<E> {
-    pub(crate) scroll_id: Option<Uuid>,
-    pub(crate) connector_id: Option<String>,
-    pub(crate) native_session_id: Option<String>,
-    pub(crate) event: Arc<E>,
+struct Routed<E> {
+    scroll_id: Option<Uuid>,
+    connector_id: Option<String>,
+    native_session_id: Option<String>,
+    kind: EventKind,
+    event: Arc<E>,
 }
 
 impl<E> Clone for Routed<E> {
@@ -26,43 +75,27 @@ impl<E> Clone for Routed<E> {
             scroll_id: self.scroll_id,
             connector_id: self.connector_id.clone(),
             native_session_id: self.native_session_id.clone(),
+            kind: self.kind,
             event: Arc::clone(&self.event),
         }
     }
 }
 
-/// The filters that the comparison uses.
-#[derive(Clone, Copy)]
-pub(crate) enum Filter {
-    All,
-    ScrollId(Uuid),
-}
-
-impl Filter {
-    fn matches<E>(&self, event: &Routed<E>) -> bool {
-        match self {
-            Filter::All => true,
-            Filter::ScrollId(id) => event.scroll_id == Some(*id),
-        }
-    }
-}
-
 struct Slot<E> {
-    filter: Filter,
+    filter: Want,
     queue: mpsc::Sender<Routed<E>>,
     lagged: AtomicU64,
 }
 
-pub(crate) struct Bus<E> {
+struct Bus<E> {
     ingress: broadcast::Sender<Routed<E>>,
     sessions: RwLock<HashMap<(String, String), Uuid>>,
     slots: Arc<Mutex<Vec<Slot<E>>>>,
-    queue_capacity: usize,
 }
 
 impl<E: Send + Sync + 'static> Bus<E> {
     /// Starts the worker on the current runtime.
-    pub(crate) fn new(broadcast_capacity: usize, queue_capacity: usize) -> Self {
+    fn new(broadcast_capacity: usize, sessions: HashMap<(String, String), Uuid>) -> Self {
         let (ingress, mut events) = broadcast::channel::<Routed<E>>(broadcast_capacity);
         let slots = Arc::new(Mutex::new(Vec::<Slot<E>>::new()));
         let worker_slots = Arc::clone(&slots);
@@ -77,14 +110,13 @@ impl<E: Send + Sync + 'static> Bus<E> {
         });
         Bus {
             ingress,
-            sessions: RwLock::new(HashMap::new()),
+            sessions: RwLock::new(sessions),
             slots,
-            queue_capacity,
         }
     }
 
-    pub(crate) fn subscribe(&self, filter: Filter) -> mpsc::Receiver<Routed<E>> {
-        let (queue, receiver) = mpsc::channel(self.queue_capacity);
+    fn subscribe(&self, filter: Want, queue_capacity: usize) -> mpsc::Receiver<Routed<E>> {
+        let (queue, receiver) = mpsc::channel(queue_capacity);
         self.slots.lock().unwrap().push(Slot {
             filter,
             queue,
@@ -93,7 +125,7 @@ impl<E: Send + Sync + 'static> Bus<E> {
         receiver
     }
 
-    pub(crate) fn publish(&self, mut event: Routed<E>) {
+    fn publish(&self, mut event: Routed<E>) {
         if event.scroll_id.is_none() {
             if let (Some(connector_id), Some(native_session_id)) = (&event.connector_id, &event.native_session_id) {
                 let key = (connector_id.clone(), native_session_id.clone());
@@ -102,16 +134,11 @@ impl<E: Send + Sync + 'static> Bus<E> {
         }
         let _ = self.ingress.send(event);
     }
-
-    pub(crate) fn lagged(&self) -> u64 {
-        let slots = self.slots.lock().unwrap();
-        slots.iter().map(|slot| slot.lagged.load(Ordering::Relaxed)).sum()
-    }
 }
 
 fn deliver<E>(slots: &Mutex<Vec<Slot<E>>>, event: &Routed<E>) {
     slots.lock().unwrap().retain(|slot| {
-        if !slot.filter.matches(event) {
+        if !slot.filter.matches(event.scroll_id.unwrap_or_default(), event.kind) {
             return true;
         }
         match slot.queue.try_send(event.clone()) {
