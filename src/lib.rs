@@ -215,6 +215,7 @@ mod receiver;
 mod routes;
 mod sessions;
 mod shared;
+mod slots;
 mod stats;
 mod subscribers;
 mod sync;

@@ -1,7 +1,7 @@
 //! The routing table: who gets an event, without asking everybody.
 //!
 //! Private to the dispatch thread, so nothing here is shared or synchronised. It follows the subscriber list: each
-//! state of the list is compared with the last one seen, and only what changed is filed anew. A filter is filed under
+//! state of the list tells what has changed since the last one seen, and only that is filed anew. A filter is filed under
 //! the terms of its [`Cover`]; an event probes the few terms that it could satisfy, and what it finds there is
 //! evaluated in full only where the term is not exact. So an event costs what its candidates cost, not what the list
 //! is long.
@@ -17,7 +17,7 @@ use crate::cover::{Cover, Term};
 use crate::event::{BusEvent, EventKind, EventOrigin};
 use crate::queue::QueueProducer;
 use crate::sessions::{SessionKey, SessionName};
-use crate::subscribers::{Slot, Slots};
+use crate::slots::{Slot, Slots, SubscriberId};
 use crate::sync::Arc;
 
 /// An outlet's place in the table; stays the same while it is attached.
@@ -234,12 +234,11 @@ struct Changes<E> {
     gone: Vec<(OutletKey, Outlet<E>)>,
 }
 
-/// The table: outlets by key, their order in the list, and the indexes.
+/// The table: outlets by key, their keys by id, and the indexes.
 pub(crate) struct Routes<E> {
     outlets: Vec<Option<Outlet<E>>>,
     vacant: Vec<OutletKey>,
-    /// The attached outlets, in order of id like the list.
-    attached: Vec<OutletKey>,
+    keys: HashMap<SubscriberId, OutletKey>,
     indexes: Indexes,
     followed: Arc<Slots<E>>,
 }
@@ -249,9 +248,9 @@ impl<E> Routes<E> {
         Routes {
             outlets: Vec::new(),
             vacant: Vec::new(),
-            attached: Vec::new(),
+            keys: HashMap::new(),
             indexes: Indexes::new(),
-            followed: Arc::new(Vec::new()),
+            followed: Arc::new(Slots::new()),
         }
     }
 
@@ -289,7 +288,8 @@ impl<E> Routes<E> {
         if Arc::ptr_eq(&self.followed, list) {
             return;
         }
-        let changes = self.compare(list);
+        let before = std::mem::replace(&mut self.followed, Arc::clone(list));
+        let changes = self.apply(&before, list);
         self.indexes.unfile_all(&changes.stale);
         for key in changes.fresh {
             if let Some(outlet) = &self.outlets[key] {
@@ -303,7 +303,7 @@ impl<E> Routes<E> {
             self.vacant.push(key);
             boundary::discard(outlet);
         }
-        boundary::discard(std::mem::replace(&mut self.followed, Arc::clone(list)));
+        boundary::discard(before);
         self.indexes.trim();
         self.trim();
     }
@@ -322,49 +322,39 @@ impl<E> Routes<E> {
         self.outlets.shrink_to(capacity);
         self.vacant.retain(|key| *key < used);
         self.vacant.shrink_to_fit();
+        self.keys.shrink_to(capacity);
     }
 
-    /// Walks the attached outlets and the list side by side, both in order of id; attaches, detaches and replaces
-    /// filters on the way, and leaves the indexes to the caller.
-    fn compare(&mut self, list: &Slots<E>) -> Changes<E> {
+    /// Attaches, detaches and replaces filters, and leaves the indexes to the caller.
+    fn apply(&mut self, before: &Slots<E>, list: &Slots<E>) -> Changes<E> {
         let mut changes = Changes {
             stale: Vec::new(),
             fresh: Vec::new(),
             gone: Vec::new(),
         };
-        let before = std::mem::replace(&mut self.attached, Vec::with_capacity(list.len()));
-        let mut listed = list.iter().peekable();
-        for key in before {
-            let Some(outlet) = &mut self.outlets[key] else {
-                continue;
-            };
-            let id = outlet.slot.subscription.id;
-            while let Some(new) = listed.next_if(|slot| slot.subscription.id < id) {
-                changes.fresh.extend(self.attach(new));
-            }
-            let Some(outlet) = &mut self.outlets[key] else {
-                continue;
-            };
-            match listed.next_if(|slot| slot.subscription.id == id) {
-                Some(slot) => {
-                    if !Arc::ptr_eq(slot, &outlet.slot) {
-                        let cover = std::mem::replace(&mut outlet.cover, Cover::of(&slot.filter));
-                        outlet.slot = Arc::clone(slot);
-                        changes.stale.push((key, cover));
-                        changes.fresh.push(key);
-                    }
-                    self.attached.push(key);
+        let (old, new) = list.changes(before);
+        for slot in new {
+            let outlet = self.keys.get(&slot.id()).map(|key| (*key, &mut self.outlets[*key]));
+            match outlet {
+                Some((key, Some(outlet))) => {
+                    let cover = std::mem::replace(&mut outlet.cover, Cover::of(&slot.filter));
+                    outlet.slot = Arc::clone(slot);
+                    changes.stale.push((key, cover));
+                    changes.fresh.push(key);
                 }
-                None => {
-                    if let Some(outlet) = self.outlets[key].take() {
-                        changes.stale.push((key, outlet.cover.clone()));
-                        changes.gone.push((key, outlet));
-                    }
-                }
+                _ => changes.fresh.extend(self.attach(slot)),
             }
         }
-        for new in listed {
-            changes.fresh.extend(self.attach(new));
+        for slot in old {
+            let Some(&key) = self.keys.get(&slot.id()) else {
+                continue;
+            };
+            // One that was replaced above is not gone.
+            if let Some(outlet) = self.outlets[key].take_if(|outlet| Arc::ptr_eq(&outlet.slot, slot)) {
+                self.keys.remove(&slot.id());
+                changes.stale.push((key, outlet.cover.clone()));
+                changes.gone.push((key, outlet));
+            }
         }
         changes
     }
@@ -385,7 +375,7 @@ impl<E> Routes<E> {
             self.outlets.len() - 1
         });
         self.outlets[key] = Some(outlet);
-        self.attached.push(key);
+        self.keys.insert(slot.id(), key);
         Some(key)
     }
 }

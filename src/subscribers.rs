@@ -1,49 +1,20 @@
 //! The subscriber list, copied on write.
 //!
-//! Owns an `ArcSwap<Vec<Slot>>`, in order of subscription and so of id. Readers (the dispatch thread, statistics)
-//! load it and never wait. Writers (subscribe, a new filter, reap, end) copy, change and store it one at a time, under
-//! a mutex; slots that a write leaves without an owner are dropped after it is released, since a filter may hold user
-//! values.
+//! Owns an `ArcSwap` of the list's present state ([`Slots`]), in order of subscription and so of id. Readers (the
+//! dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end) copy
+//! what they change of it and store it one at a time, under a mutex; slots that a write leaves without an owner are
+//! dropped after it is released, since a filter may hold user values.
 //!
 //! A subscription ends by its queue's closed flag. Unsubscribing sets it and takes the slot out in one write. Whoever
-//! else sets it (a receiver that closes or is dropped, an overflow that disconnects) leaves the slot to the next reap,
-//! on the dispatch thread: one reap takes out all it finds, so ten thousand receivers dropped at once cost one copy.
+//! else sets it (a receiver that closes or is dropped, an overflow that disconnects) notes the id for the next reap, on
+//! the dispatch thread: one reap takes out all that are noted, so ten thousand receivers dropped at once cost one copy.
 
-use std::fmt;
-
-use crate::event::Event;
 use crate::filter::EventFilter;
-use crate::queue::{QueueProducer, QueueState};
+use crate::queue::QueueProducer;
+pub use crate::slots::SubscriberId;
+pub(crate) use crate::slots::{Slot, Slots, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, Cache, Mutex};
-
-/// Names a subscription for the life of its bus; ids are not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriberId(u64);
-
-impl fmt::Display for SubscriberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// What stays the same for the life of a subscription.
-pub(crate) struct Subscription<E> {
-    pub(crate) id: SubscriberId,
-    pub(crate) label: Option<Arc<str>>,
-    pub(crate) queue: Arc<QueueState>,
-    /// Waits here for the dispatch thread, which takes it once.
-    pub(crate) producer: Mutex<Option<QueueProducer<E>>>,
-}
-
-/// A subscription with its filter of the moment: an entry of the list.
-pub(crate) struct Slot<E = Event> {
-    pub(crate) subscription: Arc<Subscription<E>>,
-    pub(crate) filter: EventFilter<E>,
-}
-
-/// A state of the list. Two of them are the same if the pointers are.
-pub(crate) type Slots<E> = Vec<Arc<Slot<E>>>;
 
 /// A reader's own view of the list, cheap to bring up to date.
 pub(crate) type ListReader<E> = Cache<Arc<ArcSwap<Slots<E>>>, Arc<Slots<E>>>;
@@ -58,6 +29,8 @@ pub(crate) struct Subscribers<E> {
     ended: AtomicBool,
     /// Subscriptions that have not been closed, whether or not a reap has come by.
     live: AtomicUsize,
+    /// Closed and still listed: what the next reap takes out.
+    closed: Mutex<Vec<SubscriberId>>,
     /// Somebody wants the dispatch thread to look after the list.
     upkeep: AtomicBool,
     reaped: AtomicU64,
@@ -66,11 +39,12 @@ pub(crate) struct Subscribers<E> {
 impl<E> Subscribers<E> {
     pub(crate) fn new() -> Self {
         Subscribers {
-            list: Arc::new(ArcSwap::from_pointee(Vec::new())),
+            list: Arc::new(ArcSwap::from_pointee(Slots::new())),
             writer: Mutex::new(()),
             next_id: AtomicU64::new(1),
             ended: AtomicBool::new(false),
             live: AtomicUsize::new(0),
+            closed: Mutex::new(Vec::new()),
             upkeep: AtomicBool::new(false),
             reaped: AtomicU64::new(0),
         }
@@ -94,7 +68,7 @@ impl<E> Subscribers<E> {
         let queue = Arc::clone(producer.state());
         let (subscription, unused) = self.write(|slots| {
             // Ordering: Relaxed for both, they are guarded by `writer`.
-            let id = SubscriberId(self.next_id.fetch_add(1, Ordering::Relaxed));
+            let id = SubscriberId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
             let subscription = Arc::new(Subscription {
                 id,
                 label,
@@ -107,13 +81,11 @@ impl<E> Subscribers<E> {
             }
             // Ordering: Relaxed, a count that publishes nothing.
             self.live.fetch_add(1, Ordering::Relaxed);
-            let mut longer = Vec::with_capacity(slots.len() + 1);
-            longer.extend_from_slice(slots);
-            longer.push(Arc::new(Slot {
+            let slot = Slot {
                 subscription: Arc::clone(&subscription),
                 filter,
-            }));
-            (Some(longer), (subscription, None))
+            };
+            (Some(slots.with(Arc::new(slot))), (subscription, None))
         });
         drop(unused);
         subscription
@@ -121,14 +93,11 @@ impl<E> Subscribers<E> {
 
     /// Gives a listed subscription another filter; does nothing if it is no longer listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
-        let unused = self.write(|slots| match position(slots, id) {
-            Some(index) => {
-                let mut changed = slots.to_vec();
-                changed[index] = Arc::new(Slot {
-                    subscription: Arc::clone(&slots[index].subscription),
-                    filter,
-                });
-                (Some(changed), None)
+        let unused = self.write(|slots| match slots.get(id) {
+            Some(slot) => {
+                let subscription = Arc::clone(&slot.subscription);
+                let slot = Arc::new(Slot { subscription, filter });
+                (Some(slots.with_replaced(slot)), None)
             }
             None => (None, Some(filter)),
         });
@@ -138,20 +107,16 @@ impl<E> Subscribers<E> {
     /// Ends a subscription and takes it out of the list; true for the call that did it.
     pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
         let removed = self.write(|slots| {
-            let Some(index) = position(slots, id) else {
+            let Some(slot) = slots.get(id) else {
                 return (None, None);
             };
-            let subscription = &slots[index].subscription;
-            if !subscription.queue.close() {
+            if !slot.subscription.queue.close() {
                 return (None, None);
             }
-            let mut shorter = Vec::with_capacity(slots.len() - 1);
-            shorter.extend_from_slice(&slots[..index]);
-            shorter.extend_from_slice(&slots[index + 1..]);
-            (Some(shorter), Some(Arc::clone(subscription)))
+            (Some(slots.without(&[id])), Some(Arc::clone(&slot.subscription)))
         });
         if let Some(subscription) = &removed {
-            self.closed(subscription);
+            self.ended_one(subscription);
         }
         removed.is_some()
     }
@@ -160,26 +125,31 @@ impl<E> Subscribers<E> {
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
         let closed = subscription.queue.close();
         if closed {
-            self.closed(subscription);
+            self.closed.lock().push(subscription.id);
+            self.ended_one(subscription);
         }
         closed
     }
 
     /// What the one who closed a subscription owes.
-    fn closed(&self, subscription: &Subscription<E>) {
+    fn ended_one(&self, subscription: &Subscription<E>) {
         // Ordering: Relaxed, a count that publishes nothing.
         self.live.fetch_sub(1, Ordering::Relaxed);
         #[cfg(not(sharing_bus_planted = "no_wake_on_close"))]
         subscription.queue.wake();
     }
 
-    /// Takes every closed subscription out of the list.
+    /// Takes every subscription that was closed out of the list.
     pub(crate) fn reap(&self) {
+        let mut closed = std::mem::take(&mut *self.closed.lock());
+        if closed.is_empty() {
+            return;
+        }
+        closed.sort_unstable();
         let found = self.write(|slots| {
-            let is_open = |slot: &&Arc<Slot<E>>| !slot.subscription.queue.is_closed();
-            let open: Slots<E> = slots.iter().filter(is_open).cloned().collect();
+            let open = slots.without(&closed);
             let found = slots.len() - open.len();
-            ((found > 0).then_some(open), found)
+            (Some(open), found)
         });
         // Ordering: Relaxed, a statistic.
         self.reaped.fetch_add(found as u64, Ordering::Relaxed);
@@ -190,11 +160,14 @@ impl<E> Subscribers<E> {
         let last = self.write(|slots| {
             // Ordering: Relaxed, guarded by `writer`.
             self.ended.store(true, Ordering::Relaxed);
-            (Some(Vec::new()), slots.clone())
+            let last: Vec<_> = slots.iter().cloned().collect();
+            (Some(Slots::new()), last)
         });
         for slot in last {
             self.close(&slot.subscription);
         }
+        // What has just been noted is listed no more.
+        *self.closed.lock() = Vec::new();
     }
 
     /// Asks the dispatch thread to look after the list; true if nobody else has since it last did, in which case the
@@ -241,9 +214,4 @@ impl<E> Subscribers<E> {
         drop(current);
         result
     }
-}
-
-/// Where the subscription stands in the list, which is in order of id.
-fn position<E>(slots: &Slots<E>, id: SubscriberId) -> Option<usize> {
-    slots.binary_search_by_key(&id, |slot| slot.subscription.id).ok()
 }

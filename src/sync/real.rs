@@ -40,3 +40,6 @@ pub(crate) struct Panicked;
 
 /// How many messages the dispatch thread takes before it wakes receivers.
 pub(crate) const BATCH: usize = 64;
+
+/// How many subscribers a chunk of the list holds.
+pub(crate) const CHUNK: usize = 128;
