@@ -1,8 +1,9 @@
 //! This bus beside its peers, in one run.
 //!
 //! `cargo bench -p sharing-bus-benches` measures everything and writes `results/`; `-- --rounds N` changes how often,
-//! `-- --only WORD` leaves out the tables without that word in their title, and `-- --quick` (as under
-//! `cargo test --benches`) only shows that it runs. Where not all is measured, nothing is written.
+//! `-- --only WORDS` leaves out the tables without these words in their title, `--workload` and `--contender` do the
+//! same for their rows and columns, and `-- --quick` (as under `cargo test --benches`) only shows that it runs. Where
+//! not all is measured, nothing is written.
 //!
 //! A round measures each contender once, in turn who is first.
 
@@ -56,6 +57,8 @@ struct Options {
     quick: bool,
     rounds: usize,
     only: Option<String>,
+    workload: Option<String>,
+    contender: Option<String>,
 }
 
 impl Options {
@@ -72,6 +75,8 @@ impl Options {
             quick,
             rounds: rounds.unwrap_or(if quick { 1 } else { 9 }),
             only: after("--only"),
+            workload: after("--workload"),
+            contender: after("--contender"),
         }
     }
 
@@ -80,16 +85,27 @@ impl Options {
     }
 
     fn writes(&self) -> bool {
-        !self.quick && self.only.is_none()
-    }
-
-    fn has_time_for(&self, workload: &Workload) -> bool {
-        !self.quick || workload.wants.len() <= 128
+        !self.quick
+            && [&self.only, &self.workload, &self.contender]
+                .iter()
+                .all(|chosen| chosen.is_none())
     }
 
     fn wants(&self, title: &str) -> bool {
-        self.only.as_ref().is_none_or(|word| title.contains(word.as_str()))
+        chosen(&self.only, title)
     }
+
+    fn wants_workload(&self, workload: &Workload) -> bool {
+        chosen(&self.workload, &workload.name) && (!self.quick || workload.wants.len() <= 128)
+    }
+
+    fn wants_contender(&self, contender: &Contender) -> bool {
+        chosen(&self.contender, contender.name)
+    }
+}
+
+fn chosen(words: &Option<String>, name: &str) -> bool {
+    words.as_ref().is_none_or(|words| name.contains(words.as_str()))
 }
 
 /// What a contender is measured with, and up to how many subscribers: some cost milliseconds an event beyond.
@@ -156,7 +172,7 @@ impl Bench {
 
     fn throughput(&self, title: &str, contenders: &[Contender], cases: &[Case]) -> Option<Table> {
         let mut table = self.table(title, "ns per delivery", contenders)?;
-        for case in cases.iter().filter(|case| self.options.has_time_for(&case.workload)) {
+        for case in cases.iter().filter(|case| self.options.wants_workload(&case.workload)) {
             table.row(&case.workload.name);
             self.rounds(contenders, case, |contender| {
                 let times = self.measure(contender, &case.workload, false);
@@ -302,7 +318,7 @@ impl Bench {
         for round in 0..self.options.rounds {
             for turn in 0..contenders.len() {
                 let contender = &contenders[(round + turn) % contenders.len()];
-                if !case.skip.contains(&contender.name) {
+                if !case.skip.contains(&contender.name) && self.options.wants_contender(contender) {
                     measure(contender);
                 }
             }
