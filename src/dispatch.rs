@@ -1,8 +1,9 @@
 //! The dispatch thread: it alone numbers, binds, matches and pushes.
 //!
 //! Owns the receiving end of the ingress, the routing table and every queue's producer, and shares nothing of them.
-//! It takes commands one by one as long as there are some, up to a batch, and then wakes each receiver that got
-//! something, once. Binding happens here, in the order of the ingress, and a registration is bound before it is pushed:
+//! It takes commands one by one as long as there are some, up to a batch, and matches each event as it comes. The batch
+//! ends subscriber by subscriber: all that one gets is pushed together, while its queue is at hand, and then it is woken,
+//! once. Binding happens here, in the order of the ingress, and a registration is bound before it is pushed:
 //! so whoever has seen it publishes after it.
 //!
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
@@ -14,7 +15,7 @@ use crate::delivery::Envelope;
 use crate::event::{BusEvent, Payload};
 use crate::ingress::Command;
 use crate::queue::Pushed;
-use crate::routes::{OutletKey, Routes};
+use crate::routes::{Outlet, Routes};
 use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::ListReader;
@@ -26,11 +27,27 @@ pub(crate) struct Dispatcher<E: Payload> {
     ingress: Receiver<Command<E>>,
     list: ListReader<E>,
     routes: Routes<E>,
-    /// Outlets pushed to in this batch.
-    touched: Vec<OutletKey>,
-    /// Outlets that the event at hand matches; kept for its memory.
-    matched: Vec<OutletKey>,
+    /// The events of this batch that somebody matched; the marks in the routing table tell who.
+    batch: Vec<Matched<E>>,
     totals: Totals,
+}
+
+/// An event with so many pushes ahead of it.
+struct Matched<E> {
+    envelope: Option<Arc<Envelope<E>>>,
+    pushes: usize,
+}
+
+impl<E> Matched<E> {
+    /// A reference for one push; the last one is moved, not counted.
+    fn hand_out(&mut self) -> Option<Arc<Envelope<E>>> {
+        self.pushes -= 1;
+        if self.pushes == 0 {
+            self.envelope.take()
+        } else {
+            self.envelope.clone()
+        }
+    }
 }
 
 impl<E: Payload> Dispatcher<E> {
@@ -40,8 +57,7 @@ impl<E: Payload> Dispatcher<E> {
             shared,
             ingress,
             routes: Routes::new(),
-            touched: Vec::new(),
-            matched: Vec::new(),
+            batch: Vec::with_capacity(BATCH),
             totals: Totals::default(),
         }
     }
@@ -96,24 +112,25 @@ impl<E: Payload> Dispatcher<E> {
         let sequence = self.totals.dispatched + 1;
         self.bind(&mut event);
         #[cfg(not(sharing_bus_planted = "list_per_batch"))]
-        self.routes.follow(self.list.load());
+        self.follow();
         let panics = &mut self.totals.filter_panics;
-        self.routes.collect(&event, sequence, &mut self.matched, panics);
-        match self.matched.pop() {
-            None => {
-                self.totals.unmatched += 1;
-                boundary::discard(event);
-            }
-            Some(last) => {
-                let envelope = Arc::new(Envelope { sequence, event });
-                while let Some(key) = self.matched.pop() {
-                    self.push(key, Arc::clone(&envelope));
-                }
-                self.push(last, envelope);
-            }
+        let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
+        if pushes > 0 {
+            let envelope = Some(Arc::new(Envelope { sequence, event }));
+            self.batch.push(Matched { envelope, pushes });
+        } else {
+            self.totals.unmatched += 1;
+            boundary::discard(event);
         }
         self.totals.dispatched = sequence;
-        self.shared.counters.publish(&self.totals);
+    }
+
+    /// Brings the routing table up to date. Who leaves it gets first what it has matched.
+    fn follow(&mut self) {
+        if !self.routes.is_current(self.list.load()) {
+            self.end_batch();
+            self.routes.follow(self.list.load());
+        }
     }
 
     fn bind(&mut self, event: &mut BusEvent<E>) {
@@ -128,46 +145,51 @@ impl<E: Payload> Dispatcher<E> {
         }
     }
 
-    fn push(&mut self, key: OutletKey, envelope: Arc<Envelope<E>>) {
-        let Some(outlet) = self.routes.outlet(key) else {
-            return;
-        };
-        match outlet.producer.push(envelope) {
-            Pushed::Queued => self.totals.delivered += 1,
-            Pushed::Lost => self.totals.lagged += 1,
-            Pushed::Overflowed => {
-                self.totals.lagged += 1;
-                // The receiver that sees the end finds its loss counted.
-                outlet.producer.commit();
-                self.shared.subscribers.close(&outlet.slot.subscription);
-                // This thread looks after the list when the batch ends, so nobody has to be nudged.
-                self.shared.subscribers.request_upkeep();
-            }
-            Pushed::Closed => return,
-        }
-        if !outlet.touched {
-            outlet.touched = true;
-            self.touched.push(key);
-        }
-    }
-
-    /// Makes what was pushed visible in the counters and wakes each receiver that got something.
+    /// Pushes what was matched, and wakes each receiver that got something.
     fn end_batch(&mut self) {
-        for key in self.touched.drain(..) {
-            let Some(outlet) = self.routes.outlet(key) else {
-                continue;
-            };
-            outlet.touched = false;
+        while let Some((outlet, places)) = self.routes.take_marked() {
+            for place in ones(places) {
+                if let Some(envelope) = self.batch[place].hand_out() {
+                    push(&self.shared, outlet, envelope, &mut self.totals);
+                }
+            }
             outlet.producer.commit();
             outlet.producer.state().wake();
         }
+        self.batch.clear();
+        self.shared.counters.publish(&self.totals);
     }
 
     /// Reaps, and lets go of what has left the list, without waiting for the next event.
     fn look_after_list(&mut self) {
         self.shared.subscribers.reap();
-        self.routes.follow(self.list.load());
+        self.follow();
     }
+}
+
+fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, envelope: Arc<Envelope<E>>, totals: &mut Totals) {
+    match outlet.producer.push(envelope) {
+        Pushed::Queued => totals.delivered += 1,
+        Pushed::Lost => totals.lagged += 1,
+        Pushed::Overflowed => {
+            totals.lagged += 1;
+            // The receiver that sees the end finds its loss counted.
+            outlet.producer.commit();
+            shared.subscribers.close(&outlet.slot.subscription);
+            // This thread looks after the list when the batch ends, so nobody has to be nudged.
+            shared.subscribers.request_upkeep();
+        }
+        Pushed::Closed => {}
+    }
+}
+
+/// The places of the ones in a word, from the lowest.
+fn ones(mut word: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let place = word.trailing_zeros();
+        word &= word.checked_sub(1)?;
+        Some(place as usize)
+    })
 }
 
 impl<E: Payload> Drop for Dispatcher<E> {
@@ -176,7 +198,7 @@ impl<E: Payload> Drop for Dispatcher<E> {
         self.shared.ingress.close();
         self.shared.subscribers.end();
         // The list is empty now: this frees what the table holds.
-        self.routes.follow(self.list.load());
+        self.follow();
         self.shared.ended.set();
     }
 }

@@ -37,18 +37,25 @@ struct Entry<E> {
     position: u64,
 }
 
+/// What the receiver writes, on a cache line of its own: so the dispatch thread, which looks at the rest for every push,
+/// does not wait for it.
+#[repr(align(64))]
+struct ReceiverSide {
+    waker: AtomicWaker,
+    /// Taken by the receiver. Written by the receiver alone.
+    received: AtomicU64,
+}
+
 /// What both ends of a queue and the bus share.
 pub(crate) struct QueueState {
     capacity: usize,
     overflow: Overflow,
     closed: AtomicBool,
-    waker: AtomicWaker,
     /// Matched and not lost, as of the dispatch thread's last batch. Written by the dispatch thread alone.
     delivered: AtomicU64,
     /// Matched and lost, likewise.
     lagged: AtomicU64,
-    /// Taken by the receiver. Written by the receiver alone.
-    received: AtomicU64,
+    receiver: ReceiverSide,
 }
 
 impl QueueState {
@@ -75,7 +82,7 @@ impl QueueState {
 
     /// Wakes the receiver if it waits. Wakers are user code.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.waker.take() {
+        if let Some(waker) = self.receiver.waker.take() {
             let _ = boundary::run(|| waker.wake());
         }
     }
@@ -96,7 +103,7 @@ impl QueueState {
     }
 
     pub(crate) fn queued(&self) -> u64 {
-        let received = self.received.load(Ordering::Relaxed);
+        let received = self.receiver.received.load(Ordering::Relaxed);
         // The receiver may be ahead of the counters of the current batch.
         self.delivered().saturating_sub(received)
     }
@@ -108,10 +115,12 @@ pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>
         capacity,
         overflow,
         closed: AtomicBool::new(false),
-        waker: AtomicWaker::new(),
         delivered: AtomicU64::new(0),
         lagged: AtomicU64::new(0),
-        received: AtomicU64::new(0),
+        receiver: ReceiverSide {
+            waker: AtomicWaker::new(),
+            received: AtomicU64::new(0),
+        },
     });
     let (tail, head) = match overflow {
         Overflow::DropOldest => {
@@ -173,6 +182,8 @@ impl<E> QueueProducer<E> {
 
     pub(crate) fn push(&mut self, envelope: Arc<Envelope<E>>) -> Pushed {
         if self.state.is_closed() {
+            // May be the last reference to a payload.
+            boundary::discard(envelope);
             return Pushed::Closed;
         }
         self.matched += 1;
@@ -270,7 +281,7 @@ impl<E> QueueConsumer<E> {
         if let ready @ Poll::Ready(_) = self.look() {
             return ready;
         }
-        self.state.waker.register(cx.waker());
+        self.state.receiver.waker.register(cx.waker());
         // Look again: what was pushed before the waker was in place woke nobody.
         #[cfg(not(sharing_bus_planted = "no_recheck"))]
         return self.look();
@@ -288,7 +299,7 @@ impl<E> QueueConsumer<E> {
 
     /// Frees what is queued and the waker, at once. What the dispatch thread is pushing right now goes with its end.
     pub(crate) fn discard(&mut self) {
-        boundary::discard(self.state.waker.take());
+        boundary::discard(self.state.receiver.waker.take());
         while let Some(entry) = self.take() {
             boundary::discard(entry);
         }
@@ -309,8 +320,8 @@ impl<E> QueueConsumer<E> {
         self.position = entry.position;
         self.missed += missed;
         // Ordering: Relaxed, see `QueueState`'s counters. This end is the only writer.
-        let received = self.state.received.load(Ordering::Relaxed) + 1;
-        self.state.received.store(received, Ordering::Relaxed);
+        let received = self.state.receiver.received.load(Ordering::Relaxed) + 1;
+        self.state.receiver.received.store(received, Ordering::Relaxed);
         Delivery {
             envelope: entry.envelope,
             missed,

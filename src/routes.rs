@@ -27,10 +27,6 @@ pub(crate) type OutletKey = usize;
 pub(crate) struct Outlet<E> {
     pub(crate) slot: Arc<Slot<E>>,
     pub(crate) producer: QueueProducer<E>,
-    /// Pushed to since the last batch ended.
-    pub(crate) touched: bool,
-    /// The last event that was held against this filter, so that several terms of one cover count once.
-    considered: u64,
     cover: Cover,
     warned_of_panic: bool,
 }
@@ -49,6 +45,20 @@ impl<E> Outlet<E> {
             false
         })
     }
+}
+
+/// Whether the outlet is there and its filter matches.
+fn matches<E>(outlet: &mut Option<Outlet<E>>, event: &BusEvent<E>, panics: &mut u64) -> bool {
+    outlet.as_mut().is_some_and(|outlet| outlet.matches(event, panics))
+}
+
+/// What matching writes about an outlet, apart from it: an event that many match touches many of these and nothing else.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    /// The last event that was held against this filter, so that several terms of one cover count once.
+    considered: u64,
+    /// The events of the batch that matched, a bit each.
+    matched: u64,
 }
 
 /// A filter filed under a term, or among what every event meets.
@@ -237,6 +247,10 @@ struct Changes<E> {
 /// The table: outlets by key, their keys by id, and the indexes.
 pub(crate) struct Routes<E> {
     outlets: Vec<Option<Outlet<E>>>,
+    /// One for each place in `outlets`.
+    marks: Vec<Mark>,
+    /// The outlets that an event of this batch has matched.
+    touched: Vec<OutletKey>,
     vacant: Vec<OutletKey>,
     keys: HashMap<SubscriberId, OutletKey>,
     indexes: Indexes,
@@ -247,6 +261,8 @@ impl<E> Routes<E> {
     pub(crate) fn new() -> Self {
         Routes {
             outlets: Vec::new(),
+            marks: Vec::new(),
+            touched: Vec::new(),
             vacant: Vec::new(),
             keys: HashMap::new(),
             indexes: Indexes::new(),
@@ -254,38 +270,45 @@ impl<E> Routes<E> {
         }
     }
 
-    /// The outlet under a key that this table gave out, or none if it is gone.
-    pub(crate) fn outlet(&mut self, key: OutletKey) -> Option<&mut Outlet<E>> {
-        self.outlets.get_mut(key)?.as_mut()
-    }
-
-    /// Finds the outlets whose filter matches the event, each once. `sequence` is the event's, from 1.
-    pub(crate) fn collect(
-        &mut self,
-        event: &BusEvent<E>,
-        sequence: u64,
-        matched: &mut Vec<OutletKey>,
-        panics: &mut u64,
-    ) {
+    /// Marks the outlets whose filter matches the event, each once, and returns how many. `sequence` is the event's, from
+    /// 1, and `place` its place in the batch.
+    pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
+        let mut matched = 0;
         for postings in self.indexes.candidates(event) {
             for posting in postings {
-                let Some(outlet) = &mut self.outlets[posting.outlet] else {
-                    continue;
-                };
-                if outlet.considered == sequence {
+                let mark = &mut self.marks[posting.outlet];
+                if mark.considered == sequence {
                     continue;
                 }
-                outlet.considered = sequence;
-                if posting.exact || outlet.matches(event, panics) {
-                    matched.push(posting.outlet);
+                mark.considered = sequence;
+                if !posting.exact && !matches(&mut self.outlets[posting.outlet], event, panics) {
+                    continue;
                 }
+                if mark.matched == 0 {
+                    self.touched.push(posting.outlet);
+                }
+                mark.matched |= 1 << place;
+                matched += 1;
             }
         }
+        matched
     }
 
-    /// Brings the table up to date with the list. Costs a pointer comparison if nothing changed.
+    /// An outlet that this batch has marked, with the marks, which are taken from it.
+    pub(crate) fn take_marked(&mut self) -> Option<(&mut Outlet<E>, u64)> {
+        let key = self.touched.pop()?;
+        let matched = std::mem::take(&mut self.marks[key].matched);
+        Some((self.outlets[key].as_mut()?, matched))
+    }
+
+    /// Whether the list is the one that the table is up to date with.
+    pub(crate) fn is_current(&self, list: &Arc<Slots<E>>) -> bool {
+        Arc::ptr_eq(&self.followed, list)
+    }
+
+    /// Brings the table up to date with the list, between batches: marks do not outlive their outlet.
     pub(crate) fn follow(&mut self, list: &Arc<Slots<E>>) {
-        if Arc::ptr_eq(&self.followed, list) {
+        if self.is_current(list) {
             return;
         }
         let before = std::mem::replace(&mut self.followed, Arc::clone(list));
@@ -298,8 +321,6 @@ impl<E> Routes<E> {
         }
         // The outlets and the previous list may be the last owners of queued payloads.
         for (key, outlet) in changes.gone {
-            // The batch's end would not find it any more, and its receiver still asks what it lost.
-            outlet.producer.commit();
             self.vacant.push(key);
             boundary::discard(outlet);
         }
@@ -320,6 +341,8 @@ impl<E> Routes<E> {
         };
         self.outlets.truncate(used);
         self.outlets.shrink_to(capacity);
+        self.marks.truncate(used);
+        self.marks.shrink_to(capacity);
         self.vacant.retain(|key| *key < used);
         self.vacant.shrink_to_fit();
         self.keys.shrink_to(capacity);
@@ -365,16 +388,16 @@ impl<E> Routes<E> {
         let outlet = Outlet {
             slot: Arc::clone(slot),
             producer,
-            touched: false,
-            considered: 0,
             cover: Cover::of(&slot.filter),
             warned_of_panic: false,
         };
         let key = self.vacant.pop().unwrap_or_else(|| {
             self.outlets.push(None);
+            self.marks.push(Mark::default());
             self.outlets.len() - 1
         });
         self.outlets[key] = Some(outlet);
+        self.marks[key] = Mark::default();
         self.keys.insert(slot.id(), key);
         Some(key)
     }

@@ -121,6 +121,32 @@ fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
 }
 
 #[test]
+fn a_payload_that_meets_a_subscription_ended_amid_a_batch_may_panic_as_it_is_dropped() {
+    let bus = SharingBus::new();
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Mutex::new(gate);
+    let hold = EventFilter::custom(move |_| {
+        let _ = gate.lock().unwrap().recv();
+        false
+    });
+    let _holds_the_batch_together = bus.subscribe_filtered(hold, 1);
+    let overflow = sharing_bus::Overflow::Disconnect;
+    let mut ended = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
+    // Queued, lost, and then too late.
+    bus.publish(hooked(|| {})).unwrap();
+    for _ in 0..2 {
+        bus.publish(hooked(|| panic_quietly())).unwrap();
+    }
+    drop(open);
+    bus.flush();
+    assert_eq!(drain(&mut ended).len(), 1);
+    assert_closed(&mut ended);
+    let mut healthy = bus.subscribe_all();
+    bus.publish(hooked(|| {})).unwrap();
+    assert!(healthy.recv_timeout(DEADLINE).is_ok());
+}
+
+#[test]
 fn a_panicking_session_hook_is_counted_and_the_event_delivered() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
