@@ -16,7 +16,7 @@ use crate::event::BusEvent;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Arc, ArcSwapOption, OnceLock};
+use crate::sync::{Arc, ArcSwapOption, CachePadded, OnceLock};
 use crate::wait::{Latch, WaitList};
 
 /// What the dispatch thread is sent.
@@ -48,12 +48,14 @@ impl Drop for FlushRequest {
 pub(crate) type Refused<E> = TrySendError<Command<E>>;
 
 pub(crate) struct Ingress<E> {
-    gate: ArcSwapOption<Sender<Command<E>>>,
+    // Apart, as each is written by others: the gate by whoever closes, the room by the dispatch thread after each batch,
+    // the count by publishers.
+    gate: CachePadded<ArcSwapOption<Sender<Command<E>>>>,
     capacity: usize,
     /// Tasks that wait for room.
-    room: WaitList,
+    room: CachePadded<WaitList>,
     /// Events accepted.
-    published: AtomicU64,
+    published: CachePadded<AtomicU64>,
     dispatch_thread: OnceLock<ThreadId>,
 }
 
@@ -61,10 +63,10 @@ impl<E> Ingress<E> {
     pub(crate) fn new(capacity: usize) -> (Self, Receiver<Command<E>>) {
         let (sender, receiver) = channel::bounded(capacity);
         let ingress = Ingress {
-            gate: ArcSwapOption::from_pointee(sender),
+            gate: CachePadded::new(ArcSwapOption::from_pointee(sender)),
             capacity,
-            room: WaitList::new(),
-            published: AtomicU64::new(0),
+            room: CachePadded::new(WaitList::new()),
+            published: CachePadded::new(AtomicU64::new(0)),
             dispatch_thread: OnceLock::new(),
         };
         (ingress, receiver)

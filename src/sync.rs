@@ -1,11 +1,13 @@
 //! The façade: the only room that names the primitives the others are built on.
 //!
 //! Owns no state. Under a plain build it re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
-//! parking_lot, rtrb, atomic-waker, parking. Under `--cfg sharing_bus_loom` the same names are stand-ins built on
+//! parking_lot, rtrb, atomic-waker, parking. What has no behaviour to model is the same in both. Under `--cfg sharing_bus_loom` the same names are stand-ins built on
 //! [loom](https://docs.rs/loom), so that every other room is model-checked as it ships. A stand-in promises no more
 //! than the type it stands for; `contract.rs` holds both to one list of behaviours.
 
 pub(crate) use std::sync::{Arc, OnceLock};
+
+pub(crate) use crossbeam_utils::CachePadded;
 
 #[cfg(not(sharing_bus_loom))]
 mod real;

@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use sharing_bus::EventKind;
+use sharing_bus::EventRouting;
 use tokio::runtime::Runtime;
-use uuid::Uuid;
 
 use crate::pace::{Pace, Tally, WINDOW};
-use crate::workload::{Sent, Want, Workload};
+use crate::workload::{Names, Sent, Want, Workload};
 
 /// One of what is compared.
 #[derive(Clone, Copy)]
@@ -100,20 +99,15 @@ pub const LATENCY_TASKS: &[Contender] = TASKS;
 /// Those whose idle latency to a thread is compared.
 pub const LATENCY_THREADS: &[Contender] = &[ours::THREADS, broadcast::TOKIO_THREADS, fan_out::CROSSBEAM_THREADS];
 
-/// What the peers send: one shared allocation, with as much in it as a filter needs.
+/// What the peers send: the same event as ours, in one shared allocation.
 struct Note {
-    scroll: Uuid,
-    kind: EventKind,
+    routing: EventRouting,
     published: Instant,
 }
 
 impl Note {
-    fn new(sent: &Sent, published: Instant) -> Arc<Self> {
-        Arc::new(Note {
-            scroll: sent.scroll,
-            kind: sent.kind,
-            published,
-        })
+    fn matches(&self, want: Want) -> bool {
+        want.matches(self.routing.scroll_id.unwrap_or_default(), self.routing.kind)
     }
 }
 
@@ -126,7 +120,7 @@ struct Seat {
 
 impl Seat {
     fn matches(&self, note: &Note) -> bool {
-        self.want.matches(note.scroll, note.kind)
+        note.matches(self.want)
     }
 
     fn saw(&mut self, published: Instant) {
@@ -179,6 +173,22 @@ impl Setup<'_> {
         } else {
             || START.with(|start| *start)
         }
+    }
+
+    /// What makes a peer's events. Who cannot bind late is given the scroll.
+    fn notes(&self) -> impl FnMut(&Sent) -> Arc<Note> + Send + 'static {
+        let (names, clock) = (self.names(), self.clock());
+        move |sent| {
+            let bound = Sent { bound: true, ..*sent };
+            Arc::new(Note {
+                routing: names.routing(&bound),
+                published: clock(),
+            })
+        }
+    }
+
+    fn names(&self) -> Arc<Names> {
+        Arc::new(Names::new(self.workload.sessions()))
     }
 
     fn task(&self, consumer: impl Future<Output = ()> + Send + 'static) -> Consumer {

@@ -59,9 +59,9 @@ pub(super) const ASYNC_BROADCAST: Contender = Contender {
         let consumers = consumers.collect();
         drop(receiver);
         let publishers = (0..setup.workload.publishers).map(|_| {
-            let (sender, clock) = (sender.clone(), setup.clock());
+            let (sender, mut note) = (sender.clone(), setup.notes());
             let publisher: Publisher = Box::new(move |sent| {
-                let sent = sender.try_broadcast(Note::new(sent, clock()));
+                let sent = sender.try_broadcast(note(sent));
                 assert!(sent.is_ok(), "the window fits");
             });
             publisher
@@ -136,9 +136,9 @@ fn tokio_channel(setup: &Setup) -> TokioChannel {
 
 fn tokio_publishers(setup: &Setup, sender: &broadcast::Sender<Arc<Note>>) -> Vec<Publisher> {
     let publishers = (0..setup.workload.publishers).map(|_| {
-        let (sender, clock) = (sender.clone(), setup.clock());
+        let (sender, mut note) = (sender.clone(), setup.notes());
         let publisher: Publisher = Box::new(move |sent| {
-            let sent = sender.send(Note::new(sent, clock()));
+            let sent = sender.send(note(sent));
             assert!(sent.is_ok(), "there are receivers");
         });
         publisher
@@ -158,9 +158,9 @@ fn bus_channel(setup: &Setup) -> BusChannel {
 /// One, as its channel has it.
 fn bus_publisher(setup: &Setup, mut bus: bus::Bus<Arc<Note>>) -> Vec<Publisher> {
     assert_eq!(setup.workload.publishers, 1, "bus has one publisher");
-    let clock = setup.clock();
+    let mut note = setup.notes();
     vec![Box::new(move |sent| {
-        let sent = bus.try_broadcast(Note::new(sent, clock()));
+        let sent = bus.try_broadcast(note(sent));
         assert!(sent.is_ok(), "the window fits");
     })]
 }

@@ -96,11 +96,11 @@ fn publishers<S: Clone + Send + 'static>(
     send: fn(&S, Arc<Note>) -> bool,
 ) -> Vec<Publisher> {
     let publishers = (0..setup.workload.publishers).map(|_| {
-        let (senders, clock) = (senders.clone(), setup.clock());
+        let (senders, mut notes) = (senders.clone(), setup.notes());
         let publisher: Publisher = Box::new(move |sent| {
-            let note = Note::new(sent, clock());
+            let note = notes(sent);
             for (want, sender) in &senders {
-                if want.matches(note.scroll, note.kind) {
+                if note.matches(*want) {
                     assert!(send(sender, Arc::clone(&note)), "the window fits");
                 }
             }

@@ -35,9 +35,8 @@ fn start(setup: &Setup, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Ru
         .ingress_capacity(setup.capacity())
         .build()
         .expect("the bus starts");
-    let sessions = setup.workload.sessions();
-    let names = Arc::new(Names::new(sessions));
-    for session in 0..sessions {
+    let names = setup.names();
+    for session in 0..setup.workload.sessions() {
         let (connector_id, native_session_id) = names.of(session);
         bus.bind_session(connector_id, native_session_id, scroll(session));
     }

@@ -13,13 +13,13 @@ use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
 use super::{Contender, Publisher, Running};
-use crate::workload::{Names, Want, scroll};
+use crate::workload::{Want, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "reference on tokio",
     start: |setup| {
         let sessions = setup.workload.sessions();
-        let names = Arc::new(Names::new(sessions));
+        let names = setup.names();
         let bound = (0..sessions).map(|session| {
             let (connector_id, native_session_id) = names.of(session);
             let key = (connector_id.to_owned(), native_session_id.to_owned());

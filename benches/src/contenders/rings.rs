@@ -28,10 +28,10 @@ pub(super) const SWEPT: Contender = Contender {
                 Err(_) => Polled::Closed,
             });
         });
-        let clock = setup.clock();
+        let mut notes = setup.notes();
         Running {
             publishers: vec![Box::new(move |sent| {
-                let note = Note::new(sent, clock());
+                let note = notes(sent);
                 for producer in &mut producers {
                     assert!(producer.push(Arc::clone(&note)).is_ok(), "the window fits");
                 }
