@@ -30,6 +30,8 @@ pub(crate) struct Dispatcher<E: Payload> {
     /// The events of this batch that somebody matched; the marks in the routing table tell who.
     batch: Vec<Matched<E>>,
     totals: Totals,
+    /// Events dispatched when the totals were last shown to others.
+    shown: u64,
 }
 
 /// An event with so many pushes ahead of it.
@@ -59,6 +61,7 @@ impl<E: Payload> Dispatcher<E> {
             routes: Routes::new(),
             batch: Vec::with_capacity(BATCH),
             totals: Totals::default(),
+            shown: 0,
         }
     }
 
@@ -157,7 +160,10 @@ impl<E: Payload> Dispatcher<E> {
             outlet.producer.state().wake();
         }
         self.batch.clear();
-        self.shared.counters.publish(&self.totals);
+        if self.shown < self.totals.dispatched {
+            self.shown = self.totals.dispatched;
+            self.shared.counters.publish(&self.totals);
+        }
     }
 
     /// Reaps, and lets go of what has left the list, without waiting for the next event.
