@@ -12,9 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sharing_bus_benches::contenders::{
-    Contender, LATENCY_TASKS, LATENCY_THREADS, Observe, Publisher, SWEPT, Setup, TASKS, THREADS,
-};
+use sharing_bus_benches::contenders::{Contender, LATENCY_THREADS, Observe, Publisher, SWEPT, Setup, TASKS, THREADS};
 use sharing_bus_benches::pace::{Pace, WINDOW};
 use sharing_bus_benches::report::{Table, quantile, short};
 use sharing_bus_benches::workload::Workload;
@@ -118,39 +116,32 @@ fn case(workload: Workload, skip: &'static [&'static str]) -> Case {
     Case { workload, skip }
 }
 
+fn everything(crowds: &[usize]) -> Vec<Case> {
+    let cases = crowds.iter().map(|subscribers| Workload::everything(*subscribers));
+    cases.map(|workload| case(workload, &[])).collect()
+}
+
 fn tasks_workloads() -> Vec<Case> {
-    vec![
-        case(Workload::everything(1), &[]),
-        case(Workload::everything(8), &[]),
-        case(Workload::everything(64), &[]),
-        case(Workload::everything(512), &[]),
-        case(Workload::everything(4096), &[]),
+    let mut cases = everything(&[1, 8, 64, 512, 4096]);
+    cases.extend([
         case(Workload::one_of(128), &[]),
         case(Workload::one_of(1024), &["async-broadcast"]),
         case(Workload::one_of(16_384), &["async-broadcast", "tokio broadcast"]),
         // Who cannot bind late is given the scroll.
         case(Workload::host(), &[]),
         case(Workload::everything(8).published_by(4), &[]),
-    ]
+    ]);
+    cases
 }
 
 fn threads_workloads() -> Vec<Case> {
-    vec![
-        case(Workload::everything(1), &[]),
-        case(Workload::everything(8), &[]),
-        case(Workload::everything(64), &[]),
-        case(Workload::one_of(128), &["bus"]),
-    ]
+    let mut cases = everything(&[1, 8, 64]);
+    cases.push(case(Workload::one_of(128), &["bus"]));
+    cases
 }
 
 fn swept_workloads() -> Vec<Case> {
-    vec![
-        case(Workload::everything(1), &[]),
-        case(Workload::everything(8), &[]),
-        case(Workload::everything(64), &[]),
-        case(Workload::everything(512), &[]),
-        case(Workload::everything(4096), &[]),
-    ]
+    everything(&[1, 8, 64, 512, 4096])
 }
 
 /// Nanoseconds of one measurement.
@@ -225,10 +216,10 @@ impl Bench {
 
     fn latencies(&self) -> Vec<String> {
         [
-            ("Idle latency to a task", LATENCY_TASKS, 1, false),
-            ("Idle latency to 8 tasks", LATENCY_TASKS, 8, false),
+            ("Idle latency to a task", TASKS, 1, false),
+            ("Idle latency to 8 tasks", TASKS, 8, false),
             ("Idle latency to a thread", LATENCY_THREADS, 1, false),
-            ("Latency at half load to 8 tasks", LATENCY_TASKS, 8, true),
+            ("Latency at half load to 8 tasks", TASKS, 8, true),
         ]
         .into_iter()
         .filter(|(title, ..)| self.options.wants(title))
@@ -273,7 +264,7 @@ impl Bench {
             let latency = published.elapsed().as_nanos() as f64 / 1000.0;
             seen.lock().unwrap().push(latency);
         });
-        let pace = Pace::new(subscribers);
+        let pace = Arc::new(Pace::default());
         let mut running = (contender.start)(&Setup {
             runtime: &self.runtime,
             workload: &workload,
@@ -327,13 +318,7 @@ impl Bench {
 
     fn measure(&self, contender: &Contender, workload: &Workload, stuck: bool) -> Times {
         let deliveries = workload.deliveries();
-        // Who filters at the receiver counts whoever is sent anything.
-        let filters_itself = ["tokio broadcast", "async-broadcast", "bus"].contains(&contender.name);
-        let consumers = workload.wants.iter();
-        let consumers = consumers
-            .filter(|want| filters_itself || workload.per_burst(**want) > 0)
-            .count();
-        let pace = Pace::new(consumers);
+        let pace = Arc::new(Pace::default());
         let mut running = (contender.start)(&Setup {
             runtime: &self.runtime,
             workload,

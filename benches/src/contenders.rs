@@ -93,9 +93,6 @@ pub const SWEPT: &[Contender] = &[
 /// Ours and the peers whose consumers are threads that block.
 pub const THREADS: &[Contender] = &[ours::THREADS, fan_out::CROSSBEAM_THREADS, broadcast::BUS_THREADS];
 
-/// Those whose idle latency to a task is compared.
-pub const LATENCY_TASKS: &[Contender] = TASKS;
-
 /// Those whose idle latency to a thread is compared.
 pub const LATENCY_THREADS: &[Contender] = &[ours::THREADS, broadcast::TOKIO_THREADS, fan_out::CROSSBEAM_THREADS];
 

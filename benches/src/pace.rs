@@ -16,10 +16,12 @@ pub const WINDOW: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which bursts are through, and who waits for them.
+#[derive(Default)]
 pub struct Pace {
     /// By place in the window: how often a consumer has completed a burst there. On lines of their own.
     completed: [Completed; WINDOW],
-    consumers: usize,
+    /// Those that receive anything at all, once all have their tally.
+    consumers: AtomicUsize,
     publishers: Mutex<Vec<Thread>>,
 }
 
@@ -28,13 +30,8 @@ pub struct Pace {
 struct Completed(AtomicUsize);
 
 impl Pace {
-    /// For so many consumers that receive anything at all.
-    pub fn new(consumers: usize) -> Arc<Self> {
-        Arc::new(Pace {
-            completed: Default::default(),
-            consumers,
-            publishers: Mutex::new(Vec::new()),
-        })
+    fn consumers(&self) -> usize {
+        self.consumers.load(Ordering::Acquire)
     }
 
     /// The calling thread publishes, and is woken when a burst is through.
@@ -44,7 +41,7 @@ impl Pace {
 
     /// Waits until every consumer has the burst with this number whole.
     pub fn wait_for(&self, burst: usize) {
-        let target = self.consumers * (burst / WINDOW + 1);
+        let target = self.consumers() * (burst / WINDOW + 1);
         let deadline = Instant::now() + PATIENCE;
         while self.completed[burst % WINDOW].0.load(Ordering::Acquire) < target {
             assert!(Instant::now() < deadline, "a consumer is stuck");
@@ -54,7 +51,7 @@ impl Pace {
 
     fn complete(&self, place: usize) {
         let through = self.completed[place].0.fetch_add(1, Ordering::AcqRel) + 1;
-        if through % self.consumers == 0 {
+        if through % self.consumers() == 0 {
             for publisher in self.publishers.lock().unwrap().iter() {
                 publisher.unpark();
             }
@@ -71,8 +68,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For a consumer that receives so many events of each burst.
+    /// For a consumer that receives so many events of each burst; if any, publishers wait for it.
     pub fn new(pace: &Arc<Pace>, per_burst: usize) -> Self {
+        pace.consumers.fetch_add(usize::from(per_burst > 0), Ordering::AcqRel);
         Tally {
             pace: Arc::clone(pace),
             per_burst,
