@@ -172,6 +172,15 @@ impl Setup<'_> {
         }
     }
 
+    /// One for each publishing thread.
+    fn publishers<P>(&self, publisher: impl Fn() -> P) -> Vec<Publisher>
+    where
+        P: FnMut(&Sent) + Send + 'static,
+    {
+        let publishers = (0..self.workload.publishers).map(|_| Box::new(publisher()) as Publisher);
+        publishers.collect()
+    }
+
     /// What makes a peer's events. Who cannot bind late is given the scroll.
     fn notes(&self) -> impl FnMut(&Sent) -> Arc<Note> + Send + 'static {
         let (names, clock) = (self.names(), self.clock());

@@ -6,6 +6,7 @@ use std::sync::mpsc::TryRecvError;
 use tokio::sync::broadcast;
 
 use super::{Contender, Note, Polled, Publisher, Running, Seat, Setup, spawn, sweep};
+use crate::workload::Sent;
 
 pub(super) const TOKIO: Contender = Contender {
     name: "tokio broadcast",
@@ -58,15 +59,14 @@ pub(super) const ASYNC_BROADCAST: Contender = Contender {
         });
         let consumers = consumers.collect();
         drop(receiver);
-        let publishers = (0..setup.workload.publishers).map(|_| {
+        let publishers = setup.publishers(|| {
             let (sender, mut note) = (sender.clone(), setup.notes());
-            let publisher: Publisher = Box::new(move |sent| {
+            move |sent: &Sent| {
                 let sent = sender.try_broadcast(note(sent));
                 assert!(sent.is_ok(), "the window fits");
-            });
-            publisher
+            }
         });
-        running(publishers.collect(), consumers)
+        running(publishers, consumers)
     },
 };
 
@@ -135,15 +135,13 @@ fn tokio_channel(setup: &Setup) -> TokioChannel {
 }
 
 fn tokio_publishers(setup: &Setup, sender: &broadcast::Sender<Arc<Note>>) -> Vec<Publisher> {
-    let publishers = (0..setup.workload.publishers).map(|_| {
+    setup.publishers(|| {
         let (sender, mut note) = (sender.clone(), setup.notes());
-        let publisher: Publisher = Box::new(move |sent| {
+        move |sent: &Sent| {
             let sent = sender.send(note(sent));
             assert!(sent.is_ok(), "there are receivers");
-        });
-        publisher
-    });
-    publishers.collect()
+        }
+    })
 }
 
 type BusChannel = (bus::Bus<Arc<Note>>, Vec<(bus::BusReader<Arc<Note>>, Seat)>);

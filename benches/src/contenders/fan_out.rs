@@ -6,7 +6,7 @@ use crossbeam_channel::TryRecvError;
 use tokio::sync::mpsc;
 
 use super::{Contender, Note, Polled, Publisher, Running, Seat, Setup, spawn, sweep};
-use crate::workload::Want;
+use crate::workload::{Sent, Want};
 
 pub(super) const TOKIO_MPSC: Contender = Contender {
     name: "tokio mpsc fan-out",
@@ -95,17 +95,15 @@ fn publishers<S: Clone + Send + 'static>(
     senders: Vec<(Want, S)>,
     send: fn(&S, Arc<Note>) -> bool,
 ) -> Vec<Publisher> {
-    let publishers = (0..setup.workload.publishers).map(|_| {
+    setup.publishers(|| {
         let (senders, mut notes) = (senders.clone(), setup.notes());
-        let publisher: Publisher = Box::new(move |sent| {
+        move |sent: &Sent| {
             let note = notes(sent);
             for (want, sender) in &senders {
                 if note.matches(*want) {
                     assert!(send(sender, Arc::clone(&note)), "the window fits");
                 }
             }
-        });
-        publisher
-    });
-    publishers.collect()
+        }
+    })
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError};
 
-use super::{Consumer, Contender, Polled, Publisher, Running, Seat, Setup, spawn, sweep};
-use crate::workload::{Names, Want, scroll};
+use super::{Consumer, Contender, Polled, Running, Seat, Setup, spawn, sweep};
+use crate::workload::{Names, Sent, Want, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "sharing-bus",
@@ -46,24 +46,23 @@ fn start(setup: &Setup, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Ru
         (receiver, seat)
     });
     let consumers = consume(setup, subscribers.collect());
-    let publishers = (0..setup.workload.publishers).map(|_| publisher(setup, &bus, &names));
     Running {
-        publishers: publishers.collect(),
+        publishers: setup.publishers(|| publisher(setup, &bus, &names)),
         consumers,
         stuck: stuck.into_iter().map(|receiver| Box::new(receiver) as _).collect(),
     }
 }
 
-fn publisher(setup: &Setup, bus: &SharingBus<Stamp>, names: &Arc<Names>) -> Publisher {
+fn publisher(setup: &Setup, bus: &SharingBus<Stamp>, names: &Arc<Names>) -> impl FnMut(&Sent) + Send + use<> {
     let (bus, names, clock) = (bus.clone(), Arc::clone(names), setup.clock());
-    Box::new(move |sent| {
+    move |sent| {
         let event = BusEvent {
             routing: names.routing(sent),
             origin: EventOrigin::Runtime,
             event: Arc::new(Stamp(clock())),
         };
         assert!(bus.publish(event).is_ok(), "the bus is open");
-    })
+    }
 }
 
 fn filter(want: Want) -> EventFilter<Stamp> {

@@ -12,8 +12,8 @@ use sharing_bus::EventKind;
 use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
-use super::{Contender, Publisher, Running};
-use crate::workload::{Want, scroll};
+use super::{Contender, Running};
+use crate::workload::{Sent, Want, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "reference on tokio",
@@ -37,9 +37,9 @@ pub(super) const TASKS: Contender = Contender {
             })
         });
         let consumers = consumers.collect();
-        let publishers = (0..setup.workload.publishers).map(|_| {
+        let publishers = setup.publishers(|| {
             let (bus, names, clock) = (Arc::clone(&bus), Arc::clone(&names), setup.clock());
-            let publisher: Publisher = Box::new(move |sent| {
+            move |sent: &Sent| {
                 let (connector_id, native_session_id) = names.of(sent.session);
                 bus.publish(Routed {
                     scroll_id: sent.bound.then_some(sent.scroll),
@@ -48,11 +48,10 @@ pub(super) const TASKS: Contender = Contender {
                     kind: sent.kind,
                     event: Arc::new(clock()),
                 });
-            });
-            publisher
+            }
         });
         Running {
-            publishers: publishers.collect(),
+            publishers,
             consumers,
             stuck: stuck.into_iter().map(|receiver| Box::new(receiver) as _).collect(),
         }
