@@ -21,6 +21,8 @@ unlocked_forget     binding      forget_session_races_a_registration           p
 missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue.rs
 missed_by_counter   overflow     drop_newest_races_receive                     panicked at loom-tests/tests
 missed_by_counter   overflow     drop_oldest_races_receive                     panicked at loom-tests/tests
+relaxed_received    lib          queue::models::push_races_pop_dropping_newest panicked at src/queue.rs
+relaxed_delivered   lib          queue::models::push_races_len                 queued, 0 received
 no_recheck          lib          queue::models::push_races_poll                the wake-up is lost
 no_recheck          waking       recv_races_publish                            deadlock
 no_recheck          waking       recv_async_races_publish                      deadlock

@@ -68,7 +68,7 @@ impl<E: Payload> BusBuilder<E> {
     }
 
     /// How many events a subscriber's queue holds unless its subscription says otherwise; 256 unless told. The memory
-    /// for it, 16 bytes an event, is taken when subscribing.
+    /// for it, 24 bytes an event, is taken when subscribing.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue_capacity = events;
         self

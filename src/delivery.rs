@@ -1,24 +1,22 @@
 //! What arrives: [`Delivery`], a counted handle on an event that the dispatch thread has put in order.
 //!
-//! One allocation per event holds the event and its sequence for all subscribers; a delivery adds the loss that its
-//! own subscriber had right before it.
+//! The event and its sequence are the same for all subscribers and held once; a delivery adds the loss that its own
+//! subscriber had right before it. Deliveries of one bundle are counted by a count of their receiver's own, which no
+//! other receiver's core contends for.
 
 use std::fmt;
 use std::ops::Deref;
 
 use crate::event::{BusEvent, Event};
+use crate::parcel::{Bundle, Envelope};
 use crate::sync::Arc;
-
-/// An event with its place in the bus-wide order, allocated once and shared by all that match it.
-pub(crate) struct Envelope<E> {
-    pub(crate) sequence: u64,
-    pub(crate) event: BusEvent<E>,
-}
 
 /// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
 /// subscriber lost right before it ([`missed`](Delivery::missed)).
 ///
-/// Cloning is one reference count. A delivery that is kept keeps its event alive and nothing else.
+/// Cloning is one reference count. Events that were dispatched together are held together: a delivery that is kept may
+/// keep up to 63 others alive, all of which its receiver got too. To keep an event for long and nothing else, keep
+/// `delivery.event.clone()` or `BusEvent::clone(&delivery)`.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -32,8 +30,40 @@ pub(crate) struct Envelope<E> {
 /// assert_eq!((delivery.sequence(), delivery.missed()), (1, 0));
 /// ```
 pub struct Delivery<E = Event> {
-    pub(crate) envelope: Arc<Envelope<E>>,
+    pub(crate) held: Held<E>,
     pub(crate) missed: u64,
+}
+
+/// What keeps a delivery's event alive.
+pub(crate) enum Held<E> {
+    Event(Arc<Envelope<E>>),
+    /// The only event that its receiver has of a bundle.
+    Part(Arc<Bundle<E>>, u8),
+    /// One of several; counted apart from what other receivers have of the bundle.
+    Shared(Arc<Share<E>>, u8),
+}
+
+/// One receiver's hold on a bundle.
+pub(crate) struct Share<E>(pub(crate) Arc<Bundle<E>>);
+
+impl<E> Held<E> {
+    fn envelope(&self) -> &Envelope<E> {
+        match self {
+            Held::Event(envelope) => envelope,
+            Held::Part(bundle, place) => bundle.envelope(*place),
+            Held::Shared(share, place) => share.0.envelope(*place),
+        }
+    }
+}
+
+impl<E> Clone for Held<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Held::Event(envelope) => Held::Event(Arc::clone(envelope)),
+            Held::Part(bundle, place) => Held::Part(Arc::clone(bundle), *place),
+            Held::Shared(share, place) => Held::Shared(Arc::clone(share), *place),
+        }
+    }
 }
 
 impl<E> Delivery<E> {
@@ -47,7 +77,7 @@ impl<E> Delivery<E> {
     /// and strictly increases from one delivery of a subscriber to its next. A gap says only that events were
     /// dispatched in between, matching or not; for loss, see [`missed`](Delivery::missed).
     pub fn sequence(&self) -> u64 {
-        self.envelope.sequence
+        self.held.envelope().sequence
     }
 }
 
@@ -55,14 +85,14 @@ impl<E> Deref for Delivery<E> {
     type Target = BusEvent<E>;
 
     fn deref(&self) -> &BusEvent<E> {
-        &self.envelope.event
+        self.held.envelope().event()
     }
 }
 
 impl<E> Clone for Delivery<E> {
     fn clone(&self) -> Self {
         Delivery {
-            envelope: Arc::clone(&self.envelope),
+            held: self.held.clone(),
             missed: self.missed,
         }
     }
@@ -73,7 +103,7 @@ impl<E> fmt::Debug for Delivery<E> {
         f.debug_struct("Delivery")
             .field("sequence", &self.sequence())
             .field("missed", &self.missed)
-            .field("event", &self.envelope.event)
+            .field("event", self.held.envelope().event())
             .finish()
     }
 }

@@ -2,19 +2,19 @@
 //!
 //! Owns the receiving end of the ingress, the routing table and every queue's producer, and shares nothing of them.
 //! It takes commands one by one as long as there are some, up to a batch, and matches each event as it comes. The batch
-//! ends subscriber by subscriber: all that one gets is pushed together, while its queue is at hand, and then it is woken,
-//! once. Binding happens here, in the order of the ingress, and a registration is bound before it is pushed:
-//! so whoever has seen it publishes after it.
+//! ends subscriber by subscriber: all that one gets is pushed as one parcel, and then it is woken, once. Binding happens
+//! here, in the order of the ingress, and a registration is bound before it is pushed: so whoever has seen it publishes
+//! after it.
 //!
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
 //! behind a panic boundary.
 
+use crate::batch::Batch;
 use crate::binding;
 use crate::boundary;
-use crate::delivery::Envelope;
 use crate::event::{BusEvent, Payload};
 use crate::ingress::Command;
-use crate::queue::Pushed;
+use crate::parcel::{Envelope, Parcel};
 use crate::routes::{Outlet, Routes};
 use crate::shared::Shared;
 use crate::stats::Totals;
@@ -27,29 +27,11 @@ pub(crate) struct Dispatcher<E: Payload> {
     ingress: Receiver<Command<E>>,
     list: ListReader<E>,
     routes: Routes<E>,
-    /// The events of this batch that somebody matched; the marks in the routing table tell who.
-    batch: Vec<Matched<E>>,
+    /// The events that somebody matched; the marks in the routing table tell who.
+    batch: Batch<E>,
     totals: Totals,
     /// Events dispatched when the totals were last shown to others.
     shown: u64,
-}
-
-/// An event with so many pushes ahead of it.
-struct Matched<E> {
-    envelope: Option<Arc<Envelope<E>>>,
-    pushes: usize,
-}
-
-impl<E> Matched<E> {
-    /// A reference for one push; the last one is moved, not counted.
-    fn hand_out(&mut self) -> Option<Arc<Envelope<E>>> {
-        self.pushes -= 1;
-        if self.pushes == 0 {
-            self.envelope.take()
-        } else {
-            self.envelope.clone()
-        }
-    }
 }
 
 impl<E: Payload> Dispatcher<E> {
@@ -59,7 +41,7 @@ impl<E: Payload> Dispatcher<E> {
             shared,
             ingress,
             routes: Routes::new(),
-            batch: Vec::with_capacity(BATCH),
+            batch: Batch::new(),
             totals: Totals::default(),
             shown: 0,
         }
@@ -119,8 +101,7 @@ impl<E: Payload> Dispatcher<E> {
         let panics = &mut self.totals.filter_panics;
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
         if pushes > 0 {
-            let envelope = Some(Arc::new(Envelope { sequence, event }));
-            self.batch.push(Matched { envelope, pushes });
+            self.batch.add(Envelope::new(sequence, event), pushes);
         } else {
             self.totals.unmatched += 1;
             boundary::discard(event);
@@ -150,15 +131,18 @@ impl<E: Payload> Dispatcher<E> {
 
     /// Pushes what was matched, and wakes each receiver that got something.
     fn end_batch(&mut self) {
-        while let Some((outlet, places)) = self.routes.take_marked() {
-            for place in ones(places) {
-                if let Some(envelope) = self.batch[place].hand_out() {
-                    push(&self.shared, outlet, envelope, &mut self.totals);
-                }
+        let Dispatcher {
+            shared,
+            routes,
+            batch,
+            totals,
+            ..
+        } = self;
+        routes.drain_marked(|outlet, places, alike| {
+            if let Some(parcel) = batch.parcel(places, alike) {
+                push(shared, outlet, parcel, totals);
             }
-            outlet.producer.commit();
-            outlet.producer.state().wake();
-        }
+        });
         self.batch.clear();
         if self.shown < self.totals.dispatched {
             self.shown = self.totals.dispatched;
@@ -173,29 +157,17 @@ impl<E: Payload> Dispatcher<E> {
     }
 }
 
-fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, envelope: Arc<Envelope<E>>, totals: &mut Totals) {
-    match outlet.producer.push(envelope) {
-        Pushed::Queued => totals.delivered += 1,
-        Pushed::Lost => totals.lagged += 1,
-        Pushed::Overflowed => {
-            totals.lagged += 1;
-            // The receiver that sees the end finds its loss counted.
-            outlet.producer.commit();
-            shared.subscribers.close(&outlet.slot.subscription);
-            // This thread looks after the list when the batch ends, so nobody has to be nudged.
-            shared.subscribers.request_upkeep();
-        }
-        Pushed::Closed => {}
+/// Pushes what a subscriber gets of a batch, and wakes its receiver.
+fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, parcel: Parcel<E>, totals: &mut Totals) {
+    let pushed = outlet.producer.push(parcel);
+    totals.delivered += pushed.queued;
+    totals.lagged += pushed.lost;
+    if pushed.overflowed {
+        shared.subscribers.close(&outlet.slot.subscription);
+        // This thread looks after the list when the batch ends, so nobody has to be nudged.
+        shared.subscribers.request_upkeep();
     }
-}
-
-/// The places of the ones in a word, from the lowest.
-fn ones(mut word: u64) -> impl Iterator<Item = usize> {
-    std::iter::from_fn(move || {
-        let place = word.trailing_zeros();
-        word &= word.checked_sub(1)?;
-        Some(place as usize)
-    })
+    outlet.producer.state().wake();
 }
 
 impl<E: Payload> Drop for Dispatcher<E> {

@@ -197,6 +197,7 @@
 //! one value to one consumer, use a channel; for events that must never be lost whatever the subscriber does, use a
 //! queue with back-pressure.
 
+mod batch;
 mod binding;
 mod boundary;
 mod builder;
@@ -208,6 +209,7 @@ mod error;
 mod event;
 mod filter;
 mod ingress;
+mod parcel;
 #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
 mod planted;
 mod queue;
@@ -233,6 +235,6 @@ pub use error::{BuildError, PublishError, RecvError, RecvTimeoutError, TryRecvEr
 pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange};
 pub use filter::{CustomFilter, EventFilter};
 pub use queue::Overflow;
-pub use receiver::{BusReceiver, Iter, TryIter};
+pub use receiver::{BusReceiver, Iter, Recv, TryIter};
 pub use stats::{BusStats, SubscriberStats};
 pub use subscribers::SubscriberId;

@@ -4,6 +4,9 @@
 //! through `&mut`, so the ring between them has one writer and one reader. [`QueueState`] is what they and everybody
 //! else share: a closed flag, counters and the waker, all atomics.
 //!
+//! What is pushed is a parcel: an event, or a bundle of them that takes one place and is received event by event. Room is
+//! counted in events.
+//!
 //! Loss is exact by position: the producer numbers every event that matched this subscriber, and the consumer reports
 //! the numbers that it never saw. This serves both ways of dropping, at the tail (the ring refuses an event) and at
 //! the head (the oldest makes room).
@@ -11,8 +14,9 @@
 use std::task::{Context, Poll};
 
 use crate::boundary;
-use crate::delivery::{Delivery, Envelope};
+use crate::delivery::{Delivery, Held, Share};
 use crate::error::{RecvError, TryRecvError};
+use crate::parcel::Parcel;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, ArrayQueue, AtomicWaker, ring};
 
@@ -31,9 +35,9 @@ pub enum Overflow {
     Disconnect,
 }
 
-/// An event in a queue, with its number among all events that matched the subscriber, from 1.
+/// Events in a queue, with the number of the first among all events that matched the subscriber, from 1.
 struct Entry<E> {
-    envelope: Arc<Envelope<E>>,
+    parcel: Parcel<E>,
     position: u64,
 }
 
@@ -91,11 +95,12 @@ impl QueueState {
         self.capacity
     }
 
-    // Ordering of the counters: Relaxed. Each has one writer and is a statistic on its own; who has seen a flush or an
-    // event has synchronised with the writer through that.
+    // Ordering of the counters: Relaxed where nothing else is said. Each has one writer and is a statistic on its own; who
+    // has seen a flush or an event has synchronised with the writer through that.
 
     pub(crate) fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
+        // Ordering: Acquire, pairs with the Release in `Account::commit`: so many can be received.
+        self.delivered.load(Ordering::Acquire)
     }
 
     pub(crate) fn lagged(&self) -> u64 {
@@ -132,17 +137,20 @@ pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>
             (Tail::Ring(producer), Head::Ring(consumer))
         }
     };
-    let producer = QueueProducer {
+    let account = Account {
         state: Arc::clone(&state),
-        tail,
         matched: 0,
         lagged: 0,
+        received: 0,
     };
+    let producer = QueueProducer { tail, account };
     let consumer = QueueConsumer {
         state,
         head,
+        open: None,
         position: 0,
         missed: 0,
+        received: 0,
         finished: false,
     };
     (producer, consumer)
@@ -154,66 +162,114 @@ enum Tail<E> {
     Shared(Arc<ArrayQueue<Entry<E>>>),
 }
 
-/// What became of an event that matched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Pushed {
-    /// It is queued, and nothing is lost.
-    Queued,
-    /// It, or an older one in its favour, is lost.
-    Lost,
-    /// It is lost, and the subscription must end for it.
-    Overflowed,
-    /// The subscription had ended before: the event does not count as matched.
-    Closed,
+/// What became of events that matched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) queued: u64,
+    /// They, or older ones in their favour.
+    pub(crate) lost: u64,
+    /// The subscription must end for the loss.
+    pub(crate) overflowed: bool,
 }
 
 /// The dispatch thread's end.
 pub(crate) struct QueueProducer<E> {
-    state: Arc<QueueState>,
     tail: Tail<E>,
-    matched: u64,
-    lagged: u64,
+    account: Account,
 }
 
 impl<E> QueueProducer<E> {
     pub(crate) fn state(&self) -> &Arc<QueueState> {
-        &self.state
+        &self.account.state
     }
 
-    pub(crate) fn push(&mut self, envelope: Arc<Envelope<E>>) -> Pushed {
-        if self.state.is_closed() {
-            // May be the last reference to a payload.
-            boundary::discard(envelope);
-            return Pushed::Closed;
+    /// Queues what there is room for, and makes the counts of it visible to everybody. A subscription that has ended
+    /// matches nothing.
+    pub(crate) fn push(&mut self, parcel: Parcel<E>) -> Pushed {
+        if self.account.state.is_closed() {
+            return Pushed::default();
         }
-        self.matched += 1;
-        let entry = Entry {
-            envelope,
-            position: self.matched,
+        let pushed = match &mut self.tail {
+            Tail::Ring(ring) => self.account.push_newest(ring, parcel),
+            Tail::Shared(queue) => self.account.push_over_oldest(queue, parcel),
         };
-        let lost = match &mut self.tail {
-            Tail::Ring(producer) => producer.push(entry).err().map(|ring::PushError::Full(refused)| refused),
-            Tail::Shared(queue) => queue.force_push(entry),
-        };
-        let Some(lost) = lost else {
-            return Pushed::Queued;
-        };
-        self.lagged += 1;
-        // May be the last reference to a payload.
-        boundary::discard(lost);
-        match self.state.overflow {
-            Overflow::Disconnect => Pushed::Overflowed,
-            Overflow::DropNewest | Overflow::DropOldest => Pushed::Lost,
+        self.account.commit();
+        pushed
+    }
+}
+
+/// What the dispatch thread knows of a queue.
+struct Account {
+    state: Arc<QueueState>,
+    matched: u64,
+    lagged: u64,
+    /// Taken by the receiver, as of the last look.
+    received: u64,
+}
+
+impl Account {
+    /// What finds no room is lost.
+    fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
+        let len = parcel.len();
+        let queued = self.room(len);
+        let disconnects = self.state.overflow == Overflow::Disconnect;
+        // What comes after the loss that ends a subscription does not count as matched.
+        let lost = (len - queued).min(if disconnects { 1 } else { len });
+        let position = self.matched + 1;
+        self.matched += queued + lost;
+        self.lagged += lost;
+        if queued > 0 {
+            parcel.truncate(queued);
+            // There are at least as many places as events may be queued, so none is refused.
+            let refused = ring.push(Entry { parcel, position });
+            debug_assert!(refused.is_ok());
+        }
+        Pushed {
+            queued,
+            lost,
+            overflowed: disconnects && lost > 0,
         }
     }
 
-    /// Makes the counters of what was pushed visible to everybody.
-    pub(crate) fn commit(&self) {
+    /// Each event displaces the oldest if there is no room.
+    fn push_over_oldest<E>(&mut self, queue: &ArrayQueue<Entry<E>>, parcel: Parcel<E>) -> Pushed {
+        let mut pushed = Pushed::default();
+        for parcel in parcel.apart() {
+            self.matched += 1;
+            let position = self.matched;
+            match queue.force_push(Entry { parcel, position }) {
+                None => pushed.queued += 1,
+                Some(_displaced) => pushed.lost += 1,
+            }
+        }
+        self.lagged += pushed.lost;
+        pushed
+    }
+
+    /// How many of `wanted` events there is room for.
+    fn room(&mut self, wanted: u64) -> u64 {
+        if self.free() < wanted {
+            // Ordering: Acquire, pairs with the Release in `QueueConsumer::count_received`: what was received has left its
+            // place.
+            self.received = self.state.receiver.received.load(Ordering::Acquire);
+        }
+        self.free().min(wanted)
+    }
+
+    fn free(&self) -> u64 {
+        let queued = self.matched - self.lagged - self.received;
+        self.state.capacity as u64 - queued
+    }
+
+    fn commit(&self) {
         // Ordering: Relaxed, see `QueueState`'s counters.
         self.state.lagged.store(self.lagged, Ordering::Relaxed);
-        self.state
-            .delivered
-            .store(self.matched - self.lagged, Ordering::Relaxed);
+        // Ordering: Release, pairs with the Acquire in `QueueState::delivered`.
+        let delivered = self.matched - self.lagged;
+        #[cfg(not(sharing_bus_planted = "relaxed_delivered"))]
+        self.state.delivered.store(delivered, Ordering::Release);
+        #[cfg(sharing_bus_planted = "relaxed_delivered")]
+        self.state.delivered.store(delivered, Ordering::Relaxed);
     }
 }
 
@@ -226,12 +282,22 @@ enum Head<E> {
 pub(crate) struct QueueConsumer<E> {
     state: Arc<QueueState>,
     head: Head<E>,
+    /// A bundle that is taken and not yet all received.
+    open: Option<Open<E>>,
     /// The position of the last delivery: what lies between it and the next one is lost.
     position: u64,
     /// The sum of all gaps so far.
     missed: u64,
+    received: u64,
     /// Closed was returned, and stays.
     finished: bool,
+}
+
+/// The places of a bundle that are still to be received.
+struct Open<E> {
+    share: Arc<Share<E>>,
+    next: u8,
+    to: u8,
 }
 
 impl<E> QueueConsumer<E> {
@@ -240,10 +306,7 @@ impl<E> QueueConsumer<E> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        match &self.head {
-            Head::Ring(consumer) => consumer.slots(),
-            Head::Shared(queue) => queue.len(),
-        }
+        self.state.queued() as usize
     }
 
     /// Lost so far. The committed counter may trail the gaps that this end has already seen.
@@ -251,7 +314,56 @@ impl<E> QueueConsumer<E> {
         self.state.lagged().max(self.missed)
     }
 
+    // An open bundle is the steady state of a busy receiver. Inlined, a delivery is built where it is used; returned through
+    // layers, its copies cost more than all the rest.
+    #[inline]
     pub(crate) fn try_pop(&mut self) -> Result<Delivery<E>, TryRecvError> {
+        match self.next_of_open() {
+            Some(delivery) => Ok(delivery),
+            None => self.try_pop_entry(),
+        }
+    }
+
+    /// Like `try_pop`, and leaves the waker where the dispatch thread finds it if the queue is empty.
+    #[inline]
+    pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
+        match self.next_of_open() {
+            Some(delivery) => Poll::Ready(Ok(delivery)),
+            None => self.poll_pop_entry(cx),
+        }
+    }
+
+    #[inline]
+    fn next_of_open(&mut self) -> Option<Delivery<E>> {
+        let open = self.open.as_mut()?;
+        let place = open.next;
+        open.next += 1;
+        // The last one is moved, not counted.
+        let share = if open.next < open.to {
+            Arc::clone(&open.share)
+        } else {
+            self.open.take()?.share
+        };
+        self.position += 1;
+        self.count_received();
+        Some(Delivery {
+            held: Held::Shared(share, place),
+            missed: 0,
+        })
+    }
+
+    #[inline]
+    fn count_received(&mut self) {
+        self.received += 1;
+        // Ordering: Release, pairs with the Acquire in `Account::room`.
+        #[cfg(not(sharing_bus_planted = "relaxed_received"))]
+        self.state.receiver.received.store(self.received, Ordering::Release);
+        #[cfg(sharing_bus_planted = "relaxed_received")]
+        self.state.receiver.received.store(self.received, Ordering::Relaxed);
+    }
+
+    #[inline(never)]
+    fn try_pop_entry(&mut self) -> Result<Delivery<E>, TryRecvError> {
         if self.finished {
             return Err(TryRecvError::Closed);
         }
@@ -276,8 +388,8 @@ impl<E> QueueConsumer<E> {
         }
     }
 
-    /// Like `try_pop`, and leaves the waker where the dispatch thread finds it if the queue is empty.
-    pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
+    #[inline(never)]
+    fn poll_pop_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
         if let ready @ Poll::Ready(_) = self.look() {
             return ready;
         }
@@ -290,7 +402,7 @@ impl<E> QueueConsumer<E> {
     }
 
     fn look(&mut self) -> Poll<Result<Delivery<E>, RecvError>> {
-        match self.try_pop() {
+        match self.try_pop_entry() {
             Ok(delivery) => Poll::Ready(Ok(delivery)),
             Err(TryRecvError::Empty) => Poll::Pending,
             Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
@@ -300,9 +412,8 @@ impl<E> QueueConsumer<E> {
     /// Frees what is queued and the waker, at once. What the dispatch thread is pushing right now goes with its end.
     pub(crate) fn discard(&mut self) {
         boundary::discard(self.state.receiver.waker.take());
-        while let Some(entry) = self.take() {
-            boundary::discard(entry);
-        }
+        self.open = None;
+        while self.take().is_some() {}
     }
 
     fn take(&mut self) -> Option<Entry<E>> {
@@ -312,6 +423,7 @@ impl<E> QueueConsumer<E> {
         }
     }
 
+    /// Makes a delivery of the first event, and keeps the others for later.
     fn account(&mut self, entry: Entry<E>) -> Delivery<E> {
         #[cfg(not(sharing_bus_planted = "missed_by_counter"))]
         let missed = entry.position - self.position - 1;
@@ -319,53 +431,161 @@ impl<E> QueueConsumer<E> {
         let missed = self.state.lagged() - self.missed;
         self.position = entry.position;
         self.missed += missed;
-        // Ordering: Relaxed, see `QueueState`'s counters. This end is the only writer.
-        let received = self.state.receiver.received.load(Ordering::Relaxed) + 1;
-        self.state.receiver.received.store(received, Ordering::Relaxed);
-        Delivery {
-            envelope: entry.envelope,
-            missed,
-        }
+        self.count_received();
+        let held = match entry.parcel {
+            Parcel::Event(envelope) => Held::Event(envelope),
+            Parcel::Bundle { bundle, from, to } if to - from == 1 => Held::Part(bundle, from),
+            Parcel::Bundle { bundle, from, to } => {
+                let share = Arc::new(Share(bundle));
+                self.open = Some(Open {
+                    share: Arc::clone(&share),
+                    next: from + 1,
+                    to,
+                });
+                Held::Shared(share, from)
+            }
+        };
+        Delivery { held, missed }
+    }
+}
+
+/// Parcels for tests and models.
+#[cfg(test)]
+mod parcels {
+    use crate::event::{BusEvent, EventRouting};
+    use crate::parcel::{Bundle, Enclosed, Envelope, Parcel};
+    use crate::sync::Arc;
+
+    fn envelope(sequence: u64) -> Envelope<()> {
+        Envelope::new(sequence, BusEvent::new(EventRouting::default(), ()))
+    }
+
+    pub(super) fn single(sequence: u64) -> Parcel<()> {
+        Parcel::Event(Arc::new(envelope(sequence)))
+    }
+
+    pub(super) fn bundle(sequences: impl Iterator<Item = u64>) -> Parcel<()> {
+        let events = sequences.map(|sequence| Enclosed::Owned(envelope(sequence)));
+        Parcel::whole(Bundle::new(events.collect()))
     }
 }
 
 #[cfg(all(test, not(sharing_bus_loom)))]
 mod tests {
+    use super::parcels::{bundle, single};
     use super::*;
-    use crate::event::{BusEvent, EventRouting};
+
+    /// What can be received: sequence and missed.
+    fn drain(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64)> {
+        std::iter::from_fn(|| consumer.try_pop().ok())
+            .map(|delivery| (delivery.sequence(), delivery.missed()))
+            .collect()
+    }
 
     #[test]
-    fn a_loss_that_a_delivery_has_told_counts_before_the_batch_is_committed() {
+    fn an_event_takes_as_much_of_a_queue_as_the_builder_says() {
+        assert_eq!(size_of::<Entry<[u8; 100]>>(), 24);
+    }
+
+    fn pushed(queued: u64, lost: u64) -> Pushed {
+        Pushed {
+            queued,
+            lost,
+            overflowed: false,
+        }
+    }
+
+    #[test]
+    fn a_loss_that_a_delivery_has_told_counts_before_it_is_committed() {
         let (mut producer, mut consumer) = queue(1, Overflow::DropOldest);
         for sequence in 1..=3 {
-            let event = BusEvent::new(EventRouting::default(), ());
-            producer.push(Arc::new(Envelope { sequence, event }));
+            producer.push(single(sequence));
         }
         assert_eq!(consumer.try_pop().unwrap().missed(), 2);
+        consumer.state.lagged.store(1, Ordering::Relaxed);
         assert_eq!(consumer.lagged(), 2, "told, though not committed");
+    }
+
+    #[test]
+    fn of_a_bundle_is_queued_what_there_is_room_for() {
+        let (mut producer, mut consumer) = queue(3, Overflow::DropNewest);
+        assert_eq!(producer.push(bundle(1..=5)), pushed(3, 2));
+        assert_eq!((consumer.len(), consumer.lagged()), (3, 2));
+        assert_eq!(producer.push(single(6)), pushed(0, 1));
+        assert_eq!(drain(&mut consumer), [(1, 0), (2, 0), (3, 0)]);
+        assert_eq!(producer.push(bundle(7..=9)), pushed(3, 0));
+        assert_eq!(drain(&mut consumer), [(7, 3), (8, 0), (9, 0)]);
+    }
+
+    #[test]
+    fn room_is_counted_in_events_also_those_of_a_bundle_half_received() {
+        let (mut producer, mut consumer) = queue(4, Overflow::DropNewest);
+        assert_eq!(producer.push(bundle(1..=4)), pushed(4, 0));
+        assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
+        assert_eq!(consumer.len(), 3);
+        assert_eq!(producer.push(bundle(5..=6)), pushed(1, 1));
+        assert_eq!(consumer.len(), 4);
+        assert_eq!(drain(&mut consumer), [(2, 0), (3, 0), (4, 0), (5, 0)]);
+        assert_eq!(producer.push(single(7)), pushed(1, 0));
+        assert_eq!(drain(&mut consumer), [(7, 1)]);
+    }
+
+    #[test]
+    fn of_a_bundle_that_disconnects_one_event_counts_as_lost() {
+        let (mut producer, mut consumer) = queue(2, Overflow::Disconnect);
+        let outcome = producer.push(bundle(1..=5));
+        assert_eq!((outcome.queued, outcome.lost, outcome.overflowed), (2, 1, true));
+        producer.state().close();
+        assert_eq!(producer.push(bundle(6..=7)), pushed(0, 0));
+        assert_eq!(drain(&mut consumer), [(1, 0), (2, 0)]);
+        assert_eq!(consumer.lagged(), 1);
+    }
+
+    #[test]
+    fn a_bundle_displaces_the_oldest_event_by_event() {
+        let (mut producer, mut consumer) = queue(3, Overflow::DropOldest);
+        assert_eq!(producer.push(bundle(1..=2)), pushed(2, 0));
+        assert_eq!(producer.push(bundle(3..=4)), pushed(1, 1));
+        assert_eq!(consumer.len(), 3);
+        assert_eq!(drain(&mut consumer), [(2, 1), (3, 0), (4, 0)]);
+    }
+
+    #[test]
+    fn what_is_kept_of_a_bundle_keeps_it_and_what_is_discarded_does_not() {
+        let (mut producer, mut consumer) = queue(4, Overflow::DropNewest);
+        let parcel = bundle(1..=3);
+        let Parcel::Bundle { bundle, .. } = &parcel else {
+            panic!("a bundle");
+        };
+        let bundle = Arc::downgrade(bundle);
+        producer.push(parcel);
+        let kept = consumer.try_pop().unwrap();
+        let copy = kept.clone();
+        consumer.discard();
+        drop(kept);
+        assert_eq!(copy.sequence(), 1);
+        drop(copy);
+        assert_eq!(bundle.strong_count(), 0);
     }
 }
 
 /// Small enough for every execution there is; `loom-tests/` has the whole bus at a bound.
 #[cfg(all(test, sharing_bus_loom))]
 mod models {
+    use super::parcels::{bundle, single};
     use super::*;
-    use crate::event::{BusEvent, EventRouting};
     use crate::wait::models::Count;
 
     fn push(producer: &mut QueueProducer<()>, sequence: u64) {
-        let event = BusEvent::new(EventRouting::default(), ());
-        producer.push(Arc::new(Envelope { sequence, event }));
-        producer.commit();
+        producer.push(single(sequence));
         producer.state().wake();
     }
 
-    /// Two pushes into room for one, against a receiver that takes what it finds and then the rest.
-    fn account(overflow: Overflow) {
-        let (mut producer, mut consumer) = queue(1, overflow);
+    /// `pushes` push `matched` events, against a receiver that takes what it finds twice and then the rest.
+    fn account(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&mut QueueProducer<()>)) {
+        let (mut producer, mut consumer) = queue(capacity, overflow);
         let pushing = loom::thread::spawn(move || {
-            push(&mut producer, 1);
-            push(&mut producer, 2);
+            pushes(&mut producer);
             producer.state().close();
         });
         let mut deliveries = Vec::new();
@@ -384,17 +604,53 @@ mod models {
             );
             last = delivery.sequence();
         }
-        assert_eq!(deliveries.len() as u64 + consumer.lagged(), 2);
+        assert_eq!(deliveries.len() as u64 + consumer.lagged(), matched);
+    }
+
+    fn two(producer: &mut QueueProducer<()>) {
+        push(producer, 1);
+        push(producer, 2);
+    }
+
+    /// The second one finds room for as much of it as was received.
+    fn two_bundles(producer: &mut QueueProducer<()>) {
+        producer.push(bundle(1..=2));
+        producer.push(bundle(3..=4));
+    }
+
+    #[test]
+    fn bundles_race_pop_dropping_newest() {
+        loom::model(|| account(2, Overflow::DropNewest, 4, two_bundles));
+    }
+
+    #[test]
+    fn bundles_race_pop_dropping_oldest() {
+        loom::model(|| account(2, Overflow::DropOldest, 4, two_bundles));
+    }
+
+    /// What is counted as queued can be received.
+    #[test]
+    fn push_races_len() {
+        loom::model(|| {
+            let (mut producer, mut consumer) = queue(2, Overflow::DropNewest);
+            let pushing = loom::thread::spawn(move || {
+                producer.push(bundle(1..=2));
+            });
+            let queued = consumer.len();
+            let received = std::iter::from_fn(|| consumer.try_pop().ok()).count();
+            assert!(received >= queued, "{queued} queued, {received} received");
+            pushing.join().unwrap();
+        });
     }
 
     #[test]
     fn push_races_pop_dropping_newest() {
-        loom::model(|| account(Overflow::DropNewest));
+        loom::model(|| account(1, Overflow::DropNewest, 2, two));
     }
 
     #[test]
     fn push_races_pop_dropping_oldest() {
-        loom::model(|| account(Overflow::DropOldest));
+        loom::model(|| account(1, Overflow::DropOldest, 2, two));
     }
 
     /// A poll that finds nothing is followed by a wake-up.

@@ -5,7 +5,6 @@
 //! ends the subscription, frees what is queued, and asks the dispatch thread to reap the slot.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -122,6 +121,7 @@ impl<E: Payload> BusReceiver<E> {
     /// # Errors
     ///
     /// [`TryRecvError::Empty`] if nothing is queued now, [`TryRecvError::Closed`] if nothing ever will be.
+    #[inline]
     pub fn try_recv(&mut self) -> Result<Delivery<E>, TryRecvError> {
         self.queue.try_pop()
     }
@@ -132,7 +132,11 @@ impl<E: Payload> BusReceiver<E> {
     /// # Errors
     ///
     /// [`RecvError`] once the subscription is closed and drained.
+    #[inline]
     pub fn recv(&mut self) -> Result<Delivery<E>, RecvError> {
+        if let Ok(delivery) = self.queue.try_pop() {
+            return Ok(delivery);
+        }
         match self.recv_by(None) {
             Some(received) => received,
             None => unreachable!("a wait without a deadline does not time out"),
@@ -222,8 +226,8 @@ impl<E: Payload> BusReceiver<E> {
     /// # Errors
     ///
     /// [`RecvError`] once the subscription is closed and drained.
-    pub async fn recv_async(&mut self) -> Result<Delivery<E>, RecvError> {
-        poll_fn(|cx| self.poll_recv(cx)).await
+    pub fn recv_async(&mut self) -> Recv<'_, E> {
+        Recv { receiver: self }
     }
 
     /// Like [`recv_many`](Self::recv_many), as a task. Cancel safe.
@@ -237,6 +241,7 @@ impl<E: Payload> BusReceiver<E> {
 
     /// Polls for the next delivery. If it is pending, the task of the latest poll is woken by the next matching event
     /// and by the end of the subscription.
+    #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
         self.queue.poll_pop(cx)
     }
@@ -247,6 +252,22 @@ impl<E: Payload> BusReceiver<E> {
         // Nothing follows the end.
         buffer.extend(self.try_iter().take(max - 1));
         buffer.len() - before
+    }
+}
+
+/// The next delivery; made by [`BusReceiver::recv_async`].
+#[derive(Debug)]
+#[must_use = "a future does nothing until it is polled"]
+pub struct Recv<'a, E: Payload> {
+    receiver: &'a mut BusReceiver<E>,
+}
+
+impl<E: Payload> Future for Recv<'_, E> {
+    type Output = Result<Delivery<E>, RecvError>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.get_mut().receiver.poll_recv(cx)
     }
 }
 

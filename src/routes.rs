@@ -76,11 +76,11 @@ fn shrunk(capacity: usize, len: usize) -> Option<usize> {
     (capacity > 4 * used).then_some(2 * used)
 }
 
-/// Takes postings out, and gives back their memory once they were most.
-fn remove(postings: &mut Vec<Posting>, gone: impl Fn(&Posting) -> bool) {
-    postings.retain(|posting| !gone(posting));
-    if let Some(capacity) = shrunk(postings.capacity(), postings.len()) {
-        postings.shrink_to(capacity);
+/// Takes out what is gone, and gives back its memory once it was most.
+fn remove<T>(filed: &mut Vec<T>, gone: impl Fn(&T) -> bool) {
+    filed.retain(|one| !gone(one));
+    if let Some(capacity) = shrunk(filed.capacity(), filed.len()) {
+        filed.shrink_to(capacity);
     }
 }
 
@@ -136,7 +136,9 @@ struct Indexes {
     connector_ids: Index<Arc<str>>,
     kinds: Index<EventKind>,
     origins: Index<EventOrigin>,
-    /// What every event meets.
+    /// Who gets every event: one mark does for all of them.
+    everyone: Vec<OutletKey>,
+    /// Who has to be asked about every event.
     residual: Vec<Posting>,
 }
 
@@ -149,13 +151,15 @@ impl Indexes {
             connector_ids: Index::new(),
             kinds: Index::new(),
             origins: Index::new(),
+            everyone: Vec::new(),
             residual: Vec::new(),
         }
     }
 
     fn file(&mut self, cover: &Cover, outlet: OutletKey) {
         match cover {
-            Cover::Residual { exact } => self.residual.push(Posting { outlet, exact: *exact }),
+            Cover::Residual { exact: true } => self.everyone.push(outlet),
+            Cover::Residual { exact: false } => self.residual.push(Posting { outlet, exact: false }),
             Cover::Terms(terms) => {
                 for (term, exact) in terms {
                     let posting = Posting { outlet, exact: *exact };
@@ -199,6 +203,7 @@ impl Indexes {
             self.unfile(term, gone);
         }
         if residual {
+            remove(&mut self.everyone, |outlet| outlets.contains(outlet));
             remove(&mut self.residual, gone);
         }
     }
@@ -251,6 +256,8 @@ pub(crate) struct Routes<E> {
     marks: Vec<Mark>,
     /// The outlets that an event of this batch has matched.
     touched: Vec<OutletKey>,
+    /// The events of the batch, a bit each, that were matched while there was somebody who gets everything.
+    matched_everyone: u64,
     vacant: Vec<OutletKey>,
     keys: HashMap<SubscriberId, OutletKey>,
     indexes: Indexes,
@@ -263,6 +270,7 @@ impl<E> Routes<E> {
             outlets: Vec::new(),
             marks: Vec::new(),
             touched: Vec::new(),
+            matched_everyone: 0,
             vacant: Vec::new(),
             keys: HashMap::new(),
             indexes: Indexes::new(),
@@ -273,7 +281,10 @@ impl<E> Routes<E> {
     /// Marks the outlets whose filter matches the event, each once, and returns how many. `sequence` is the event's, from
     /// 1, and `place` its place in the batch.
     pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
-        let mut matched = 0;
+        let mut matched = self.indexes.everyone.len();
+        if matched > 0 {
+            self.matched_everyone |= 1 << place;
+        }
         for postings in self.indexes.candidates(event) {
             for posting in postings {
                 let mark = &mut self.marks[posting.outlet];
@@ -294,11 +305,24 @@ impl<E> Routes<E> {
         matched
     }
 
-    /// An outlet that this batch has marked, with the marks, which are taken from it.
-    pub(crate) fn take_marked(&mut self) -> Option<(&mut Outlet<E>, u64)> {
-        let key = self.touched.pop()?;
-        let matched = std::mem::take(&mut self.marks[key].matched);
-        Some((self.outlets[key].as_mut()?, matched))
+    /// Takes the marks of this batch and calls `each` with every outlet that has some, its marks, and how many outlets in
+    /// a row, from this one on, have just these.
+    pub(crate) fn drain_marked(&mut self, mut each: impl FnMut(&mut Outlet<E>, u64, usize)) {
+        let everyone = &self.indexes.everyone;
+        let matched = std::mem::take(&mut self.matched_everyone);
+        if matched != 0 {
+            for (passed, key) in everyone.iter().enumerate() {
+                if let Some(outlet) = &mut self.outlets[*key] {
+                    each(outlet, matched, everyone.len() - passed);
+                }
+            }
+        }
+        while let Some(key) = self.touched.pop() {
+            let matched = std::mem::take(&mut self.marks[key].matched);
+            if let Some(outlet) = &mut self.outlets[key] {
+                each(outlet, matched, 1);
+            }
+        }
     }
 
     /// Whether the list is the one that the table is up to date with.

@@ -107,7 +107,7 @@ fn a_ring_carries_whole_values_in_order() {
             let first = producer.push(Box::new(1)).is_ok();
             let second = match producer.push(Box::new(2)) {
                 Ok(()) => true,
-                Err(ring::PushError::Full(refused)) => {
+                Err(rtrb::PushError::Full(refused)) => {
                     assert_eq!(*refused, 2);
                     false
                 }
@@ -119,9 +119,7 @@ fn a_ring_carries_whole_values_in_order() {
         taken.extend(consumer.pop());
         let (first, second) = pushing.join().unwrap_or_default();
         assert!(first);
-        while consumer.slots() > 0 {
-            taken.extend(consumer.pop());
-        }
+        taken.extend(consumer.pop());
         let expected = 1 + usize::from(second);
         let taken: Vec<_> = taken.into_iter().map(|value| *value).collect();
         assert_eq!(taken, [1, 2][..expected]);
@@ -138,7 +136,7 @@ fn a_queue_with_two_takers_hands_every_value_to_one() {
         let popped = queue.pop();
         let displaced = pushing.join().unwrap_or_default();
         let rest = queue.pop();
-        assert_eq!((queue.len(), queue.pop()), (0, None));
+        assert_eq!(queue.pop(), None);
         let mut seen: Vec<_> = [popped, displaced, rest].into_iter().flatten().collect();
         seen.sort_unstable();
         assert_eq!(seen, [1, 2]);

@@ -30,7 +30,6 @@ pub(crate) mod channel {
 
 pub(crate) mod ring {
     pub(crate) use super::ring_model::{Consumer, Producer, RingBuffer};
-    pub(crate) use rtrb::PushError;
 }
 
 pub(crate) mod thread {

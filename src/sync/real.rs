@@ -16,7 +16,7 @@ pub(crate) mod channel {
 }
 
 pub(crate) mod ring {
-    pub(crate) use rtrb::{Consumer, Producer, PushError, RingBuffer};
+    pub(crate) use rtrb::{Consumer, Producer, RingBuffer};
 }
 
 pub(crate) mod thread {

@@ -68,9 +68,4 @@ impl<T> ArrayQueue<T> {
             .ok()
             .map(|_| self.slots[head].empty(0))
     }
-
-    pub(crate) fn len(&self) -> usize {
-        let head = self.head.load(Ordering::Acquire);
-        self.tail.load(Ordering::Acquire).saturating_sub(head)
-    }
 }

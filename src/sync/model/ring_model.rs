@@ -79,8 +79,4 @@ impl<T> Consumer<T> {
         ring.head.store(self.head, Ordering::Release);
         Ok(value)
     }
-
-    pub(crate) fn slots(&self) -> usize {
-        self.ring.tail.load(Ordering::Acquire) - self.head
-    }
 }

@@ -1,0 +1,133 @@
+//! What travels from the dispatch thread to the queues: one event, or several behind one count.
+//!
+//! Events of a batch that go to the same subscribers are made into one [`Bundle`]. A batch for a thousand subscribers
+//! then costs a thousand steps of one reference count and a thousand places in their queues, not that for each event.
+//! A bundle holds only what matched everybody it is pushed to, so no queue keeps an event alive that its subscriber did
+//! not ask for; a delivery that is kept keeps its bundle, a batch of events at most.
+//!
+//! Immutable once made: there is nothing to synchronise but the counts.
+
+use crate::boundary;
+use crate::event::BusEvent;
+use crate::sync::{Arc, BATCH};
+
+/// An event with its place in the bus-wide order.
+pub(crate) struct Envelope<E> {
+    pub(crate) sequence: u64,
+    /// Taken when it is dropped.
+    event: Option<BusEvent<E>>,
+}
+
+impl<E> Envelope<E> {
+    pub(crate) fn new(sequence: u64, event: BusEvent<E>) -> Self {
+        Envelope {
+            sequence,
+            event: Some(event),
+        }
+    }
+
+    pub(crate) fn event(&self) -> &BusEvent<E> {
+        match &self.event {
+            Some(event) => event,
+            None => unreachable!("an envelope holds its event until it is dropped"),
+        }
+    }
+}
+
+impl<E> Drop for Envelope<E> {
+    /// Envelopes are dropped by whoever comes last, many at once, so a payload that panics does so behind a boundary.
+    fn drop(&mut self) {
+        boundary::discard(self.event.take());
+    }
+}
+
+/// An event that nobody else holds, or one of which others hold a reference too.
+pub(crate) enum Enclosed<E> {
+    Owned(Envelope<E>),
+    Shared(Arc<Envelope<E>>),
+}
+
+impl<E> Enclosed<E> {
+    pub(crate) fn into_shared(self) -> Arc<Envelope<E>> {
+        match self {
+            Enclosed::Owned(envelope) => Arc::new(envelope),
+            Enclosed::Shared(envelope) => envelope,
+        }
+    }
+
+    fn envelope(&self) -> &Envelope<E> {
+        match self {
+            Enclosed::Owned(envelope) => envelope,
+            Enclosed::Shared(envelope) => envelope,
+        }
+    }
+}
+
+/// Events in their order.
+pub(crate) struct Bundle<E>(Vec<Enclosed<E>>);
+
+// A place in a bundle is a `u8`.
+const _: () = assert!(BATCH < 256);
+
+impl<E> Bundle<E> {
+    pub(crate) fn new(events: Vec<Enclosed<E>>) -> Arc<Self> {
+        Arc::new(Bundle(events))
+    }
+
+    #[cfg(all(test, not(sharing_bus_loom)))]
+    pub(crate) fn enclosed(&self, place: usize) -> &Enclosed<E> {
+        &self.0[place]
+    }
+
+    pub(crate) fn envelope(&self, place: u8) -> &Envelope<E> {
+        self.0[usize::from(place)].envelope()
+    }
+}
+
+/// What is put into a queue at once.
+pub(crate) enum Parcel<E> {
+    Event(Arc<Envelope<E>>),
+    /// The events of a bundle from one place to another, at least one.
+    Bundle {
+        bundle: Arc<Bundle<E>>,
+        from: u8,
+        to: u8,
+    },
+}
+
+impl<E> Parcel<E> {
+    pub(crate) fn whole(bundle: Arc<Bundle<E>>) -> Self {
+        let to = bundle.0.len() as u8;
+        Parcel::Bundle { bundle, from: 0, to }
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        match self {
+            Parcel::Event(_) => 1,
+            Parcel::Bundle { from, to, .. } => u64::from(to - from),
+        }
+    }
+
+    /// Keeps the first `len` events, at least one.
+    pub(crate) fn truncate(&mut self, len: u64) {
+        if let Parcel::Bundle { from, to, .. } = self {
+            *to = (*to).min(*from + len as u8);
+        }
+    }
+
+    /// The same events, a parcel each.
+    pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
+        let (single, bundled) = match self {
+            Parcel::Event(_) => (Some(self), None),
+            Parcel::Bundle { bundle, from, to } => (None, Some((bundle, from..to))),
+        };
+        let parts = bundled.into_iter().flat_map(|(bundle, places)| {
+            places.map(move |place| Parcel::Bundle {
+                bundle: Arc::clone(&bundle),
+                from: place,
+                to: place + 1,
+            })
+        });
+        single.into_iter().chain(parts)
+    }
+}
