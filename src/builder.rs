@@ -2,7 +2,7 @@
 //!
 //! Plain values until `build` or `subscribe`.
 
-use std::fmt;
+use std::{fmt, io};
 
 use crate::bus::SharingBus;
 use crate::dispatch::Dispatcher;
@@ -16,7 +16,9 @@ use crate::sessions::Sessions;
 use crate::shared::Shared;
 use crate::stats::Counters;
 use crate::subscribers::Subscribers;
-use crate::sync::{Arc, thread};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, Parker};
+use crate::turn::{Dispatch, Turn};
 use crate::wait::Latch;
 
 const INGRESS_CAPACITY: usize = 1024;
@@ -47,6 +49,7 @@ pub struct BusBuilder<E = Event> {
     queue_capacity: usize,
     session_capacity: usize,
     thread_name: String,
+    assisted_dispatch: bool,
     payload: std::marker::PhantomData<fn(E)>,
 }
 
@@ -57,6 +60,7 @@ impl<E: Payload> BusBuilder<E> {
             queue_capacity: QUEUE_CAPACITY,
             session_capacity: SESSION_CAPACITY,
             thread_name: THREAD_NAME.to_owned(),
+            assisted_dispatch: cfg!(sharing_bus_assisted),
             payload: std::marker::PhantomData,
         }
     }
@@ -89,6 +93,23 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
+    /// Lets a publisher that finds the bus idle dispatch its event itself, instead of waking the dispatch thread for it;
+    /// off unless told.
+    ///
+    /// What is published on an idle bus then reaches a waiting receiver after one wake-up instead of two, in about half
+    /// the time. Bursts and backlogs still go to the dispatch thread: a publisher runs one batch at most, and only if
+    /// nothing has been dispatched for 20 µs. All else stays as it is: the order, what is lost and where it is counted.
+    ///
+    /// The price is paid by publishers. Every `publish`, `try_publish`, `publish_timeout`, `publish_async` and `flush`
+    /// may then run the user code that is otherwise left to the dispatch thread (filters, session hooks, wakers, payload
+    /// drops, loggers), behind the same panic boundaries, but at the publisher's expense: one that blocks, blocks that
+    /// publisher, and one that takes a lock which the publisher holds, blocks for ever. On an idle bus the call takes
+    /// as long as a batch does, time limits notwithstanding, for they count the wait for room alone.
+    pub fn assisted_dispatch(mut self, assisted: bool) -> Self {
+        self.assisted_dispatch = assisted;
+        self
+    }
+
     /// Starts the bus and its dispatch thread.
     ///
     /// # Errors
@@ -112,20 +133,44 @@ impl<E: Payload> BusBuilder<E> {
             return Err(BuildError::InvalidThreadName);
         }
         let (ingress, commands) = Ingress::new(self.ingress_capacity);
+        let (turn, parker) = self.assisted_dispatch.then(Turn::new).unzip();
         let shared = Arc::new(Shared {
             ingress,
             subscribers: Subscribers::new(),
             sessions: Sessions::new(self.session_capacity),
             counters: Counters::new(),
             ended: Latch::new(),
+            turn,
         });
-        let dispatcher = Dispatcher::new(Arc::clone(&shared), commands);
-        let thread = thread::Builder::new()
-            .name(self.thread_name)
-            .spawn(move || dispatcher.run())
-            .map_err(BuildError::Spawn)?;
+        let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands));
+        let thread = thread::Builder::new().name(self.thread_name);
+        let thread = spawn(thread, &shared, dispatcher, parker).map_err(BuildError::Spawn)?;
         Ok(SharingBus::start(shared, thread, self.queue_capacity))
     }
+}
+
+/// Starts the dispatch thread: the dispatcher's home, or the helper of those who take turns with it.
+fn spawn<E: Payload>(
+    thread: thread::Builder,
+    shared: &Arc<Shared<E>>,
+    dispatcher: Box<Dispatcher<E>>,
+    parker: Option<Parker>,
+) -> io::Result<JoinHandle<()>> {
+    let for_thread = Arc::clone(shared);
+    let (Some(turn), Some(parker)) = (&shared.turn, parker) else {
+        return thread.spawn(move || {
+            let _here = for_thread.ingress.enter();
+            dispatcher.run_to_end();
+        });
+    };
+    let thread = thread.spawn(move || {
+        if let Some(turn) = &for_thread.turn {
+            turn.serve(&for_thread.ingress, &parker);
+        }
+    })?;
+    // Only now: the dispatcher keeps alive what keeps it, until the thread ends the bus.
+    turn.put(dispatcher);
+    Ok(thread)
 }
 
 impl<E> fmt::Debug for BusBuilder<E> {
@@ -135,6 +180,7 @@ impl<E> fmt::Debug for BusBuilder<E> {
             .field("queue_capacity", &self.queue_capacity)
             .field("session_capacity", &self.session_capacity)
             .field("thread_name", &self.thread_name)
+            .field("assisted_dispatch", &self.assisted_dispatch)
             .finish()
     }
 }

@@ -12,7 +12,6 @@ use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
-use crate::ingress::{Command, FlushRequest};
 use crate::queue::{Overflow, queue};
 use crate::receiver::BusReceiver;
 use crate::shared::Shared;
@@ -54,7 +53,7 @@ struct Handle<E: Payload> {
 
 impl<E: Payload> Drop for Handle<E> {
     fn drop(&mut self) {
-        self.shared.ingress.close();
+        self.shared.close_ingress();
     }
 }
 
@@ -108,7 +107,7 @@ impl<E: Payload> SharingBus<E> {
         #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
         return crate::planted::publish(self.shared(), event);
         #[cfg(not(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send")))]
-        self.shared().ingress.publish(event, None)
+        self.shared().publish(event, None)
     }
 
     /// Publishes an event if there is room now; never waits.
@@ -117,7 +116,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// [`PublishError::Full`] or [`PublishError::Closed`], with the event.
     pub fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.shared().ingress.try_publish(event)
+        self.shared().try_publish(event)
     }
 
     /// Publishes an event; waits up to `timeout` while the ingress is full. On the dispatch thread it never waits.
@@ -126,7 +125,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// [`PublishError::Full`] if there was no room in time, [`PublishError::Closed`] on a closed bus, with the event.
     pub fn publish_timeout(&self, event: BusEvent<E>, timeout: Duration) -> Result<(), PublishError<E>> {
-        self.shared().ingress.publish(event, Some(timeout))
+        self.shared().publish(event, Some(timeout))
     }
 
     /// Publishes an event; the task waits while the ingress is full. Needs no particular runtime.
@@ -148,7 +147,7 @@ impl<E: Payload> SharingBus<E> {
     /// # })
     /// ```
     pub async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.shared().ingress.publish_async(event).await
+        self.shared().publish_async(event).await
     }
 }
 
@@ -161,24 +160,14 @@ impl<E: Payload> SharingBus<E> {
     /// On the dispatch thread, which cannot wait for itself, it returns at once.
     pub fn flush(&self) {
         let shared = self.shared();
-        if shared.ingress.on_dispatch_thread() {
-            return;
-        }
-        let (request, done) = FlushRequest::new();
-        match shared.ingress.send(Command::Flush(request), None) {
-            Ok(()) => done.wait_blocking(),
-            Err(_closed) => shared.ended.wait_blocking(),
+        if !shared.ingress.on_dispatch_thread() {
+            shared.flush();
         }
     }
 
     /// Like [`flush`](Self::flush), as a task. Cancel safe.
     pub async fn flush_async(&self) {
-        let shared = self.shared();
-        let (request, done) = FlushRequest::new();
-        match shared.ingress.send_async(Command::Flush(request)).await {
-            Ok(()) => done.wait().await,
-            Err(_closed) => shared.ended.wait().await,
-        }
+        self.shared().flush_async().await;
     }
 
     /// Closes the bus: new events are refused, what was accepted is dispatched, then every receiver drains its queue
@@ -196,7 +185,7 @@ impl<E: Payload> SharingBus<E> {
     /// assert_eq!(receiver.recv().unwrap_err(), RecvError);
     /// ```
     pub fn close(&self) -> bool {
-        self.shared().ingress.close()
+        self.shared().close_ingress()
     }
 
     /// Closes the bus and waits until everything accepted has been dispatched and the dispatch thread is gone. It does

@@ -21,6 +21,7 @@ use crate::stats::Totals;
 use crate::subscribers::ListReader;
 use crate::sync::channel::Receiver;
 use crate::sync::{Arc, BATCH};
+use crate::turn::Dispatch;
 
 pub(crate) struct Dispatcher<E: Payload> {
     shared: Arc<Shared<E>>,
@@ -47,37 +48,26 @@ impl<E: Payload> Dispatcher<E> {
         }
     }
 
-    /// Runs until the ingress is closed and drained. The bus is ended when the dispatcher is dropped.
-    pub(crate) fn run(mut self) {
-        self.shared.ingress.enter_dispatch_thread();
-        while let Ok(first) = self.ingress.recv() {
-            #[cfg(sharing_bus_planted = "list_per_batch")]
-            self.routes.follow(self.list.load());
-            self.handle(first);
-            let mut taken = 1;
-            while taken < BATCH {
-                let Ok(next) = self.ingress.try_recv() else {
-                    break;
-                };
-                self.handle(next);
-                taken += 1;
-            }
-            self.end_batch();
-            self.shared.ingress.made_room(taken);
-            if self.shared.subscribers.take_upkeep() {
-                self.look_after_list();
-                if cfg!(sharing_bus_planted = "upkeep_taken_late") {
-                    self.shared.subscribers.take_upkeep();
-                }
-            }
-            #[cfg(sharing_bus_planted = "end_when_empty")]
-            if self.shared.ingress.is_closed() {
-                while let Ok(command) = self.ingress.try_recv() {
-                    self.handle(command);
-                }
-                break;
+    /// Dispatches a batch: what was received already, and what else there is. Returns how many commands it was.
+    fn dispatch_batch(&mut self, first: Option<Command<E>>) -> usize {
+        #[cfg(sharing_bus_planted = "list_per_batch")]
+        self.routes.follow(self.list.load());
+        let mut taken = 0;
+        let mut next = first.or_else(|| self.ingress.try_recv().ok());
+        while let Some(command) = next {
+            self.handle(command);
+            taken += 1;
+            next = (taken < BATCH).then(|| self.ingress.try_recv().ok()).flatten();
+        }
+        self.end_batch();
+        self.shared.ingress.made_room(taken);
+        if self.shared.subscribers.take_upkeep() {
+            self.look_after_list();
+            if cfg!(sharing_bus_planted = "upkeep_taken_late") {
+                self.shared.subscribers.take_upkeep();
             }
         }
+        taken
     }
 
     fn handle(&mut self, command: Command<E>) {
@@ -154,6 +144,25 @@ impl<E: Payload> Dispatcher<E> {
     fn look_after_list(&mut self) {
         self.shared.subscribers.reap();
         self.follow();
+    }
+}
+
+impl<E: Payload> Dispatch for Dispatcher<E> {
+    fn run_batch(&mut self) -> bool {
+        self.dispatch_batch(None) == BATCH
+    }
+
+    fn run_to_end(mut self: Box<Self>) {
+        while let Ok(first) = self.ingress.recv() {
+            self.dispatch_batch(Some(first));
+            #[cfg(sharing_bus_planted = "end_when_empty")]
+            if self.shared.ingress.is_closed() {
+                while let Ok(command) = self.ingress.try_recv() {
+                    self.handle(command);
+                }
+                break;
+            }
+        }
     }
 }
 

@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
-use crate::sync::thread::{self, ThreadId};
-use crate::sync::{Arc, ArcSwapOption, CachePadded, OnceLock};
+use crate::sync::thread;
+use crate::sync::{Arc, ArcSwapOption, CachePadded};
 use crate::wait::{Latch, WaitList};
 
 /// What the dispatch thread is sent.
@@ -44,6 +44,15 @@ impl Drop for FlushRequest {
     }
 }
 
+/// The thread that made this dispatches.
+pub(crate) struct Dispatching<'a>(&'a AtomicUsize);
+
+impl Drop for Dispatching<'_> {
+    fn drop(&mut self) {
+        self.0.store(0, Ordering::Relaxed);
+    }
+}
+
 /// A command that was not accepted.
 pub(crate) type Refused<E> = TrySendError<Command<E>>;
 
@@ -56,7 +65,8 @@ pub(crate) struct Ingress<E> {
     room: CachePadded<WaitList>,
     /// Events accepted.
     published: CachePadded<AtomicU64>,
-    dispatch_thread: OnceLock<ThreadId>,
+    /// The thread that dispatches now, by its token; zero if none does.
+    dispatching: AtomicUsize,
 }
 
 impl<E> Ingress<E> {
@@ -67,7 +77,7 @@ impl<E> Ingress<E> {
             capacity,
             room: CachePadded::new(WaitList::new()),
             published: CachePadded::new(AtomicU64::new(0)),
-            dispatch_thread: OnceLock::new(),
+            dispatching: AtomicUsize::new(0),
         };
         (ingress, receiver)
     }
@@ -92,13 +102,16 @@ impl<E> Ingress<E> {
         self.gate.load().is_none()
     }
 
-    /// The calling thread is the dispatch thread from now on.
-    pub(crate) fn enter_dispatch_thread(&self) {
-        let _ = self.dispatch_thread.set(thread::current().id());
+    /// The calling thread dispatches, until it drops this.
+    pub(crate) fn enter(&self) -> Dispatching<'_> {
+        // Ordering: Relaxed, here and below: a thread asks only whether the last store was its own.
+        self.dispatching.store(thread::token(), Ordering::Relaxed);
+        Dispatching(&self.dispatching)
     }
 
+    /// Whether the caller is user code that the dispatcher runs, which must not wait for it.
     pub(crate) fn on_dispatch_thread(&self) -> bool {
-        self.dispatch_thread.get() == Some(&thread::current().id())
+        self.dispatching.load(Ordering::Relaxed) == thread::token()
     }
 
     /// The dispatch thread has taken `count` commands.

@@ -221,6 +221,7 @@ mod slots;
 mod stats;
 mod subscribers;
 mod sync;
+mod turn;
 mod wait;
 
 /// The examples of the README, compiled and run.

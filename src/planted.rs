@@ -12,7 +12,7 @@ use crate::shared::Shared;
 #[cfg(sharing_bus_planted = "bind_before_send")]
 pub(crate) fn publish<E: Payload>(shared: &Shared<E>, mut event: BusEvent<E>) -> Result<(), PublishError<E>> {
     let _ = binding::bind(&shared.sessions, &mut event);
-    shared.ingress.publish(event, None)
+    shared.publish(event, None)
 }
 
 /// Sends, then inserts: a reaction to the registration may come unbound.
@@ -22,7 +22,7 @@ pub(crate) fn publish<E: Payload>(shared: &Shared<E>, mut event: BusEvent<E>) ->
     if event.event.session_change().is_none() {
         let _ = binding::bind(&shared.sessions, &mut event);
     }
-    shared.ingress.publish(event, None)?;
+    shared.publish(event, None)?;
     let _ = binding::bind(&shared.sessions, &mut registration);
     Ok(())
 }

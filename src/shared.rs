@@ -1,9 +1,14 @@
 //! What the handles, the receivers and the dispatch thread share: one of each room, behind one `Arc`.
 
-use crate::ingress::Ingress;
+use std::time::Duration;
+
+use crate::error::PublishError;
+use crate::event::BusEvent;
+use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats};
 use crate::subscribers::{Slot, Subscribers, Subscription};
+use crate::turn::Turn;
 use crate::wait::Latch;
 
 pub(crate) struct Shared<E> {
@@ -13,8 +18,66 @@ pub(crate) struct Shared<E> {
     pub(crate) counters: Counters,
     /// Set by the dispatch thread as the last thing that it does.
     pub(crate) ended: Latch,
+    /// On a bus that publishers help to dispatch.
+    pub(crate) turn: Option<Turn>,
 }
 
+/// # Sending: into the ingress, and then to work if need be
+impl<E> Shared<E> {
+    pub(crate) fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
+        self.dispatched_if_sent(self.ingress.try_publish(event))
+    }
+
+    pub(crate) fn publish(&self, event: BusEvent<E>, timeout: Option<Duration>) -> Result<(), PublishError<E>> {
+        self.dispatched_if_sent(self.ingress.publish(event, timeout))
+    }
+
+    pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
+        self.dispatched_if_sent(self.ingress.publish_async(event).await)
+    }
+
+    /// Waits until what was accepted before is dispatched, or, on a closed bus, for its end.
+    pub(crate) fn flush(&self) {
+        let (request, done) = FlushRequest::new();
+        match self.dispatched_if_sent(self.ingress.send(Command::Flush(request), None)) {
+            Ok(()) => done.wait_blocking(),
+            Err(_closed) => self.ended.wait_blocking(),
+        }
+    }
+
+    pub(crate) async fn flush_async(&self) {
+        let (request, done) = FlushRequest::new();
+        let sent = self.ingress.send_async(Command::Flush(request)).await;
+        match self.dispatched_if_sent(sent) {
+            Ok(()) => done.wait().await,
+            Err(_closed) => self.ended.wait().await,
+        }
+    }
+
+    /// Closes the ingress, and has the thread end the bus; true for the call that did it.
+    pub(crate) fn close_ingress(&self) -> bool {
+        let closed = self.ingress.close();
+        if closed {
+            self.call_thread();
+        }
+        closed
+    }
+
+    fn dispatched_if_sent<R>(&self, sent: Result<(), R>) -> Result<(), R> {
+        if let (Ok(()), Some(turn)) = (&sent, &self.turn) {
+            turn.assist(&self.ingress);
+        }
+        sent
+    }
+
+    fn call_thread(&self) {
+        if let Some(turn) = &self.turn {
+            turn.call_thread();
+        }
+    }
+}
+
+/// # Upkeep
 impl<E> Shared<E> {
     /// Ends a subscription and has the dispatch thread reap it; true for the call that ended it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
@@ -29,9 +92,14 @@ impl<E> Shared<E> {
     pub(crate) fn request_upkeep(&self) {
         if self.subscribers.request_upkeep() {
             self.ingress.nudge();
+            self.call_thread();
         }
     }
 
+}
+
+/// # Statistics
+impl<E> Shared<E> {
     pub(crate) fn stats(&self) -> BusStats {
         let totals = self.counters.read();
         // A publisher counts once its event is in; the dispatch thread may have been quicker.

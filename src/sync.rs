@@ -5,7 +5,7 @@
 //! [loom](https://docs.rs/loom), so that every other room is model-checked as it ships. A stand-in promises no more
 //! than the type it stands for; `contract.rs` holds both to one list of behaviours.
 
-pub(crate) use std::sync::{Arc, OnceLock};
+pub(crate) use std::sync::Arc;
 
 pub(crate) use crossbeam_utils::CachePadded;
 

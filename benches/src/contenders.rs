@@ -76,6 +76,7 @@ impl Running {
 /// Ours and the peers whose consumers are tasks.
 pub const TASKS: &[Contender] = &[
     ours::TASKS,
+    ours::TASKS_ASSISTED,
     reference::TASKS,
     broadcast::TOKIO,
     broadcast::ASYNC_BROADCAST,
@@ -91,10 +92,20 @@ pub const SWEPT: &[Contender] = &[
 ];
 
 /// Ours and the peers whose consumers are threads that block.
-pub const THREADS: &[Contender] = &[ours::THREADS, fan_out::CROSSBEAM_THREADS, broadcast::BUS_THREADS];
+pub const THREADS: &[Contender] = &[
+    ours::THREADS,
+    ours::THREADS_ASSISTED,
+    fan_out::CROSSBEAM_THREADS,
+    broadcast::BUS_THREADS,
+];
 
 /// Those whose idle latency to a thread is compared.
-pub const LATENCY_THREADS: &[Contender] = &[ours::THREADS, broadcast::TOKIO_THREADS, fan_out::CROSSBEAM_THREADS];
+pub const LATENCY_THREADS: &[Contender] = &[
+    ours::THREADS,
+    ours::THREADS_ASSISTED,
+    broadcast::TOKIO_THREADS,
+    fan_out::CROSSBEAM_THREADS,
+];
 
 /// What the peers send: the same event as ours, in one shared allocation.
 struct Note {

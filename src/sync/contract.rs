@@ -239,9 +239,9 @@ fn add_under_lock((count, relaxed): &(Mutex<usize>, AtomicUsize)) {
 #[test]
 fn a_thread_knows_itself() {
     check(|| {
-        let here = thread::current().id();
-        let there = spawn(|| thread::current().id()).join().ok();
-        assert!(here == thread::current().id());
-        assert!(there != Some(here));
+        let here = thread::token();
+        let there = spawn(thread::token).join().ok();
+        assert_eq!(here, thread::token());
+        assert_ne!(there, Some(here));
     });
 }

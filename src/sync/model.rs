@@ -33,8 +33,34 @@ pub(crate) mod ring {
 }
 
 pub(crate) mod thread {
-    pub(crate) use loom::thread::{Builder, JoinHandle, ThreadId, current};
+    pub(crate) use loom::thread::{Builder, JoinHandle};
+
+    /// Tells the calling thread from every other that runs now; never zero.
+    pub(crate) fn token() -> usize {
+        loom::thread_local! {
+            static HERE: u8 = 0;
+        }
+        HERE.with(|here| std::ptr::from_ref(here).addr())
+    }
 }
+
+/// There is no time in a model: every second lull has lasted, the first one included, so that a model sees both.
+pub(crate) struct Lull(atomic::AtomicBool);
+
+impl Lull {
+    pub(crate) fn new() -> Self {
+        Lull(atomic::AtomicBool::new(true))
+    }
+
+    pub(crate) fn begin(&self) {}
+
+    pub(crate) fn has_lasted(&self) -> bool {
+        self.0.fetch_xor(true, atomic::Ordering::Relaxed)
+    }
+}
+
+/// Waits not at all.
+pub(crate) fn linger(_seen: impl Fn() -> bool) {}
 
 /// A mutex without poisoning.
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

@@ -1,11 +1,16 @@
 //! The primitives of a shipped build.
 
+use std::time::{Duration, Instant};
+
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, cache::Cache};
 pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::Backoff;
 pub(crate) use dashmap::DashMap;
 pub(crate) use parking::Parker;
 pub(crate) use parking_lot::Mutex;
+
+use atomic::{AtomicU64, Ordering};
 
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -20,7 +25,56 @@ pub(crate) mod ring {
 }
 
 pub(crate) mod thread {
-    pub(crate) use std::thread::{Builder, JoinHandle, ThreadId, current};
+    pub(crate) use std::thread::{Builder, JoinHandle};
+
+    /// Tells the calling thread from every other that runs now; never zero.
+    pub(crate) fn token() -> usize {
+        thread_local! {
+            static HERE: u8 = const { 0 };
+        }
+        HERE.with(|here| std::ptr::from_ref(here).addr())
+    }
+}
+
+/// When the dispatcher last came to rest.
+pub(crate) struct Lull {
+    origin: Instant,
+    /// In nanoseconds from the origin.
+    begun: AtomicU64,
+}
+
+impl Lull {
+    /// Below it, a publisher leaves the batch to the dispatch thread, so that a burst is dispatched in batches.
+    const LENGTH: Duration = Duration::from_micros(20);
+
+    pub(crate) fn new() -> Self {
+        Lull {
+            origin: Instant::now(),
+            begun: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn begin(&self) {
+        // Ordering: Relaxed for both, whose turn it is orders them.
+        self.begun.store(self.now(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_lasted(&self) -> bool {
+        let lasted = self.now().saturating_sub(self.begun.load(Ordering::Relaxed));
+        u128::from(lasted) >= Self::LENGTH.as_nanos()
+    }
+
+    fn now(&self) -> u64 {
+        self.origin.elapsed().as_nanos() as u64
+    }
+}
+
+/// Waits a little, as long as it takes to see whether there is more to come.
+pub(crate) fn linger(seen: impl Fn() -> bool) {
+    let backoff = Backoff::new();
+    while !seen() && !backoff.is_completed() {
+        backoff.snooze();
+    }
 }
 
 /// Runs `f` and turns a panic into `Err`, so that user code cannot unwind through the bus.

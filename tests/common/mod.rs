@@ -74,14 +74,14 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Holds the dispatch thread inside a filter until it is dropped, or released.
+/// Holds dispatch inside a filter until it is dropped, or released.
 pub(crate) struct Block<E: Payload> {
     release: Option<mpsc::Sender<()>>,
     _receiver: BusReceiver<E>,
 }
 
 impl<E: Payload> Block<E> {
-    /// Returns once the dispatch thread is held; takes one event to get it there.
+    /// Returns once dispatch is held; takes one event to get it there.
     pub(crate) fn new(bus: &SharingBus<E>, event: BusEvent<E>) -> Self {
         let (release, released) = mpsc::channel::<()>();
         let (entered_sender, entered) = mpsc::channel::<()>();
@@ -95,8 +95,10 @@ impl<E: Payload> Block<E> {
             false
         });
         let receiver = bus.subscribe_filtered(filter, 1);
-        bus.publish(event).unwrap();
-        entered.recv_timeout(DEADLINE).expect("the dispatch thread is there");
+        let publisher = bus.clone();
+        // Where publishers assist, it is this one that is held.
+        thread::spawn(move || publisher.publish(event).unwrap());
+        entered.recv_timeout(DEADLINE).expect("dispatch is there");
         Block {
             release: Some(release),
             _receiver: receiver,

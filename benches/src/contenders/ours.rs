@@ -3,24 +3,34 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError};
+use sharing_bus::{BusBuilder, BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError};
 
 use super::{Consumer, Contender, Polled, Running, Seat, Setup, spawn, sweep};
 use crate::workload::{Names, Sent, Want, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "sharing-bus",
-    start: |setup| start(setup, tasks),
+    start: |setup| start(setup, SharingBus::builder(), tasks),
+};
+
+pub(super) const TASKS_ASSISTED: Contender = Contender {
+    name: "sharing-bus, assisted",
+    start: |setup| start(setup, SharingBus::builder().assisted_dispatch(true), tasks),
 };
 
 pub(super) const THREADS: Contender = Contender {
     name: "sharing-bus",
-    start: |setup| start(setup, threads),
+    start: |setup| start(setup, SharingBus::builder(), threads),
+};
+
+pub(super) const THREADS_ASSISTED: Contender = Contender {
+    name: "sharing-bus, assisted",
+    start: |setup| start(setup, SharingBus::builder().assisted_dispatch(true), threads),
 };
 
 pub(super) const SWEPT: Contender = Contender {
     name: "sharing-bus",
-    start: |setup| start(setup, swept),
+    start: |setup| start(setup, SharingBus::builder(), swept),
 };
 
 /// The payload.
@@ -30,8 +40,8 @@ impl Payload for Stamp {}
 
 type Subscribers = Vec<(BusReceiver<Stamp>, Seat)>;
 
-fn start(setup: &Setup, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Running {
-    let bus = SharingBus::<Stamp>::builder()
+fn start(setup: &Setup, bus: BusBuilder<Stamp>, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Running {
+    let bus = bus
         .ingress_capacity(setup.capacity())
         .build()
         .expect("the bus starts");
