@@ -95,7 +95,6 @@ impl<E> Shared<E> {
             self.call_thread();
         }
     }
-
 }
 
 /// # Statistics

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use sharing_bus::{BusBuilder, BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError};
+use sharing_bus::{
+    BusBuilder, BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError,
+};
 
 use super::{Consumer, Contender, Polled, Running, Seat, Setup, spawn, sweep};
 use crate::workload::{Names, Sent, Want, scroll};
@@ -41,10 +43,7 @@ impl Payload for Stamp {}
 type Subscribers = Vec<(BusReceiver<Stamp>, Seat)>;
 
 fn start(setup: &Setup, bus: BusBuilder<Stamp>, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Running {
-    let bus = bus
-        .ingress_capacity(setup.capacity())
-        .build()
-        .expect("the bus starts");
+    let bus = bus.ingress_capacity(setup.capacity()).build().expect("the bus starts");
     let names = setup.names();
     for session in 0..setup.workload.sessions() {
         let (connector_id, native_session_id) = names.of(session);
