@@ -40,6 +40,12 @@ relaxed_latch       waking       flush_sees_what_was_dispatched                p
 relaxed_close       closing      close_races_publish                           panicked at loom-tests/tests
 no_second_look      closing      close_races_publish                           panicked at loom-tests/tests
 end_when_empty      closing      close_races_publish                           panicked at loom-tests/tests
+released_by_load    assisted     two_publishers_race                           deadlock
+looked_late         assisted     two_publishers_race                           deadlock
+put_late            assisted     two_publishers_race                           deadlock
+left_late           assisted     a_filter_knows_that_it_is_dispatch            deadlock
+close_swallowed     assisted     close_races_an_assisting_publisher            deadlock
+relaxed_ask         assisted     two_publishers_race                           deadlock
 '
 
 wrappers="$CARGO_TARGET_DIR/planted"

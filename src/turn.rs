@@ -73,13 +73,29 @@ impl Turn {
         if !self.lull.has_lasted() {
             return;
         }
-        let _here = ingress.enter();
+        let here = ingress.enter();
         self.look();
+        // The end is the thread's. Who closes from here on asks too late to be seen by this look, so `release` tells.
+        if ingress.is_closed() && !cfg!(sharing_bus_planted = "close_swallowed") {
+            return;
+        }
         let Some(mut dispatcher) = self.take() else {
             return;
         };
         let more = dispatcher.run_batch();
+        if cfg!(sharing_bus_planted = "looked_late") {
+            self.look();
+        }
+        if cfg!(sharing_bus_planted = "put_late") && !more && self.release() {
+            std::mem::forget(stint);
+            return self.put(dispatcher);
+        }
         self.put(dispatcher);
+        if cfg!(sharing_bus_planted = "left_late") && !more && self.release() {
+            return std::mem::forget(stint);
+        }
+        // Before the turn goes: whoever has it next says so in the same place.
+        drop(here);
         if !more && self.release() {
             std::mem::forget(stint);
         }
@@ -96,8 +112,8 @@ impl Turn {
     pub(crate) fn serve<E>(&self, ingress: &Ingress<E>, parker: &Parker) {
         loop {
             self.wait_for_turn(parker);
-            let _here = ingress.enter();
             loop {
+                let here = ingress.enter();
                 self.look();
                 let Some(mut dispatcher) = self.take() else {
                     return;
@@ -109,6 +125,7 @@ impl Turn {
                 // As a channel does before it blocks: in a busy bus the next event is on its way.
                 linger(|| self.is_asked());
                 self.put(dispatcher);
+                drop(here);
                 if self.release() {
                     break;
                 }
@@ -125,9 +142,12 @@ impl Turn {
 
     /// Asks for what the caller has sent to be dispatched; true if the caller has the turn for it.
     fn ask(&self) -> bool {
+        #[cfg(sharing_bus_planted = "relaxed_ask")]
+        return self.state.swap(ASKED, Ordering::Relaxed) == FREE;
         // Ordering: AcqRel. Release pairs with `look`: who has the turn sees what was sent. Acquire pairs with
         // `release`: who gets the turn sees the last stint's end.
-        self.state.swap(ASKED, Ordering::AcqRel) == FREE
+        #[cfg(not(sharing_bus_planted = "relaxed_ask"))]
+        return self.state.swap(ASKED, Ordering::AcqRel) == FREE;
     }
 
     /// Called before each drain: whoever asks from now on may be too late for it.
@@ -144,6 +164,11 @@ impl Turn {
     /// Lets go of the turn, with the dispatcher at home, unless somebody has asked since the last look.
     fn release(&self) -> bool {
         self.lull.begin();
+        #[cfg(sharing_bus_planted = "released_by_load")]
+        if self.state.load(Ordering::Acquire) == TAKEN {
+            self.state.store(FREE, Ordering::Release);
+            return true;
+        }
         // Ordering: Release, pairs with `ask`. Relaxed where it fails, since the next look acquires.
         self.state
             .compare_exchange(TAKEN, FREE, Ordering::Release, Ordering::Relaxed)
@@ -156,8 +181,9 @@ struct Stint<'a>(&'a Turn);
 
 impl Drop for Stint<'_> {
     fn drop(&mut self) {
-        // Ordering: Release, pairs with `wait_for_turn`.
-        self.0.handed.store(true, Ordering::Release);
+        // Ordering: Release, pairs with `wait_for_turn`: what the last stint left is passed on. A swap, as loom orders
+        // plain stores and read-modify-writes of one atomic by what happens before alone.
+        self.0.handed.swap(true, Ordering::Release);
         self.0.thread.wake_by_ref();
     }
 }

@@ -128,7 +128,10 @@ impl Drop for Holder {
 
 #[test]
 fn the_last_handle_may_go_in_a_payloads_drop_on_the_dispatch_thread() {
-    let bus = SharingBus::<Holder>::new();
+    let bus = SharingBus::<Holder>::builder()
+        .assisted_dispatch(false)
+        .build()
+        .unwrap();
     let mut receiver = bus.subscribe_filtered(EventFilter::any([]), 1);
     let (dropped, on_thread) = mpsc::channel();
     let holder = Holder {

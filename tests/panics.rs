@@ -122,21 +122,14 @@ fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
 #[test]
 fn a_payload_that_meets_a_subscription_ended_amid_a_batch_may_panic_as_it_is_dropped() {
     let bus = SharingBus::new();
-    let (open, gate) = mpsc::channel::<()>();
-    let gate = Mutex::new(gate);
-    let hold = EventFilter::custom(move |_| {
-        let _ = gate.lock().unwrap().recv();
-        false
-    });
-    let _holds_the_batch_together = bus.subscribe_filtered(hold, 1);
     let overflow = sharing_bus::Overflow::Disconnect;
     let mut ended = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
     // Queued, lost, and then too late.
-    bus.publish(hooked(|| {})).unwrap();
+    let block = Block::new(&bus, hooked(|| {}));
     for _ in 0..2 {
         bus.publish(hooked(|| panic_quietly())).unwrap();
     }
-    drop(open);
+    block.release();
     bus.flush();
     assert_eq!(drain(&mut ended).len(), 1);
     assert_closed(&mut ended);

@@ -45,6 +45,16 @@ pub fn bus(ingress: usize, queue: usize) -> SharingBus {
         .expect("a model's thread starts")
 }
 
+/// A bus whose publishers assist. Every second lull of a model has lasted, the first one included.
+pub fn assisted_bus(ingress: usize, queue: usize) -> SharingBus {
+    SharingBus::builder()
+        .assisted_dispatch(true)
+        .ingress_capacity(ingress)
+        .queue_capacity(queue)
+        .build()
+        .expect("a model's thread starts")
+}
+
 /// An event of no session.
 pub fn event() -> BusEvent {
     BusEvent::new(EventRouting::default(), Event::Connected)

@@ -35,12 +35,13 @@ pub(crate) mod ring {
 pub(crate) mod thread {
     pub(crate) use loom::thread::{Builder, JoinHandle};
 
-    /// Tells the calling thread from every other that runs now; never zero.
+    /// Tells the calling thread from every other, also from those that have ended; never zero.
     pub(crate) fn token() -> usize {
+        static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
         loom::thread_local! {
-            static HERE: u8 = 0;
+            static TOKEN: usize = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
-        HERE.with(|here| std::ptr::from_ref(here).addr())
+        TOKEN.with(|token| *token)
     }
 }
 
