@@ -95,14 +95,15 @@ impl<E: Payload> SharingBus<E> {
 impl<E: Payload> SharingBus<E> {
     /// Publishes an event; waits while the ingress is full.
     ///
-    /// Costs one send into a channel, whoever subscribes. Once it returns `Ok` the event will be dispatched, even if
+    /// Costs one send into a channel, whoever subscribes; with
+    /// [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), on an idle bus, the dispatch of a batch too. Once it returns `Ok` the event will be dispatched, even if
     /// the bus is closed right after. Nobody subscribing is success. In async code use
     /// [`publish_async`](Self::publish_async).
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] on a closed bus; [`PublishError::Full`] only on the dispatch thread (in a filter, a
-    /// waker, a payload's `Drop`), where it never waits. Both give the event back.
+    /// [`PublishError::Closed`] on a closed bus; [`PublishError::Full`] only from within dispatch (in a filter, a waker,
+    /// a payload's `Drop`), where it never waits. Both give the event back.
     pub fn publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
         #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
         return crate::planted::publish(self.shared(), event);

@@ -1,4 +1,5 @@
-//! The dispatch thread: it alone numbers, binds, matches and pushes.
+//! The dispatcher: it alone numbers, binds, matches and pushes. The thread that runs it is, for as long as it does, the
+//! dispatch thread: one of its own, and on an assisted bus also a publisher that has the turn (see `turn.rs`).
 //!
 //! Owns the receiving end of the ingress, the routing table and every queue's producer, and shares nothing of them.
 //! It takes commands one by one as long as there are some, up to a batch, and matches each event as it comes. The batch

@@ -193,7 +193,8 @@
 //! # Limits
 //!
 //! Filters, wakers and payload drops run on the dispatch thread, each behind a panic boundary; one that blocks, blocks
-//! the bus. A host built with `panic = "abort"` has no such boundary. The dispatch thread does not survive `fork`. For
+//! the bus. (With [`assisted_dispatch`](BusBuilder::assisted_dispatch) a publisher that finds the bus idle is the dispatch
+//! thread for a batch.) A host built with `panic = "abort"` has no such boundary. The dispatch thread does not survive `fork`. For
 //! one value to one consumer, use a channel; for events that must never be lost whatever the subscriber does, use a
 //! queue with back-pressure.
 

@@ -33,7 +33,11 @@ fn a_publisher_races_the_thread() {
             if sequence > 1 {
                 continue;
             }
-            assert_eq!(receiver.try_recv().unwrap().sequence(), 1, "dispatched by its publisher");
+            assert_eq!(
+                receiver.try_recv().unwrap().sequence(),
+                1,
+                "dispatched by its publisher"
+            );
         }
         for sequence in 2..=3 {
             assert_eq!(receiver.recv().unwrap().sequence(), sequence);

@@ -86,6 +86,24 @@ fn a_channel_is_bounded_in_order_and_drained_before_it_disconnects() {
 }
 
 #[test]
+fn what_was_sent_is_received_by_who_synchronised_with_the_sender() {
+    check(|| {
+        let (sender, receiver) = channel::bounded(1);
+        let sent = Arc::new(AtomicUsize::new(0));
+        let flag = Arc::clone(&sent);
+        let sending = spawn(move || {
+            assert!(sender.try_send(1).is_ok());
+            flag.store(1, Ordering::Release);
+            sender
+        });
+        if sent.load(Ordering::Acquire) == 1 {
+            assert_eq!(receiver.try_recv().ok(), Some(1));
+        }
+        assert!(sending.join().is_ok());
+    });
+}
+
+#[test]
 fn a_channel_without_receiver_refuses_and_gives_back() {
     check(|| {
         let (sender, receiver) = channel::bounded(1);

@@ -1,7 +1,7 @@
 //! The bounded channel: a queue under a lock, with a condition for each side, and disconnection from both ends.
 //!
-//! A send that finds the channel full learns that from positions which may be old news, and is ordered after nothing: the
-//! real one, too, looks at its positions without a lock.
+//! A send that finds the channel full, and a receive that finds it empty and does not wait, learn that from positions
+//! which may be old news, and are ordered after nothing: the real one, too, looks at its positions without a lock.
 //!
 //! There is no time in a model, so a timed send waits without limit. Only one sender exists at a time (the bus shares
 //! it behind an `Arc`), so it is not `Clone`.
@@ -25,6 +25,8 @@ struct Shared<T> {
     state: Mutex<State<T>>,
     /// How many were put; changed under the lock. Out of loom's sight, which spares models that never fill the channel.
     sent: std::sync::atomic::AtomicUsize,
+    /// The same, for who receives without waiting.
+    visible: AtomicUsize,
     /// How many were taken; changed under the lock.
     taken: AtomicUsize,
     not_empty: Condvar,
@@ -41,9 +43,14 @@ impl<T> Shared<T> {
         sent >= self.capacity && sent.saturating_sub(self.taken.load(Ordering::Relaxed)) >= self.capacity
     }
 
+    fn looks_empty(&self) -> bool {
+        self.visible.load(Ordering::Relaxed) == self.taken.load(Ordering::Relaxed)
+    }
+
     fn put(&self, mut state: MutexGuard<'_, State<T>>, value: T) {
         state.queue.push_back(value);
         self.sent.fetch_add(1, Ordering::Relaxed);
+        self.visible.fetch_add(1, Ordering::Relaxed);
         drop(state);
         self.not_empty.notify_one();
     }
@@ -64,6 +71,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
             receiver_gone: false,
         }),
         sent: std::sync::atomic::AtomicUsize::new(0),
+        visible: AtomicUsize::new(0),
         taken: AtomicUsize::new(0),
         not_empty: Condvar::new(),
         not_full: Condvar::new(),
@@ -133,6 +141,9 @@ impl<T> Receiver<T> {
     }
 
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
+        if self.0.looks_empty() {
+            return Err(TryRecvError::Empty);
+        }
         let mut state = self.0.lock();
         let Some(value) = self.0.take(&mut state) else {
             return Err(if state.sender_gone {
