@@ -82,7 +82,10 @@ fn a_publisher_runs_one_batch_and_leaves_the_backlog_to_the_thread() {
     assert!(!noted.contains(&here), "who finds the turn taken goes on");
     let last = noted[999];
     let others = noted.iter().filter(|thread| **thread != last);
-    assert!(others.count() <= 64, "no more than the batch of the publisher that was held");
+    assert!(
+        others.count() <= 64,
+        "no more than the batch of the publisher that was held"
+    );
 }
 
 #[test]
