@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Counts the instructions of publishing, matching, delivering and receiving with callgrind, and compares them with
+# benches/results/counts.md: no count may differ by more than 5 % (another compiler or C library may ask for --update,
+# which writes the file). Needs valgrind, and installs it where it may; passes, and says so, where it cannot be had.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+expected=benches/results/counts.md
+tolerance=5
+
+if ! command -v valgrind >/dev/null; then
+    { command -v apt-get && apt-get install -y valgrind libc6-dbg; } >/dev/null 2>&1 || true
+    command -v valgrind >/dev/null || { echo "no valgrind here: nothing counted"; exit 0; }
+fi
+version=$(sed -n 's/^gungraun = { version = "=\([^"]*\)".*/\1/p' benches/Cargo.toml)
+target="${CARGO_TARGET_DIR:-target}"
+tools="$target/tools"
+if [ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != "gungraun-runner $version" ]; then
+    cargo install --quiet --locked --force --root "$tools" --target-dir "$target/tools-build" gungraun-runner --version "$version"
+fi
+
+counted=$(mktemp)
+trap 'rm -f "$counted"' EXIT
+{
+    echo "Instructions, by callgrind; $(rustc --version | cut -d' ' -f1-2), $(uname -m)."
+    printf '\n| step | instructions |\n|---|---:|\n'
+    PATH="$PWD/$tools/bin:$tools/bin:$PATH" GUNGRAUN_COLOR=never \
+        cargo bench --quiet -p sharing-bus-benches --features counts --bench counts |
+        awk '/^counts::/ { sub(/^counts::steps::/, ""); sub(/:\(.*/, ""); step = $0 }
+             /^ *Instructions:/ { split($2, count, "|"); print "| " step " | " count[1] " |" }'
+} >"$counted"
+
+if [ "${1:-}" = --update ]; then
+    cp "$counted" "$expected"
+    exit
+fi
+# Every step of either list, once, with both counts.
+awk -F ' *[|] *' -v tolerance="$tolerance" '
+    $3 !~ /^[0-9]+$/ { next }
+    FNR == NR { expected[$2] = $3; next }
+    {
+        change = $2 in expected ? 100 * ($3 / expected[$2] - 1) : 0
+        known = $2 in expected
+        bad = !known || change > tolerance || change < -tolerance
+        printf "%s %-42s %10d, was %10s (%+.1f %%)\n", bad ? "CHANGED" : "same   ", $2, $3, known ? expected[$2] : "unknown", change
+        failed += bad
+        delete expected[$2]
+    }
+    END {
+        for (step in expected) { print "MISSING " step; failed++ }
+        if (failed) { print "if that is meant: ci/counts.sh --update"; exit 1 }
+    }' "$expected" "$counted"
