@@ -2,9 +2,9 @@
 //!
 //! Private to the dispatch thread. Each event waits here with so many pushes ahead of it; the marks in the routing table
 //! tell for whom. When the batch ends, each subscriber's events are handed out as one [`Parcel`]. The bundle in it is made
-//! once for all that get the same events, and an event that nobody else gets moves into it.
+//! once for all that get the same events; those that nobody else gets move into it, and else it holds references.
 
-use crate::parcel::{Bundle, Enclosed, Envelope, Parcel};
+use crate::parcel::{Bundle, Envelope, Parcel};
 use crate::sync::{Arc, BATCH};
 
 pub(crate) struct Batch<E> {
@@ -14,22 +14,43 @@ pub(crate) struct Batch<E> {
 }
 
 struct Matched<E> {
-    event: Option<Enclosed<E>>,
+    held: Held<E>,
     /// How many pushes are ahead, at most.
     pushes: usize,
 }
 
+enum Held<E> {
+    /// By nobody else so far.
+    Owned(Envelope<E>),
+    Shared(Arc<Envelope<E>>),
+    Gone,
+}
+
 impl<E> Matched<E> {
-    /// The event for `count` of its pushes. The last one is moved, not counted.
-    fn hand_out(&mut self, count: usize) -> Option<Enclosed<E>> {
-        self.pushes -= count;
-        let event = self.event.take()?;
-        if self.pushes == 0 {
-            return Some(event);
+    /// Whether nobody gets the event but those of `count` pushes.
+    fn is_only_for(&self, count: usize) -> bool {
+        self.pushes == count && matches!(self.held, Held::Owned(_))
+    }
+
+    fn take_owned(&mut self) -> Option<Envelope<E>> {
+        match std::mem::replace(&mut self.held, Held::Gone) {
+            Held::Owned(envelope) => Some(envelope),
+            Held::Shared(_) | Held::Gone => None,
         }
-        let shared = event.into_shared();
-        self.event = Some(Enclosed::Shared(Arc::clone(&shared)));
-        Some(Enclosed::Shared(shared))
+    }
+
+    /// A reference for `count` of its pushes. The last one is moved, not counted.
+    fn hand_out(&mut self, count: usize) -> Option<Arc<Envelope<E>>> {
+        self.pushes -= count;
+        let shared = match std::mem::replace(&mut self.held, Held::Gone) {
+            Held::Owned(envelope) => Arc::new(envelope),
+            Held::Shared(envelope) => envelope,
+            Held::Gone => return None,
+        };
+        if self.pushes > 0 {
+            self.held = Held::Shared(Arc::clone(&shared));
+        }
+        Some(shared)
     }
 }
 
@@ -48,7 +69,7 @@ impl<E> Batch<E> {
 
     pub(crate) fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
         self.events.push(Matched {
-            event: Some(Enclosed::Owned(envelope)),
+            held: Held::Owned(envelope),
             pushes,
         });
     }
@@ -58,7 +79,7 @@ impl<E> Batch<E> {
     pub(crate) fn parcel(&mut self, places: u64, alike: usize) -> Option<Parcel<E>> {
         if places.is_power_of_two() {
             let event = self.events[places.trailing_zeros() as usize].hand_out(1)?;
-            return Some(Parcel::Event(event.into_shared()));
+            return Some(Parcel::Event(event));
         }
         match &self.last {
             Some((made_of, bundle)) if *made_of == places => Some(Parcel::whole(Arc::clone(bundle))),
@@ -67,9 +88,17 @@ impl<E> Batch<E> {
     }
 
     fn bundle(&mut self, places: u64, alike: usize) -> Arc<Bundle<E>> {
-        let mut events = Vec::with_capacity(places.count_ones() as usize);
-        events.extend(ones(places).filter_map(|place| self.events[place].hand_out(alike)));
-        let bundle = Bundle::new(events);
+        let count = places.count_ones() as usize;
+        let bundle = if ones(places).all(|place| self.events[place].is_only_for(alike)) {
+            let mut events = Vec::with_capacity(count);
+            events.extend(ones(places).filter_map(|place| self.events[place].take_owned()));
+            Bundle::Owned(events)
+        } else {
+            let mut events = Vec::with_capacity(count);
+            events.extend(ones(places).filter_map(|place| self.events[place].hand_out(alike)));
+            Bundle::Shared(events)
+        };
+        let bundle = Arc::new(bundle);
         self.last = Some((places, Arc::clone(&bundle)));
         bundle
     }
@@ -143,17 +172,22 @@ mod tests {
 
     /// Nothing is counted that can be moved, and what has been handed out is not held on to.
     #[test]
-    fn the_last_push_takes_the_event_along() {
-        let (mut alike, payloads) = batch(&[2, 3]);
-        let parcel = alike.parcel(0b11, 2).unwrap();
-        let owned = |place: usize| matches!(bundle(&parcel).enclosed(place), Enclosed::Owned(_));
-        assert_eq!([owned(0), owned(1)], [true, false], "the second one has a push ahead");
-        let single = alike.parcel(0b10, 1).unwrap();
-        alike.clear();
-        drop(parcel);
-        assert_eq!(payloads.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1, 2]);
+    fn events_move_into_the_only_bundle_that_they_are_for() {
+        let (mut batch, payloads) = batch(&[2, 2, 3, 2]);
+        let exclusive = batch.parcel(0b0011, 2).unwrap();
+        assert!(matches!(**bundle(&exclusive), Bundle::Owned(_)));
+        let shared = batch.parcel(0b1100, 2).unwrap();
+        assert!(
+            matches!(**bundle(&shared), Bundle::Shared(_)),
+            "the third one has a push ahead"
+        );
+        let single = batch.parcel(0b0100, 1).unwrap();
+        batch.clear();
+        let counts = || payloads.iter().map(Arc::strong_count).collect::<Vec<_>>();
+        drop((exclusive, shared));
+        assert_eq!(counts(), [1, 1, 2, 1]);
         drop(single);
-        assert_eq!(payloads.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1, 1]);
+        assert_eq!(counts(), [1; 4]);
     }
 
     #[test]

@@ -41,46 +41,31 @@ impl<E> Drop for Envelope<E> {
     }
 }
 
-/// An event that nobody else holds, or one of which others hold a reference too.
-pub(crate) enum Enclosed<E> {
-    Owned(Envelope<E>),
-    Shared(Arc<Envelope<E>>),
-}
-
-impl<E> Enclosed<E> {
-    pub(crate) fn into_shared(self) -> Arc<Envelope<E>> {
-        match self {
-            Enclosed::Owned(envelope) => Arc::new(envelope),
-            Enclosed::Shared(envelope) => envelope,
-        }
-    }
-
-    fn envelope(&self) -> &Envelope<E> {
-        match self {
-            Enclosed::Owned(envelope) => envelope,
-            Enclosed::Shared(envelope) => envelope,
-        }
-    }
-}
-
 /// Events in their order.
-pub(crate) struct Bundle<E>(Vec<Enclosed<E>>);
+pub(crate) enum Bundle<E> {
+    /// Which are nobody else's.
+    Owned(Vec<Envelope<E>>),
+    /// Some of which others get too.
+    Shared(Vec<Arc<Envelope<E>>>),
+}
 
 // A place in a bundle is a `u8`.
 const _: () = assert!(BATCH < 256);
 
 impl<E> Bundle<E> {
-    pub(crate) fn new(events: Vec<Enclosed<E>>) -> Arc<Self> {
-        Arc::new(Bundle(events))
-    }
-
-    #[cfg(all(test, not(sharing_bus_loom)))]
-    pub(crate) fn enclosed(&self, place: usize) -> &Enclosed<E> {
-        &self.0[place]
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Bundle::Owned(events) => events.len(),
+            Bundle::Shared(events) => events.len(),
+        }
     }
 
     pub(crate) fn envelope(&self, place: u8) -> &Envelope<E> {
-        self.0[usize::from(place)].envelope()
+        let place = usize::from(place);
+        match self {
+            Bundle::Owned(events) => &events[place],
+            Bundle::Shared(events) => &events[place],
+        }
     }
 }
 
@@ -97,7 +82,7 @@ pub(crate) enum Parcel<E> {
 
 impl<E> Parcel<E> {
     pub(crate) fn whole(bundle: Arc<Bundle<E>>) -> Self {
-        let to = bundle.0.len() as u8;
+        let to = bundle.len() as u8;
         Parcel::Bundle { bundle, from: 0, to }
     }
 

@@ -453,7 +453,7 @@ impl<E> QueueConsumer<E> {
 #[cfg(test)]
 mod parcels {
     use crate::event::{BusEvent, EventRouting};
-    use crate::parcel::{Bundle, Enclosed, Envelope, Parcel};
+    use crate::parcel::{Bundle, Envelope, Parcel};
     use crate::sync::Arc;
 
     fn envelope(sequence: u64) -> Envelope<()> {
@@ -465,8 +465,8 @@ mod parcels {
     }
 
     pub(super) fn bundle(sequences: impl Iterator<Item = u64>) -> Parcel<()> {
-        let events = sequences.map(|sequence| Enclosed::Owned(envelope(sequence)));
-        Parcel::whole(Bundle::new(events.collect()))
+        let events = sequences.map(envelope);
+        Parcel::whole(Arc::new(Bundle::Owned(events.collect())))
     }
 }
 
