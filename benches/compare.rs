@@ -1,9 +1,9 @@
 //! This bus beside its peers, in one run.
 //!
 //! `cargo bench -p sharing-bus-benches` measures everything and writes `results/`; `-- --rounds N` changes how often,
-//! `-- --only WORDS` leaves out the tables without these words in their title, `--workload` and `--contender` do the
-//! same for their rows and columns, and `-- --quick` (as under `cargo test --benches`) only shows that it runs. Where
-//! not all is measured, nothing is written.
+//! `-- --only WORDS` leaves out the tables without these words in their title, `--workload WORDS` the same for rows,
+//! `--contender NAME` (any number of times) all others, and `-- --quick` (as under `cargo test --benches`) only shows that
+//! it runs. Where not all is measured, nothing is written.
 //!
 //! A round measures each contender once, in turn who is first.
 
@@ -56,7 +56,7 @@ struct Options {
     rounds: usize,
     only: Option<String>,
     workload: Option<String>,
-    contender: Option<String>,
+    contenders: Vec<String>,
 }
 
 impl Options {
@@ -74,7 +74,11 @@ impl Options {
             rounds: rounds.unwrap_or(if quick { 1 } else { 9 }),
             only: after("--only"),
             workload: after("--workload"),
-            contender: after("--contender"),
+            contenders: arguments
+                .windows(2)
+                .filter(|pair| pair[0] == "--contender")
+                .map(|pair| pair[1].clone())
+                .collect(),
         }
     }
 
@@ -83,10 +87,7 @@ impl Options {
     }
 
     fn writes(&self) -> bool {
-        !self.quick
-            && [&self.only, &self.workload, &self.contender]
-                .iter()
-                .all(|chosen| chosen.is_none())
+        !self.quick && self.only.is_none() && self.workload.is_none() && self.contenders.is_empty()
     }
 
     fn wants(&self, title: &str) -> bool {
@@ -98,7 +99,7 @@ impl Options {
     }
 
     fn wants_contender(&self, contender: &Contender) -> bool {
-        chosen(&self.contender, contender.name)
+        self.contenders.is_empty() || self.contenders.iter().any(|name| name == contender.name)
     }
 }
 
@@ -229,11 +230,15 @@ impl Bench {
 
     /// Publish to receive, in microseconds.
     fn latency(&self, title: &str, contenders: &[Contender], subscribers: usize, loaded: bool) -> String {
+        let contenders: Vec<&Contender> = contenders
+            .iter()
+            .filter(|contender| self.options.wants_contender(contender))
+            .collect();
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
         for round in 0..self.options.rounds {
             for turn in 0..contenders.len() {
                 let index = (round + turn) % contenders.len();
-                samples[index].extend(self.sample(&contenders[index], subscribers, loaded));
+                samples[index].extend(self.sample(contenders[index], subscribers, loaded));
             }
         }
         let mut text = format!("**{title}** (µs)\n\n|  | p50 | p99 | p99.9 |\n|---|---:|---:|---:|\n");
