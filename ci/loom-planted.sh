@@ -23,6 +23,8 @@ missed_by_counter   overflow     drop_newest_races_receive                     p
 missed_by_counter   overflow     drop_oldest_races_receive                     panicked at loom-tests/tests
 relaxed_received    lib          queue::models::push_races_pop_dropping_newest panicked at src/queue.rs
 relaxed_delivered   lib          queue::models::push_races_len                 queued, 0 received
+relaxed_give_up     lib          lot::models::handles_race_the_last            the value goes while it is in use
+relaxed_last        lib          lot::models::handles_race_the_last            the value goes while it is in use
 no_recheck          lib          queue::models::push_races_poll                the wake-up is lost
 no_recheck          waking       recv_races_publish                            deadlock
 no_recheck          waking       recv_async_races_publish                      deadlock

@@ -4,25 +4,27 @@
 //! tell for whom. When the batch ends, each subscriber's events are handed out as one [`Parcel`]. The bundle in it is made
 //! once for all that get the same events; those that nobody else gets move into it, and else it holds references.
 
+use crate::lot::{Counted, Lot};
 use crate::parcel::{Bundle, Envelope, Parcel};
-use crate::sync::{Arc, BATCH};
+use crate::sync::BATCH;
 
 pub(crate) struct Batch<E> {
     events: Vec<Matched<E>>,
     /// The bundle made last, and the places it was made of: whoever is next probably gets the same.
-    last: Option<(u64, Arc<Bundle<E>>)>,
+    last: Option<(u64, Lot<Bundle<E>>)>,
 }
 
 struct Matched<E> {
     held: Held<E>,
-    /// How many pushes are ahead, at most.
+    /// How many pushes there are, at most.
     pushes: usize,
 }
 
 enum Held<E> {
     /// By nobody else so far.
     Owned(Envelope<E>),
-    Shared(Arc<Envelope<E>>),
+    /// With a handle for each push that is ahead.
+    Shared(Lot<Envelope<E>>),
     Gone,
 }
 
@@ -39,18 +41,15 @@ impl<E> Matched<E> {
         }
     }
 
-    /// A reference for `count` of its pushes. The last one is moved, not counted.
-    fn hand_out(&mut self, count: usize) -> Option<Arc<Envelope<E>>> {
-        self.pushes -= count;
-        let shared = match std::mem::replace(&mut self.held, Held::Gone) {
-            Held::Owned(envelope) => Arc::new(envelope),
-            Held::Shared(envelope) => envelope,
-            Held::Gone => return None,
-        };
-        if self.pushes > 0 {
-            self.held = Held::Shared(Arc::clone(&shared));
+    /// A handle for a push, or for several at once.
+    fn hand_out(&mut self) -> Option<Counted<Envelope<E>>> {
+        if let Held::Shared(lot) = &mut self.held {
+            return lot.take();
         }
-        Some(shared)
+        let envelope = self.take_owned()?;
+        let (first, others) = Lot::new(envelope, self.pushes - 1);
+        self.held = Held::Shared(others);
+        Some(first)
     }
 }
 
@@ -67,6 +66,7 @@ impl<E> Batch<E> {
         self.events.len()
     }
 
+    /// Adds an event that so many subscribers get, at least one.
     pub(crate) fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
         self.events.push(Matched {
             held: Held::Owned(envelope),
@@ -78,29 +78,31 @@ impl<E> Batch<E> {
     /// these and are served one after the other, this one being the first.
     pub(crate) fn parcel(&mut self, places: u64, alike: usize) -> Option<Parcel<E>> {
         if places.is_power_of_two() {
-            let event = self.events[places.trailing_zeros() as usize].hand_out(1)?;
+            let event = self.events[places.trailing_zeros() as usize].hand_out()?;
             return Some(Parcel::Event(event));
         }
-        match &self.last {
-            Some((made_of, bundle)) if *made_of == places => Some(Parcel::whole(Arc::clone(bundle))),
-            _ => Some(Parcel::whole(self.bundle(places, alike))),
-        }
+        let bundle = match &mut self.last {
+            Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone()?,
+            _ => {
+                let (bundle, bundles) = Lot::new(self.bundle(places, alike), alike);
+                self.last = Some((places, bundles));
+                bundle
+            }
+        };
+        Some(Parcel::whole(bundle))
     }
 
-    fn bundle(&mut self, places: u64, alike: usize) -> Arc<Bundle<E>> {
+    fn bundle(&mut self, places: u64, alike: usize) -> Bundle<E> {
         let count = places.count_ones() as usize;
-        let bundle = if ones(places).all(|place| self.events[place].is_only_for(alike)) {
+        if ones(places).all(|place| self.events[place].is_only_for(alike)) {
             let mut events = Vec::with_capacity(count);
             events.extend(ones(places).filter_map(|place| self.events[place].take_owned()));
             Bundle::Owned(events)
         } else {
             let mut events = Vec::with_capacity(count);
-            events.extend(ones(places).filter_map(|place| self.events[place].hand_out(alike)));
+            events.extend(ones(places).filter_map(|place| self.events[place].hand_out()));
             Bundle::Shared(events)
-        };
-        let bundle = Arc::new(bundle);
-        self.last = Some((places, Arc::clone(&bundle)));
-        bundle
+        }
     }
 
     /// Begins anew.
@@ -123,6 +125,7 @@ fn ones(mut word: u64) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
     use crate::event::{BusEvent, EventRouting};
+    use crate::sync::Arc;
 
     /// A batch of events with these numbers of pushes, and their payloads.
     fn batch(pushes: &[usize]) -> (Batch<u64>, Vec<Arc<u64>>) {
@@ -144,7 +147,7 @@ mod tests {
         }
     }
 
-    fn bundle(parcel: &Parcel<u64>) -> &Arc<Bundle<u64>> {
+    fn bundle(parcel: &Parcel<u64>) -> &Counted<Bundle<u64>> {
         match parcel {
             Parcel::Event(_) => panic!("a single event"),
             Parcel::Bundle { bundle, .. } => bundle,
@@ -159,8 +162,8 @@ mod tests {
             parcels.each_ref().map(sequences),
             [vec![1, 2, 3], vec![1, 2, 3], vec![1, 3]]
         );
-        assert!(Arc::ptr_eq(bundle(&parcels[0]), bundle(&parcels[1])));
-        assert!(!Arc::ptr_eq(bundle(&parcels[0]), bundle(&parcels[2])));
+        assert!(bundle(&parcels[0]).same(bundle(&parcels[1])));
+        assert!(!bundle(&parcels[0]).same(bundle(&parcels[2])));
     }
 
     #[test]

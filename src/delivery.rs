@@ -8,8 +8,8 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::event::{BusEvent, Event};
+use crate::lot::Counted;
 use crate::parcel::{Bundle, Envelope};
-use crate::sync::Arc;
 
 /// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
 /// subscriber lost right before it ([`missed`](Delivery::missed)).
@@ -36,15 +36,15 @@ pub struct Delivery<E = Event> {
 
 /// What keeps a delivery's event alive.
 pub(crate) enum Held<E> {
-    Event(Arc<Envelope<E>>),
+    Event(Counted<Envelope<E>>),
     /// The only event that its receiver has of a bundle.
-    Part(Arc<Bundle<E>>, u8),
+    Part(Counted<Bundle<E>>, u8),
     /// One of several; counted apart from what other receivers have of the bundle.
-    Shared(Arc<Share<E>>, u8),
+    Shared(Counted<Share<E>>, u8),
 }
 
 /// One receiver's hold on a bundle.
-pub(crate) struct Share<E>(pub(crate) Arc<Bundle<E>>);
+pub(crate) struct Share<E>(pub(crate) Counted<Bundle<E>>);
 
 impl<E> Held<E> {
     fn envelope(&self) -> &Envelope<E> {
@@ -59,9 +59,9 @@ impl<E> Held<E> {
 impl<E> Clone for Held<E> {
     fn clone(&self) -> Self {
         match self {
-            Held::Event(envelope) => Held::Event(Arc::clone(envelope)),
-            Held::Part(bundle, place) => Held::Part(Arc::clone(bundle), *place),
-            Held::Shared(share, place) => Held::Shared(Arc::clone(share), *place),
+            Held::Event(envelope) => Held::Event(Counted::clone(envelope)),
+            Held::Part(bundle, place) => Held::Part(Counted::clone(bundle), *place),
+            Held::Shared(share, place) => Held::Shared(Counted::clone(share), *place),
         }
     }
 }

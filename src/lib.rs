@@ -210,6 +210,7 @@ mod error;
 mod event;
 mod filter;
 mod ingress;
+mod lot;
 mod parcel;
 #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
 mod planted;

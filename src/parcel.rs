@@ -9,7 +9,8 @@
 
 use crate::boundary;
 use crate::event::BusEvent;
-use crate::sync::{Arc, BATCH};
+use crate::lot::Counted;
+use crate::sync::BATCH;
 
 /// An event with its place in the bus-wide order.
 pub(crate) struct Envelope<E> {
@@ -37,7 +38,8 @@ impl<E> Envelope<E> {
 impl<E> Drop for Envelope<E> {
     /// Envelopes are dropped by whoever comes last, many at once, so a payload that panics does so behind a boundary.
     fn drop(&mut self) {
-        boundary::discard(self.event.take());
+        // In place: an event is too large to be moved for that.
+        let _ = boundary::run(|| self.event = None);
     }
 }
 
@@ -46,7 +48,7 @@ pub(crate) enum Bundle<E> {
     /// Which are nobody else's.
     Owned(Vec<Envelope<E>>),
     /// Some of which others get too.
-    Shared(Vec<Arc<Envelope<E>>>),
+    Shared(Vec<Counted<Envelope<E>>>),
 }
 
 // A place in a bundle is a `u8`.
@@ -71,17 +73,17 @@ impl<E> Bundle<E> {
 
 /// What is put into a queue at once.
 pub(crate) enum Parcel<E> {
-    Event(Arc<Envelope<E>>),
+    Event(Counted<Envelope<E>>),
     /// The events of a bundle from one place to another, at least one.
     Bundle {
-        bundle: Arc<Bundle<E>>,
+        bundle: Counted<Bundle<E>>,
         from: u8,
         to: u8,
     },
 }
 
 impl<E> Parcel<E> {
-    pub(crate) fn whole(bundle: Arc<Bundle<E>>) -> Self {
+    pub(crate) fn whole(bundle: Counted<Bundle<E>>) -> Self {
         let to = bundle.len() as u8;
         Parcel::Bundle { bundle, from: 0, to }
     }
@@ -108,7 +110,7 @@ impl<E> Parcel<E> {
         };
         let parts = bundled.into_iter().flat_map(|(bundle, places)| {
             places.map(move |place| Parcel::Bundle {
-                bundle: Arc::clone(&bundle),
+                bundle: Counted::clone(&bundle),
                 from: place,
                 to: place + 1,
             })

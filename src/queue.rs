@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use crate::boundary;
 use crate::delivery::{Delivery, Held, Share};
 use crate::error::{RecvError, TryRecvError};
+use crate::lot::Lot;
 use crate::parcel::Parcel;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Arc, ArrayQueue, AtomicWaker, ring};
@@ -293,11 +294,10 @@ pub(crate) struct QueueConsumer<E> {
     finished: bool,
 }
 
-/// The places of a bundle that are still to be received.
+/// The places of a bundle that are still to be received: as many as there are shares left, from `next` on.
 struct Open<E> {
-    share: Arc<Share<E>>,
+    shares: Lot<Share<E>>,
     next: u8,
-    to: u8,
 }
 
 impl<E> QueueConsumer<E> {
@@ -336,14 +336,9 @@ impl<E> QueueConsumer<E> {
     #[inline]
     fn next_of_open(&mut self) -> Option<Delivery<E>> {
         let open = self.open.as_mut()?;
+        let share = open.shares.take()?;
         let place = open.next;
         open.next += 1;
-        // The last one is moved, not counted.
-        let share = if open.next < open.to {
-            Arc::clone(&open.share)
-        } else {
-            self.open.take()?.share
-        };
         self.position += 1;
         self.count_received();
         Some(Delivery {
@@ -436,12 +431,9 @@ impl<E> QueueConsumer<E> {
             Parcel::Event(envelope) => Held::Event(envelope),
             Parcel::Bundle { bundle, from, to } if to - from == 1 => Held::Part(bundle, from),
             Parcel::Bundle { bundle, from, to } => {
-                let share = Arc::new(Share(bundle));
-                self.open = Some(Open {
-                    share: Arc::clone(&share),
-                    next: from + 1,
-                    to,
-                });
+                let others = usize::from(to - from - 1);
+                let (share, shares) = Lot::new(Share(bundle), others);
+                self.open = Some(Open { shares, next: from + 1 });
                 Held::Shared(share, from)
             }
         };
@@ -453,20 +445,20 @@ impl<E> QueueConsumer<E> {
 #[cfg(test)]
 mod parcels {
     use crate::event::{BusEvent, EventRouting};
+    use crate::lot::Counted;
     use crate::parcel::{Bundle, Envelope, Parcel};
-    use crate::sync::Arc;
 
     fn envelope(sequence: u64) -> Envelope<()> {
         Envelope::new(sequence, BusEvent::new(EventRouting::default(), ()))
     }
 
     pub(super) fn single(sequence: u64) -> Parcel<()> {
-        Parcel::Event(Arc::new(envelope(sequence)))
+        Parcel::Event(Counted::new(envelope(sequence)))
     }
 
     pub(super) fn bundle(sequences: impl Iterator<Item = u64>) -> Parcel<()> {
         let events = sequences.map(envelope);
-        Parcel::whole(Arc::new(Bundle::Owned(events.collect())))
+        Parcel::whole(Counted::new(Bundle::Owned(events.collect())))
     }
 }
 
@@ -557,15 +549,15 @@ mod tests {
         let Parcel::Bundle { bundle, .. } = &parcel else {
             panic!("a bundle");
         };
-        let bundle = Arc::downgrade(bundle);
+        let payload = Arc::clone(&bundle.envelope(2).event().event);
         producer.push(parcel);
         let kept = consumer.try_pop().unwrap();
         let copy = kept.clone();
         consumer.discard();
         drop(kept);
-        assert_eq!(copy.sequence(), 1);
+        assert_eq!((copy.sequence(), Arc::strong_count(&payload)), (1, 2));
         drop(copy);
-        assert_eq!(bundle.strong_count(), 0);
+        assert_eq!(Arc::strong_count(&payload), 1);
     }
 }
 

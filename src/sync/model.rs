@@ -23,6 +23,15 @@ pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
+/// For the counts of handles. The room that counts is modelled by itself; in models of the whole bus loom would try every
+/// order of steps that nothing else depends on.
+pub(crate) mod count {
+    #[cfg(test)]
+    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
+    #[cfg(not(test))]
+    pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+}
+
 pub(crate) mod channel {
     pub(crate) use super::channel_model::{Receiver, Sender, bounded};
     pub(crate) use crossbeam_channel::{SendTimeoutError, TrySendError};

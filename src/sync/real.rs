@@ -16,6 +16,11 @@ pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
+/// For the counts of handles.
+pub(crate) mod count {
+    pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
+}
+
 pub(crate) mod channel {
     pub(crate) use crossbeam_channel::{Receiver, SendTimeoutError, Sender, TrySendError, bounded};
 }
