@@ -1,12 +1,13 @@
 //! The events that the dispatch thread has matched and not yet pushed.
 //!
 //! Private to the dispatch thread. Each event waits here with so many pushes ahead of it; the marks in the routing table
-//! tell for whom. When the batch ends, each subscriber's events are handed out as one [`Parcel`]. The bundle in it is made
-//! once for all that get the same events; those that nobody else gets move into it, and else it holds references.
+//! tell for whom. When the batch ends, each subscriber's events are handed out in [`Parcel`]s: few go one by one, many as
+//! one bundle. It is made once for all that get the same events; those that nobody else gets move into it, and else it
+//! holds references.
 
 use crate::lot::{Counted, Lot};
 use crate::parcel::{Bundle, Envelope, Parcel};
-use crate::sync::BATCH;
+use crate::sync::{BATCH, BUNDLE};
 
 pub(crate) struct Batch<E> {
     events: Vec<Matched<E>>,
@@ -74,22 +75,33 @@ impl<E> Batch<E> {
         });
     }
 
-    /// The events at these places, a bit each, for a subscriber that matched them. `alike` is how many subscribers get just
-    /// these and are served one after the other, this one being the first.
-    pub(crate) fn parcel(&mut self, places: u64, alike: usize) -> Option<Parcel<E>> {
-        if places.is_power_of_two() {
-            let event = self.events[places.trailing_zeros() as usize].hand_out()?;
-            return Some(Parcel::Event(event));
+    /// Hands out the events at these places, a bit each, for a subscriber that matched them. `alike` is how many
+    /// subscribers get just these and are served one after the other, this one being the first.
+    pub(crate) fn hand_out(&mut self, places: u64, alike: usize, mut push: impl FnMut(Parcel<E>)) {
+        if let Some(bundle) = self.bundle_of(places, alike) {
+            return push(Parcel::whole(bundle));
         }
-        let bundle = match &mut self.last {
-            Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone()?,
+        for place in ones(places) {
+            if let Some(event) = self.events[place].hand_out() {
+                push(Parcel::Event(event));
+            }
+        }
+    }
+
+    /// The bundle of these events, unless they are too few for one to be worth its allocations.
+    fn bundle_of(&mut self, places: u64, alike: usize) -> Option<Counted<Bundle<E>>> {
+        match &mut self.last {
+            Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone(),
             _ => {
+                let count = places.count_ones() as usize;
+                if count == 1 || count * alike < BUNDLE {
+                    return None;
+                }
                 let (bundle, bundles) = Lot::new(self.bundle(places, alike), alike);
                 self.last = Some((places, bundles));
-                bundle
+                Some(bundle)
             }
-        };
-        Some(Parcel::whole(bundle))
+        }
     }
 
     fn bundle(&mut self, places: u64, alike: usize) -> Bundle<E> {
@@ -140,51 +152,81 @@ mod tests {
         (batch, payloads)
     }
 
-    fn sequences(parcel: &Parcel<u64>) -> Vec<u64> {
-        match parcel {
+    fn hand_out(batch: &mut Batch<u64>, places: u64, alike: usize) -> Vec<Parcel<u64>> {
+        let mut parcels = Vec::new();
+        batch.hand_out(places, alike, |parcel| parcels.push(parcel));
+        parcels
+    }
+
+    fn sequences(parcels: &[Parcel<u64>]) -> Vec<u64> {
+        let of = |parcel: &Parcel<u64>| match parcel {
             Parcel::Event(envelope) => vec![envelope.sequence],
             Parcel::Bundle { bundle, from, to } => (*from..*to).map(|place| bundle.envelope(place).sequence).collect(),
+        };
+        parcels.iter().flat_map(of).collect()
+    }
+
+    fn bundle(parcels: &[Parcel<u64>]) -> &Counted<Bundle<u64>> {
+        match parcels {
+            [Parcel::Bundle { bundle, .. }] => bundle,
+            _ => panic!("no bundle, or not alone"),
         }
     }
 
-    fn bundle(parcel: &Parcel<u64>) -> &Counted<Bundle<u64>> {
-        match parcel {
-            Parcel::Event(_) => panic!("a single event"),
-            Parcel::Bundle { bundle, .. } => bundle,
-        }
-    }
+    const ALL: u64 = 0xff;
+    const SOME: u64 = 0xf7;
 
     #[test]
     fn who_gets_the_same_shares_a_bundle_and_who_does_not_has_another() {
-        let (mut batch, _) = batch(&[3, 2, 3]);
-        let parcels = [0b111, 0b111, 0b101].map(|places| batch.parcel(places, 1).unwrap());
+        let (mut batch, _) = batch(&[4; 8]);
+        let parcels =
+            [(ALL, 2), (ALL, 1), (SOME, 2), (ALL, 1)].map(|(places, alike)| hand_out(&mut batch, places, alike));
+        let all: Vec<u64> = (1..=8).collect();
+        let some = vec![1, 2, 3, 5, 6, 7, 8];
         assert_eq!(
-            parcels.each_ref().map(sequences),
-            [vec![1, 2, 3], vec![1, 2, 3], vec![1, 3]]
+            parcels.each_ref().map(|parcels| sequences(parcels)),
+            [all.clone(), all.clone(), some, all]
         );
         assert!(bundle(&parcels[0]).same(bundle(&parcels[1])));
         assert!(!bundle(&parcels[0]).same(bundle(&parcels[2])));
     }
 
     #[test]
-    fn the_place_of_a_single_event_is_found() {
-        let (mut batch, _) = batch(&[1, 2]);
-        let [second, first, again] = [0b10, 0b01, 0b10].map(|places| batch.parcel(places, 1).unwrap());
-        assert_eq!([second, first, again].each_ref().map(sequences), [[2], [1], [2]]);
+    fn few_events_go_one_by_one() {
+        let (mut batch, _) = batch(&[1, 2, 1]);
+        let parcels = [0b110, 0b001, 0b010].map(|places| hand_out(&mut batch, places, 1));
+        assert_eq!(
+            parcels.each_ref().map(|parcels| sequences(parcels)),
+            [vec![2, 3], vec![1], vec![2]]
+        );
+        assert_eq!(parcels.each_ref().map(Vec::len), [2, 1, 1]);
+    }
+
+    /// Few for each are many for a row, which gets one bundle to its end.
+    #[test]
+    fn a_row_that_begins_with_a_bundle_ends_with_it() {
+        let (mut batch, payloads) = batch(&[4; 2]);
+        let parcels = [4, 3, 2, 1].map(|alike| hand_out(&mut batch, 0b11, alike));
+        assert!(parcels.iter().all(|parcels| sequences(parcels) == [1, 2]));
+        assert!(parcels.iter().all(|one| bundle(one).same(bundle(&parcels[0]))));
+        assert!(matches!(**bundle(&parcels[3]), Bundle::Owned(_)));
+        batch.clear();
+        drop(parcels);
+        assert_eq!(payloads.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1; 2]);
     }
 
     /// Nothing is counted that can be moved, and what has been handed out is not held on to.
     #[test]
     fn events_move_into_the_only_bundle_that_they_are_for() {
-        let (mut batch, payloads) = batch(&[2, 2, 3, 2]);
-        let exclusive = batch.parcel(0b0011, 2).unwrap();
+        let (mut batch, payloads) = batch(&[4, 4, 5, 4]);
+        let exclusive = hand_out(&mut batch, 0b0011, 4);
         assert!(matches!(**bundle(&exclusive), Bundle::Owned(_)));
-        let shared = batch.parcel(0b1100, 2).unwrap();
+        let shared = hand_out(&mut batch, 0b1100, 4);
         assert!(
             matches!(**bundle(&shared), Bundle::Shared(_)),
             "the third one has a push ahead"
         );
-        let single = batch.parcel(0b0100, 1).unwrap();
+        let single = hand_out(&mut batch, 0b0100, 1);
         batch.clear();
         let counts = || payloads.iter().map(Arc::strong_count).collect::<Vec<_>>();
         drop((exclusive, shared));
@@ -195,17 +237,20 @@ mod tests {
 
     #[test]
     fn a_batch_begins_anew() {
-        let (mut batch, _) = batch(&[1, 1]);
-        let before = batch.parcel(0b11, 1).unwrap();
+        let (mut batch, _) = batch(&[4; 2]);
+        let before = hand_out(&mut batch, 0b11, 4);
         batch.clear();
         assert_eq!(batch.len(), 0);
         for sequence in 3..=4 {
             batch.add(
                 Envelope::new(sequence, BusEvent::new(EventRouting::default(), sequence)),
-                1,
+                4,
             );
         }
-        let after = batch.parcel(0b11, 1).unwrap();
-        assert_eq!([before, after].each_ref().map(sequences), [[1, 2], [3, 4]]);
+        let after = hand_out(&mut batch, 0b11, 4);
+        assert_eq!(
+            [before, after].each_ref().map(|parcels| sequences(parcels)),
+            [[1, 2], [3, 4]]
+        );
     }
 }

@@ -130,9 +130,8 @@ impl<E: Payload> Dispatcher<E> {
             ..
         } = self;
         routes.drain_marked(|outlet, places, alike| {
-            if let Some(parcel) = batch.parcel(places, alike) {
-                push(shared, outlet, parcel, totals);
-            }
+            batch.hand_out(places, alike, |parcel| push(shared, outlet, parcel, totals));
+            outlet.producer.state().wake();
         });
         self.batch.clear();
         if self.shown < self.totals.dispatched {
@@ -167,7 +166,7 @@ impl<E: Payload> Dispatch for Dispatcher<E> {
     }
 }
 
-/// Pushes what a subscriber gets of a batch, and wakes its receiver.
+/// Pushes a parcel of what a subscriber gets of a batch.
 fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, parcel: Parcel<E>, totals: &mut Totals) {
     let pushed = outlet.producer.push(parcel);
     totals.delivered += pushed.queued;
@@ -177,7 +176,6 @@ fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, parcel: Parcel<E
         // This thread looks after the list when the batch ends, so nobody has to be nudged.
         shared.subscribers.request_upkeep();
     }
-    outlet.producer.state().wake();
 }
 
 impl<E: Payload> Drop for Dispatcher<E> {

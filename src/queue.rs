@@ -309,6 +309,11 @@ impl<E> QueueConsumer<E> {
         self.state.queued() as usize
     }
 
+    /// Whether there is something to receive, or nothing ever will be. Stale at once where it says no.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.len() > 0 || self.state.is_closed()
+    }
+
     /// Lost so far. The committed counter may trail the gaps that this end has already seen.
     pub(crate) fn lagged(&self) -> u64 {
         self.state.lagged().max(self.missed)

@@ -19,7 +19,7 @@ use crate::filter::EventFilter;
 use crate::queue::QueueConsumer;
 use crate::shared::Shared;
 use crate::subscribers::{SubscriberId, Subscription};
-use crate::sync::{Arc, Parker};
+use crate::sync::{Arc, Parker, linger};
 use crate::wait::block_on;
 
 /// One subscription's receiving end. It has one consumer: receiving takes `&mut self`.
@@ -126,7 +126,8 @@ impl<E: Payload> BusReceiver<E> {
         self.queue.try_pop()
     }
 
-    /// Takes the next delivery; blocks the thread until there is one. Not for the dispatch thread (a payload's `Drop`,
+    /// Takes the next delivery; blocks the thread until there is one. A wait begins with some microseconds of spinning and
+    /// yielding, as in crossbeam's channels, and then the thread sleeps. Not for the dispatch thread (a payload's `Drop`,
     /// say), where it would wait for itself.
     ///
     /// # Errors
@@ -205,6 +206,8 @@ impl<E: Payload> BusReceiver<E> {
             Err(TryRecvError::Empty) => {}
         }
         let BusReceiver { queue, parker, .. } = self;
+        // As channels do before they block: a thread that sleeps costs who wakes it far more than the look.
+        linger(|| queue.is_ready());
         let parker = parker.get_or_insert_with(Parker::new);
         block_on(parker, deadline, |cx| queue.poll_pop(cx))
     }

@@ -115,5 +115,8 @@ pub(crate) struct Panicked;
 /// Small, so that a model reaches the end of a batch.
 pub(crate) const BATCH: usize = 2;
 
+/// Small, so that a model has bundles.
+pub(crate) const BUNDLE: usize = 2;
+
 /// Small, so that a model has more than one.
 pub(crate) const CHUNK: usize = 2;

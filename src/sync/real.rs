@@ -100,5 +100,8 @@ pub(crate) struct Panicked;
 /// How many messages the dispatch thread takes before it wakes receivers.
 pub(crate) const BATCH: usize = 64;
 
+/// How many places in queues a bundle must save to be worth its allocations.
+pub(crate) const BUNDLE: usize = 8;
+
 /// How many subscribers a chunk of the list holds.
 pub(crate) const CHUNK: usize = 128;
