@@ -145,6 +145,17 @@ fn swept_workloads() -> Vec<Case> {
     everything(&[1, 8, 64, 512, 4096])
 }
 
+/// What a publisher that keeps to a rhythm sleeps at once; then it sends all that is due, in a clump.
+const NAP: Duration = Duration::from_micros(100);
+
+/// How events follow each other where latency is measured.
+struct Rhythm {
+    workload: Workload,
+    pause: Duration,
+    /// Bursts that may be on the way; one, and everybody is asleep before the next.
+    ahead: usize,
+}
+
 /// Nanoseconds of one measurement.
 struct Times {
     per_delivery: f64,
@@ -220,7 +231,8 @@ impl Bench {
             ("Idle latency to a task", TASKS, 1, false),
             ("Idle latency to 8 tasks", TASKS, 8, false),
             ("Idle latency to a thread", LATENCY_THREADS, 1, false),
-            ("Latency at half load to 8 tasks", TASKS, 8, true),
+            ("Latency under load to 8 tasks", TASKS, 8, true),
+            ("Latency under load to 8 threads", LATENCY_THREADS, 8, true),
         ]
         .into_iter()
         .filter(|(title, ..)| self.options.wants(title))
@@ -234,14 +246,28 @@ impl Bench {
             .iter()
             .filter(|contender| self.options.wants_contender(contender))
             .collect();
+        let rhythm = if loaded {
+            self.under_load(&contenders, subscribers)
+        } else {
+            Rhythm {
+                workload: Workload::one_event(subscribers),
+                pause: Duration::from_micros(200),
+                ahead: 1,
+            }
+        };
         let mut samples: Vec<Vec<f64>> = vec![Vec::new(); contenders.len()];
         for round in 0..self.options.rounds {
             for turn in 0..contenders.len() {
                 let index = (round + turn) % contenders.len();
-                samples[index].extend(self.sample(contenders[index], subscribers, loaded));
+                samples[index].extend(self.sample(contenders[index], &rhythm));
             }
         }
-        let mut text = format!("**{title}** (µs)\n\n|  | p50 | p99 | p99.9 |\n|---|---:|---:|---:|\n");
+        let load = if loaded {
+            format!(", an event every {} µs", short(rhythm.pause.as_nanos() as f64 / 1000.0))
+        } else {
+            String::new()
+        };
+        let mut text = format!("**{title}** (µs{load})\n\n|  | p50 | p99 | p99.9 |\n|---|---:|---:|---:|\n");
         for (contender, samples) in contenders.iter().zip(&samples) {
             let [p50, p99, p999] = [0.5, 0.99, 0.999].map(|part| short(quantile(samples, part)));
             text.push_str(&format!("| {} | {p50} | {p99} | {p999} |\n", contender.name));
@@ -251,18 +277,21 @@ impl Bench {
         text
     }
 
-    fn sample(&self, contender: &Contender, subscribers: usize, loaded: bool) -> Vec<f64> {
-        let workload = if loaded {
-            Workload::everything(subscribers)
-        } else {
-            Workload::one_event(subscribers)
-        };
-        let pause = if loaded {
-            let event = self.measure(contender, &workload, false).per_delivery * subscribers as f64;
-            Duration::from_nanos(2 * event as u64)
-        } else {
-            Duration::from_micros(200)
-        };
+    /// The same rhythm for all: half of the rate that the slowest of them keeps up with.
+    fn under_load(&self, contenders: &[&Contender], subscribers: usize) -> Rhythm {
+        let workload = Workload::everything(subscribers);
+        let event =
+            |contender: &&Contender| self.measure(contender, &workload, false).per_delivery * subscribers as f64;
+        let slowest = contenders.iter().map(event).fold(0.0, f64::max);
+        Rhythm {
+            workload,
+            pause: Duration::from_nanos(2 * slowest as u64),
+            ahead: WINDOW,
+        }
+    }
+
+    fn sample(&self, contender: &Contender, rhythm: &Rhythm) -> Vec<f64> {
+        let Rhythm { workload, pause, ahead } = rhythm;
         let samples = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&samples);
         let observe: Observe = Arc::new(move |published: Instant| {
@@ -272,7 +301,7 @@ impl Bench {
         let pace = Arc::new(Pace::default());
         let mut running = (contender.start)(&Setup {
             runtime: &self.runtime,
-            workload: &workload,
+            workload,
             pace: Arc::clone(&pace),
             observe: Some(observe),
             stuck: false,
@@ -284,20 +313,17 @@ impl Bench {
         } else {
             2 * self.options.span()
         };
-        let mut burst = 0_usize;
+        let (mut burst, mut due) = (0_usize, begun);
         while begun.elapsed() < span {
-            if let Some(before) = burst.checked_sub(if loaded { WINDOW } else { 1 }) {
+            if let Some(before) = burst.checked_sub(*ahead) {
                 pace.wait_for(before);
             }
-            if !loaded {
-                thread::sleep(pause);
-            }
             for sent in &workload.burst {
-                let due = Instant::now() + pause;
-                running.publishers[0](sent);
-                while loaded && Instant::now() < due {
-                    std::hint::spin_loop();
+                due += *pause;
+                while Instant::now() < due {
+                    thread::sleep(NAP);
                 }
+                running.publishers[0](sent);
             }
             burst += 1;
         }
