@@ -91,6 +91,7 @@ impl<T> Clone for Counted<T> {
 }
 
 impl<T> Drop for Counted<T> {
+    #[inline]
     fn drop(&mut self) {
         // SAFETY: this handle is counted and given up here.
         unsafe { give_up(self.inner, 1) }
