@@ -17,6 +17,8 @@ closed_twice        unsubscribe  unsubscribe_races_dispatch_and_receiver_drop  p
 bind_before_send    binding      registration_races_follow_ups                 panicked at loom-tests/tests
 bind_before_send    binding      two_registrations_race_an_event               panicked at loom-tests/tests
 bind_after_send     binding      registration_races_a_reaction                 panicked at loom-tests/tests
+backlog_late        history      a_late_joiner_races_publish                   a gap or a duplicate
+backlog_unasked     history      a_backlog_races_its_receiver                  deadlock
 unlocked_forget     binding      forget_session_races_a_registration           panicked at loom-tests/tests
 missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue.rs
 missed_by_counter   overflow     drop_newest_races_receive                     panicked at loom-tests/tests

@@ -69,10 +69,14 @@ impl<E> Batch<E> {
 
     /// Adds an event that so many subscribers get, at least one.
     pub(crate) fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
-        self.events.push(Matched {
-            held: Held::Owned(envelope),
-            pushes,
-        });
+        let held = Held::Owned(envelope);
+        self.events.push(Matched { held, pushes });
+    }
+
+    /// The same for an event that somebody else has as well, with a handle for each push.
+    pub(crate) fn add_shared(&mut self, lot: Lot<Envelope<E>>, pushes: usize) {
+        let held = Held::Shared(lot);
+        self.events.push(Matched { held, pushes });
     }
 
     /// Hands out the events at these places, a bit each, for a subscriber that matched them. `alike` is how many
@@ -160,7 +164,7 @@ mod tests {
 
     fn sequences(parcels: &[Parcel<u64>]) -> Vec<u64> {
         let of = |parcel: &Parcel<u64>| match parcel {
-            Parcel::Event(envelope) => vec![envelope.sequence],
+            Parcel::Event(envelope) | Parcel::Backlog(envelope) => vec![envelope.sequence],
             Parcel::Bundle { bundle, from, to } => (*from..*to).map(|place| bundle.envelope(place).sequence).collect(),
         };
         parcels.iter().flat_map(of).collect()

@@ -9,6 +9,7 @@ use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
 use crate::event::{Event, Payload};
 use crate::filter::EventFilter;
+use crate::history::{History, Keep};
 use crate::ingress::Ingress;
 use crate::queue::Overflow;
 use crate::receiver::BusReceiver;
@@ -50,6 +51,8 @@ pub struct BusBuilder<E = Event> {
     session_capacity: usize,
     thread_name: String,
     assisted_dispatch: bool,
+    history: usize,
+    history_per_scroll: usize,
     payload: std::marker::PhantomData<fn(E)>,
 }
 
@@ -61,6 +64,8 @@ impl<E: Payload> BusBuilder<E> {
             session_capacity: SESSION_CAPACITY,
             thread_name: THREAD_NAME.to_owned(),
             assisted_dispatch: cfg!(sharing_bus_assisted),
+            history: 0,
+            history_per_scroll: 0,
             payload: std::marker::PhantomData,
         }
     }
@@ -110,6 +115,42 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
+    /// Keeps the last events that were dispatched, whoever matched them, so many at most, for subscribers that ask for a
+    /// [`backlog`](SubscriptionBuilder::backlog); 0 unless told, and then nothing is kept and it costs nothing.
+    ///
+    /// What is kept is held by reference: 8 bytes for each, and the event itself for as long.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::builder().history(100).build()?;
+    /// for text in ["one", "two", "three"] {
+    ///     bus.publish(BusEvent::new(EventRouting::default(), Event::Text { text: text.into() })).unwrap();
+    /// }
+    /// bus.flush();
+    ///
+    /// let mut late = bus.subscription().backlog(2).subscribe();
+    /// bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    /// let seen: Vec<_> = late.iter().take(3).map(|delivery| (delivery.sequence(), delivery.is_backlog())).collect();
+    /// assert_eq!(seen, [(2, true), (3, true), (4, false)]);
+    /// # Ok::<(), sharing_bus::BuildError>(())
+    /// ```
+    pub fn history(mut self, events: usize) -> Self {
+        self.history = events;
+        self
+    }
+
+    /// Keeps the last events of each scroll, so many at most, beside those of [`history`](Self::history): so a quiet
+    /// session has its own for whoever joins late, however busy the others are. 0 unless told.
+    ///
+    /// It is kept for as many scrolls as [`session_capacity`](Self::session_capacity) says; beyond that, what the scroll
+    /// that has been quiet for longest has of its own is let go of. Events that were dispatched without a scroll belong to
+    /// none.
+    pub fn history_per_scroll(mut self, events: usize) -> Self {
+        self.history_per_scroll = events;
+        self
+    }
+
     /// Starts the bus and its dispatch thread.
     ///
     /// # Errors
@@ -142,7 +183,12 @@ impl<E: Payload> BusBuilder<E> {
             ended: Latch::new(),
             turn,
         });
-        let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands));
+        let history = History::new(Keep {
+            events: self.history,
+            per_scroll: self.history_per_scroll,
+            scrolls: self.session_capacity,
+        });
+        let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands, history));
         let thread = thread::Builder::new().name(self.thread_name);
         let thread = spawn(thread, &shared, dispatcher, parker).map_err(BuildError::Spawn)?;
         Ok(SharingBus::start(shared, thread, self.queue_capacity))
@@ -181,6 +227,8 @@ impl<E> fmt::Debug for BusBuilder<E> {
             .field("session_capacity", &self.session_capacity)
             .field("thread_name", &self.thread_name)
             .field("assisted_dispatch", &self.assisted_dispatch)
+            .field("history", &self.history)
+            .field("history_per_scroll", &self.history_per_scroll)
             .finish()
     }
 }
@@ -206,6 +254,7 @@ pub struct SubscriptionBuilder<'a, E: Payload = Event> {
     filter: EventFilter<E>,
     queue_capacity: usize,
     overflow: Overflow,
+    backlog: usize,
     label: Option<Arc<str>>,
 }
 
@@ -216,6 +265,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
             filter: EventFilter::All,
             queue_capacity,
             overflow: Overflow::default(),
+            backlog: 0,
             label: None,
         }
     }
@@ -235,6 +285,19 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     /// What happens to an event that finds the queue full; the newest is dropped unless told.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
+        self
+    }
+
+    /// Begins with earlier events: the newest that match of those that the bus has kept ([`BusBuilder::history`]), so many
+    /// at most and no more than the queue holds, in their order; none unless told. The live events follow, with no gap and
+    /// no duplicate in between, whatever is published meanwhile. Each tells whether it is one of them
+    /// ([`Delivery::is_backlog`](crate::Delivery::is_backlog)).
+    ///
+    /// The filter is evaluated for what is kept, on the dispatch thread, until enough is found; one that asks for scrolls
+    /// alone looks no further than at the history of all and at theirs. Events are as they were dispatched: one that came
+    /// before its session's registration has no scroll here either.
+    pub fn backlog(mut self, events: usize) -> Self {
+        self.backlog = events;
         self
     }
 
@@ -258,8 +321,13 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
             self.queue_capacity > 0,
             "a subscription needs a queue capacity of at least 1, not 0"
         );
-        self.bus
-            .subscribe(self.label, self.filter, self.queue_capacity, self.overflow)
+        self.bus.subscribe(
+            self.label,
+            self.filter,
+            self.queue_capacity,
+            self.overflow,
+            self.backlog,
+        )
     }
 }
 
@@ -269,6 +337,7 @@ impl<E: Payload> fmt::Debug for SubscriptionBuilder<'_, E> {
             .field("filter", &self.filter)
             .field("queue_capacity", &self.queue_capacity)
             .field("overflow", &self.overflow)
+            .field("backlog", &self.backlog)
             .field("label", &self.label)
             .finish()
     }

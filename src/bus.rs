@@ -243,9 +243,16 @@ impl<E: Payload> SharingBus<E> {
         filter: EventFilter<E>,
         capacity: usize,
         overflow: Overflow,
+        backlog: usize,
     ) -> BusReceiver<E> {
         let (producer, consumer) = queue(capacity, overflow);
-        let subscription = self.shared().subscribers.subscribe(label, filter, producer);
+        // What finds no room would be lost at once.
+        let backlog = backlog.min(capacity);
+        let subscription = self.shared().subscribers.subscribe(label, filter, producer, backlog);
+        if backlog > 0 && !cfg!(sharing_bus_planted = "backlog_unasked") {
+            // So that it comes without waiting for an event.
+            self.shared().request_upkeep();
+        }
         BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)
     }
 

@@ -51,6 +51,18 @@ pub(crate) enum Cover {
 }
 
 impl Cover {
+    /// The scrolls that every event which the filter matches is of, if it asks for scrolls alone.
+    pub(crate) fn scrolls(&self) -> Option<Vec<Uuid>> {
+        let Cover::Terms(terms) = self else {
+            return None;
+        };
+        let scroll = |(term, _): &(Term, bool)| match term {
+            Term::Scroll(id) => Some(*id),
+            _ => None,
+        };
+        terms.iter().map(scroll).collect()
+    }
+
     pub(crate) fn of<E>(filter: &EventFilter<E>) -> Cover {
         let equality = |term| Cover::Terms(vec![(term, true)]);
         match filter {

@@ -37,6 +37,7 @@ pub struct Delivery<E = Event> {
 /// What keeps a delivery's event alive.
 pub(crate) enum Held<E> {
     Event(Counted<Envelope<E>>),
+    Backlog(Counted<Envelope<E>>),
     /// The only event that its receiver has of a bundle.
     Part(Counted<Bundle<E>>, u8),
     /// One of several; counted apart from what other receivers have of the bundle.
@@ -49,7 +50,7 @@ pub(crate) struct Share<E>(pub(crate) Counted<Bundle<E>>);
 impl<E> Held<E> {
     fn envelope(&self) -> &Envelope<E> {
         match self {
-            Held::Event(envelope) => envelope,
+            Held::Event(envelope) | Held::Backlog(envelope) => envelope,
             Held::Part(bundle, place) => bundle.envelope(*place),
             Held::Shared(share, place) => share.0.envelope(*place),
         }
@@ -60,6 +61,7 @@ impl<E> Clone for Held<E> {
     fn clone(&self) -> Self {
         match self {
             Held::Event(envelope) => Held::Event(Counted::clone(envelope)),
+            Held::Backlog(envelope) => Held::Backlog(Counted::clone(envelope)),
             Held::Part(bundle, place) => Held::Part(Counted::clone(bundle), *place),
             Held::Shared(share, place) => Held::Shared(Counted::clone(share), *place),
         }
@@ -71,6 +73,12 @@ impl<E> Delivery<E> {
     /// delivery, or since it subscribed.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// Whether the event was dispatched before its subscriber joined, and is given to it from the bus's history (see
+    /// [`backlog`](crate::SubscriptionBuilder::backlog)). After the first live event there is no more of them.
+    pub fn is_backlog(&self) -> bool {
+        matches!(self.held, Held::Backlog(_))
     }
 
     /// The event's place in the order in which the bus dispatched events, from 1. It is the same for every subscriber

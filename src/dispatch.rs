@@ -12,9 +12,10 @@
 
 use crate::batch::Batch;
 use crate::binding;
-use crate::boundary;
 use crate::event::{BusEvent, Payload};
+use crate::history::History;
 use crate::ingress::Command;
+use crate::lot::Lot;
 use crate::parcel::{Envelope, Parcel};
 use crate::routes::{Outlet, Routes};
 use crate::shared::Shared;
@@ -31,19 +32,21 @@ pub(crate) struct Dispatcher<E: Payload> {
     routes: Routes<E>,
     /// The events that somebody matched; the marks in the routing table tell who.
     batch: Batch<E>,
+    history: Option<History<E>>,
     totals: Totals,
     /// Events dispatched when the totals were last shown to others.
     shown: u64,
 }
 
 impl<E: Payload> Dispatcher<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>, ingress: Receiver<Command<E>>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<E>>, ingress: Receiver<Command<E>>, history: Option<History<E>>) -> Self {
         Dispatcher {
             list: shared.subscribers.reader(),
             shared,
             ingress,
             routes: Routes::new(),
             batch: Batch::new(),
+            history,
             totals: Totals::default(),
             shown: 0,
         }
@@ -91,21 +94,55 @@ impl<E: Payload> Dispatcher<E> {
         self.follow();
         let panics = &mut self.totals.filter_panics;
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
-        if pushes > 0 {
-            self.batch.add(Envelope::new(sequence, event), pushes);
-        } else {
-            self.totals.unmatched += 1;
-            boundary::discard(event);
-        }
+        self.totals.unmatched += u64::from(pushes == 0);
         self.totals.dispatched = sequence;
+        self.add(Envelope::new(sequence, event), pushes);
     }
 
-    /// Brings the routing table up to date. Who leaves it gets first what it has matched.
+    /// To the batch, if anybody gets it, and to the history, if there is one.
+    fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
+        if let Some(history) = &mut self.history {
+            let (kept, lot) = Lot::new(envelope, pushes);
+            history.record(kept);
+            if pushes > 0 {
+                self.batch.add_shared(lot, pushes);
+            }
+        } else if pushes > 0 {
+            self.batch.add(envelope, pushes);
+        }
+    }
+
+    /// Brings the routing table up to date. Who leaves it gets first what it has matched, and who joins it begins with its
+    /// backlog: all events before this moment are in the history, and all after it are live.
     fn follow(&mut self) {
         if !self.routes.is_current(self.list.load()) {
             self.end_batch();
             self.routes.follow(self.list.load());
+            if !cfg!(sharing_bus_planted = "backlog_late") {
+                self.hand_over_backlogs();
+            }
         }
+    }
+
+    fn hand_over_backlogs(&mut self) {
+        let Dispatcher {
+            shared,
+            routes,
+            history,
+            totals,
+            ..
+        } = self;
+        routes.drain_joined(|outlet| {
+            let backlog = match history {
+                Some(history) => outlet.backlog(history, &mut totals.filter_panics),
+                None => return,
+            };
+            for event in backlog {
+                push(shared, outlet, Parcel::Backlog(event), totals);
+            }
+            outlet.producer.state().wake();
+            shared.counters.publish(totals);
+        });
     }
 
     fn bind(&mut self, event: &mut BusEvent<E>) {
@@ -122,6 +159,9 @@ impl<E: Payload> Dispatcher<E> {
 
     /// Pushes what was matched, and wakes each receiver that got something.
     fn end_batch(&mut self) {
+        if cfg!(sharing_bus_planted = "backlog_late") {
+            self.hand_over_backlogs();
+        }
         let Dispatcher {
             shared,
             routes,

@@ -88,6 +88,28 @@
 //! assert_eq!(slow.recv().unwrap().missed(), 3);
 //! ```
 //!
+//! # Late joiners
+//!
+//! A bus can keep the last events ([`history`](BusBuilder::history)) and the last of each scroll
+//! ([`history_per_scroll`](BusBuilder::history_per_scroll)). A subscription that asks for a
+//! [`backlog`](SubscriptionBuilder::backlog) then begins with the newest of them that match, and goes on with live events:
+//! no gap, no duplicate, whatever is published meanwhile. The dispatch thread does both, so there is no moment in between.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::builder().history(1000).build()?;
+//! let publish = |number: u64| bus.publish(BusEvent::new(EventRouting::default(), number)).unwrap();
+//! (1..=5).for_each(publish);
+//! bus.flush();
+//!
+//! let mut view = bus.subscription().backlog(2).subscribe();
+//! publish(6);
+//! bus.shutdown();
+//! assert_eq!(view.iter().map(|delivery| *delivery.event).collect::<Vec<_>>(), [4, 5, 6]);
+//! # Ok::<(), sharing_bus::BuildError>(())
+//! ```
+//!
 //! # Late binding
 //!
 //! Producers often know only their connector and its own session id. An event that registers the session
@@ -209,6 +231,7 @@ mod dispatch;
 mod error;
 mod event;
 mod filter;
+mod history;
 mod ingress;
 mod lot;
 mod parcel;

@@ -74,6 +74,8 @@ impl<E> Bundle<E> {
 /// What is put into a queue at once.
 pub(crate) enum Parcel<E> {
     Event(Counted<Envelope<E>>),
+    /// One that was dispatched before its receiver joined.
+    Backlog(Counted<Envelope<E>>),
     /// The events of a bundle from one place to another, at least one.
     Bundle {
         bundle: Counted<Bundle<E>>,
@@ -90,7 +92,7 @@ impl<E> Parcel<E> {
 
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Parcel::Event(_) => 1,
+            Parcel::Event(_) | Parcel::Backlog(_) => 1,
             Parcel::Bundle { from, to, .. } => u64::from(to - from),
         }
     }
@@ -105,7 +107,7 @@ impl<E> Parcel<E> {
     /// The same events, a parcel each.
     pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
         let (single, bundled) = match self {
-            Parcel::Event(_) => (Some(self), None),
+            Parcel::Event(_) | Parcel::Backlog(_) => (Some(self), None),
             Parcel::Bundle { bundle, from, to } => (None, Some((bundle, from..to))),
         };
         let parts = bundled.into_iter().flat_map(|(bundle, places)| {

@@ -434,6 +434,7 @@ impl<E> QueueConsumer<E> {
         self.count_received();
         let held = match entry.parcel {
             Parcel::Event(envelope) => Held::Event(envelope),
+            Parcel::Backlog(envelope) => Held::Backlog(envelope),
             Parcel::Bundle { bundle, from, to } if to - from == 1 => Held::Part(bundle, from),
             Parcel::Bundle { bundle, from, to } => {
                 let others = usize::from(to - from - 1);

@@ -15,6 +15,9 @@ use uuid::Uuid;
 use crate::boundary;
 use crate::cover::{Cover, Term};
 use crate::event::{BusEvent, EventKind, EventOrigin};
+use crate::history::History;
+use crate::lot::Counted;
+use crate::parcel::Envelope;
 use crate::queue::QueueProducer;
 use crate::sessions::{SessionKey, SessionName};
 use crate::slots::{Slot, Slots, SubscriberId};
@@ -32,6 +35,13 @@ pub(crate) struct Outlet<E> {
 }
 
 impl<E> Outlet<E> {
+    /// The events that its subscription asked to begin with.
+    pub(crate) fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
+        let scrolls = self.cover.scrolls();
+        let limit = self.slot.subscription.backlog;
+        history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
+    }
+
     /// Evaluates the filter. A panic is no match, and is counted.
     fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
         let filter = &self.slot.filter;
@@ -258,6 +268,8 @@ pub(crate) struct Routes<E> {
     touched: Vec<OutletKey>,
     /// The events of the batch, a bit each, that were matched while there was somebody who gets everything.
     matched_everyone: u64,
+    /// Attached since it was last asked, and to begin with a backlog.
+    joined: Vec<OutletKey>,
     vacant: Vec<OutletKey>,
     keys: HashMap<SubscriberId, OutletKey>,
     indexes: Indexes,
@@ -271,6 +283,7 @@ impl<E> Routes<E> {
             marks: Vec::new(),
             touched: Vec::new(),
             matched_everyone: 0,
+            joined: Vec::new(),
             vacant: Vec::new(),
             keys: HashMap::new(),
             indexes: Indexes::new(),
@@ -321,6 +334,15 @@ impl<E> Routes<E> {
             let matched = std::mem::take(&mut self.marks[key].matched);
             if let Some(outlet) = &mut self.outlets[key] {
                 each(outlet, matched, 1);
+            }
+        }
+    }
+
+    /// Calls `each` with every outlet that has been attached since the last time and asks for a backlog.
+    pub(crate) fn drain_joined(&mut self, mut each: impl FnMut(&mut Outlet<E>)) {
+        for key in self.joined.drain(..) {
+            if let Some(outlet) = &mut self.outlets[key] {
+                each(outlet);
             }
         }
     }
@@ -423,6 +445,9 @@ impl<E> Routes<E> {
         self.outlets[key] = Some(outlet);
         self.marks[key] = Mark::default();
         self.keys.insert(slot.id(), key);
+        if slot.subscription.backlog > 0 {
+            self.joined.push(key);
+        }
         Some(key)
     }
 }

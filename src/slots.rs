@@ -32,6 +32,8 @@ pub(crate) struct Subscription<E> {
     pub(crate) id: SubscriberId,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue: Arc<QueueState>,
+    /// How many earlier events it asks for.
+    pub(crate) backlog: usize,
     /// Waits here for the dispatch thread, which takes it once.
     pub(crate) producer: Mutex<Option<QueueProducer<E>>>,
 }
@@ -210,6 +212,7 @@ mod tests {
                 id: SubscriberId::new(number),
                 label: None,
                 queue: Arc::clone(producer.state()),
+                backlog: 0,
                 producer: Mutex::new(Some(producer)),
             }),
             filter: EventFilter::All,

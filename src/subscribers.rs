@@ -64,6 +64,7 @@ impl<E> Subscribers<E> {
         label: Option<Arc<str>>,
         filter: EventFilter<E>,
         producer: QueueProducer<E>,
+        backlog: usize,
     ) -> Arc<Subscription<E>> {
         let queue = Arc::clone(producer.state());
         let (subscription, unused) = self.write(|slots| {
@@ -73,6 +74,7 @@ impl<E> Subscribers<E> {
                 id,
                 label,
                 queue,
+                backlog,
                 producer: Mutex::new(Some(producer)),
             });
             if self.ended.load(Ordering::Relaxed) {

@@ -1,0 +1,43 @@
+//! Late joiners: the seam between the backlog and the live events.
+#![cfg(sharing_bus_loom)]
+
+use loom::thread;
+use sharing_bus::SharingBus;
+use sharing_bus_loom_tests::{event, model};
+
+/// Whatever of two events is history when somebody joins, each comes once, and in order.
+#[test]
+fn a_late_joiner_races_publish() {
+    model("a_late_joiner_races_publish", 3, || {
+        let bus: SharingBus = SharingBus::builder().ingress_capacity(4).history(2).build().unwrap();
+        let other = bus.clone();
+        let publisher = thread::spawn(move || {
+            other.publish(event()).unwrap();
+            other.publish(event()).unwrap();
+        });
+        let mut late = bus.subscription().queue_capacity(4).backlog(2).subscribe();
+        publisher.join().unwrap();
+        bus.shutdown();
+
+        let seen: Vec<_> = late.try_iter().collect();
+        let sequences: Vec<_> = seen.iter().map(|delivery| delivery.sequence()).collect();
+        assert_eq!(sequences, [1, 2], "a gap or a duplicate");
+        assert!(
+            seen.is_sorted_by_key(|delivery| !delivery.is_backlog()),
+            "live before backlog"
+        );
+    });
+}
+
+/// A backlog needs nobody to publish.
+#[test]
+fn a_backlog_races_its_receiver() {
+    model("a_backlog_races_its_receiver", 3, || {
+        let bus: SharingBus = SharingBus::builder().ingress_capacity(2).history(1).build().unwrap();
+        bus.publish(event()).unwrap();
+        bus.flush();
+        let mut late = bus.subscription().queue_capacity(1).backlog(1).subscribe();
+        let receiver = thread::spawn(move || late.recv().unwrap().is_backlog());
+        assert!(receiver.join().unwrap());
+    });
+}
