@@ -15,6 +15,7 @@ use crate::queue::Overflow;
 use crate::receiver::BusReceiver;
 use crate::sessions::Sessions;
 use crate::shared::Shared;
+use crate::sink::{Forward, HostSink, Sink};
 use crate::stats::Counters;
 use crate::subscribers::Subscribers;
 use crate::sync::thread::{self, JoinHandle};
@@ -328,6 +329,49 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
             self.overflow,
             self.backlog,
         )
+    }
+}
+
+/// # A channel of your own
+impl<E: Payload> SubscriptionBuilder<'_, E> {
+    /// Subscribes, and delivers into a channel that the host already has, in place of a queue of the bus's: so that a sync
+    /// host waits for the bus and for other things in one `select!`, or a part of the program that knows of channels alone
+    /// gets events.
+    ///
+    /// A full channel loses the event and counts it ([`Forward::lagged`](crate::Forward::lagged),
+    /// [`Delivery::missed`](crate::Delivery::missed)); with [`Overflow::Disconnect`] it ends the subscription. A closed
+    /// channel ends it as the next matching event finds it so. When the subscription ends, or the bus, the dispatch thread
+    /// drops the sender, and the channel's receiver sees its end. The queue capacity is the channel's own, and a backlog is
+    /// as long as was asked.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let (sender, events) = crossbeam_channel::bounded::<Delivery>(64);
+    /// let (stop, stopped) = crossbeam_channel::bounded::<()>(1);
+    /// bus.subscription().label("view").forward_to(sender);
+    /// bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    ///
+    /// crossbeam_channel::select! {
+    ///     recv(events) -> delivery => assert_eq!(*delivery.unwrap().event, Event::Connected),
+    ///     recv(stopped) -> _ => return,
+    /// }
+    /// # drop(stop);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// With [`Overflow::DropOldest`], for the oldest is in the channel and out of reach.
+    #[track_caller]
+    pub fn forward_to(self, sink: impl Sink<E>) -> Forward<E> {
+        assert!(
+            self.overflow != Overflow::DropOldest,
+            "a channel of the host's cannot drop its oldest event"
+        );
+        let sink = HostSink::new(sink);
+        self.bus
+            .forward(self.label, self.filter, sink, self.overflow, self.backlog)
     }
 }
 

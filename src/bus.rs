@@ -12,11 +12,12 @@ use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
-use crate::queue::{Overflow, queue};
+use crate::queue::{Overflow, QueueProducer, queue};
 use crate::receiver::BusReceiver;
 use crate::shared::Shared;
+use crate::sink::{Forward, HostSink};
 use crate::stats::BusStats;
-use crate::subscribers::SubscriberId;
+use crate::subscribers::{SubscriberId, Subscription};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex};
 
@@ -247,13 +248,36 @@ impl<E: Payload> SharingBus<E> {
     ) -> BusReceiver<E> {
         let (producer, consumer) = queue(capacity, overflow);
         // What finds no room would be lost at once.
-        let backlog = backlog.min(capacity);
+        let subscription = self.list(label, filter, producer, backlog.min(capacity));
+        BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)
+    }
+
+    pub(crate) fn forward(
+        &self,
+        label: Option<Arc<str>>,
+        filter: EventFilter<E>,
+        sink: HostSink<E>,
+        overflow: Overflow,
+        backlog: usize,
+    ) -> Forward<E> {
+        let producer = QueueProducer::into_sink(sink, overflow);
+        let subscription = self.list(label, filter, producer, backlog);
+        Forward::new(Arc::clone(&self.handle.shared), &subscription)
+    }
+
+    fn list(
+        &self,
+        label: Option<Arc<str>>,
+        filter: EventFilter<E>,
+        producer: QueueProducer<E>,
+        backlog: usize,
+    ) -> Arc<Subscription<E>> {
         let subscription = self.shared().subscribers.subscribe(label, filter, producer, backlog);
         if backlog > 0 && !cfg!(sharing_bus_planted = "backlog_unasked") {
             // So that it comes without waiting for an event.
             self.shared().request_upkeep();
         }
-        BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)
+        subscription
     }
 
     /// Ends a subscription: nothing more is queued for it, what is queued stays readable, then its receiver sees
@@ -268,11 +292,7 @@ impl<E: Payload> SharingBus<E> {
     /// assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
     /// ```
     pub fn unsubscribe(&self, id: SubscriberId) -> bool {
-        let removed = self.shared().subscribers.unsubscribe(id);
-        if removed {
-            self.shared().request_upkeep();
-        }
-        removed
+        self.shared().unsubscribe(id)
     }
 
     /// How many subscriptions are open. May be stale at once if others subscribe or leave.

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use crate::event::{BusEvent, Event};
 use crate::lot::Counted;
-use crate::parcel::{Bundle, Envelope};
+use crate::parcel::{Bundle, Envelope, Parcel};
 
 /// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
 /// subscriber lost right before it ([`missed`](Delivery::missed)).
@@ -48,6 +48,15 @@ pub(crate) enum Held<E> {
 pub(crate) struct Share<E>(pub(crate) Counted<Bundle<E>>);
 
 impl<E> Held<E> {
+    /// The first event of a parcel, without the others.
+    pub(crate) fn single(parcel: Parcel<E>) -> Self {
+        match parcel {
+            Parcel::Event(envelope) => Held::Event(envelope),
+            Parcel::Backlog(envelope) => Held::Backlog(envelope),
+            Parcel::Bundle { bundle, from, .. } => Held::Part(bundle, from),
+        }
+    }
+
     fn envelope(&self) -> &Envelope<E> {
         match self {
             Held::Event(envelope) | Held::Backlog(envelope) => envelope,

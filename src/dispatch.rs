@@ -211,7 +211,7 @@ fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, parcel: Parcel<E
     let pushed = outlet.producer.push(parcel);
     totals.delivered += pushed.queued;
     totals.lagged += pushed.lost;
-    if pushed.overflowed {
+    if pushed.ends {
         shared.subscribers.close(&outlet.slot.subscription);
         // This thread looks after the list when the batch ends, so nobody has to be nudged.
         shared.subscribers.request_upkeep();

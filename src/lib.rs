@@ -170,7 +170,8 @@
 //! # Sync hosts
 //!
 //! Receive with [`recv`](BusReceiver::recv), with a time limit, in batches ([`BusReceiver::recv_many`]), or by
-//! iterating; each parks the thread and needs no runtime.
+//! iterating; each parks the thread and needs no runtime. To wait for the bus and for other things at once, have it deliver
+//! into a channel of yours ([`SubscriptionBuilder::forward_to`]) and `select!` over that.
 //!
 //! ```
 //! use std::thread;
@@ -242,6 +243,7 @@ mod receiver;
 mod routes;
 mod sessions;
 mod shared;
+mod sink;
 mod slots;
 mod stats;
 mod subscribers;
@@ -262,5 +264,6 @@ pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseName
 pub use filter::{CustomFilter, EventFilter};
 pub use queue::Overflow;
 pub use receiver::{BusReceiver, Iter, Recv, TryIter};
+pub use sink::{Forward, Sink, SinkError};
 pub use stats::{BusStats, SubscriberStats};
 pub use subscribers::SubscriberId;

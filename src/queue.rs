@@ -18,8 +18,9 @@ use crate::delivery::{Delivery, Held, Share};
 use crate::error::{RecvError, TryRecvError};
 use crate::lot::Lot;
 use crate::parcel::Parcel;
+use crate::sink::{HostSink, SinkError};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{Arc, ArrayQueue, AtomicWaker, ring};
+use crate::sync::{Arc, ArrayQueue, AtomicWaker, Panicked, ring};
 
 /// What happens to an event that finds its subscriber's queue full. Whatever is lost is counted, see
 /// [`Delivery::missed`] and [`BusReceiver::lagged`](crate::BusReceiver::lagged).
@@ -117,17 +118,8 @@ impl QueueState {
 
 /// Makes a queue of `capacity` events.
 pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>, QueueConsumer<E>) {
-    let state = Arc::new(QueueState {
-        capacity,
-        overflow,
-        closed: AtomicBool::new(false),
-        delivered: AtomicU64::new(0),
-        lagged: AtomicU64::new(0),
-        receiver: ReceiverSide {
-            waker: AtomicWaker::new(),
-            received: AtomicU64::new(0),
-        },
-    });
+    let account = Account::new(capacity, overflow);
+    let state = Arc::clone(&account.state);
     let (tail, head) = match overflow {
         Overflow::DropOldest => {
             let shared = Arc::new(ArrayQueue::new(capacity));
@@ -137,12 +129,6 @@ pub(crate) fn queue<E>(capacity: usize, overflow: Overflow) -> (QueueProducer<E>
             let (producer, consumer) = ring::RingBuffer::new(capacity);
             (Tail::Ring(producer), Head::Ring(consumer))
         }
-    };
-    let account = Account {
-        state: Arc::clone(&state),
-        matched: 0,
-        lagged: 0,
-        received: 0,
     };
     let producer = QueueProducer { tail, account };
     let consumer = QueueConsumer {
@@ -161,6 +147,15 @@ enum Tail<E> {
     Ring(ring::Producer<Entry<E>>),
     /// Drop-oldest: the producer takes from the head as well, which a single-consumer ring does not allow.
     Shared(Arc<ArrayQueue<Entry<E>>>),
+    /// No queue of the bus's.
+    Sink(SinkTail<E>),
+}
+
+/// A channel of the host's.
+struct SinkTail<E> {
+    sink: HostSink<E>,
+    /// The last event that the channel has taken, by its number among those that matched.
+    position: u64,
 }
 
 /// What became of events that matched.
@@ -169,8 +164,8 @@ pub(crate) struct Pushed {
     pub(crate) queued: u64,
     /// They, or older ones in their favour.
     pub(crate) lost: u64,
-    /// The subscription must end for the loss.
-    pub(crate) overflowed: bool,
+    /// The subscription must end, for the loss or because nobody receives any more.
+    pub(crate) ends: bool,
 }
 
 /// The dispatch thread's end.
@@ -180,19 +175,31 @@ pub(crate) struct QueueProducer<E> {
 }
 
 impl<E> QueueProducer<E> {
+    /// One that delivers into a channel of the host's. It has no queue, so its capacity shows as zero.
+    pub(crate) fn into_sink(sink: HostSink<E>, overflow: Overflow) -> Self {
+        QueueProducer {
+            tail: Tail::Sink(SinkTail { sink, position: 0 }),
+            account: Account::new(0, overflow),
+        }
+    }
+
     pub(crate) fn state(&self) -> &Arc<QueueState> {
         &self.account.state
     }
 
     /// Queues what there is room for, and makes the counts of it visible to everybody. A subscription that has ended
     /// matches nothing.
-    pub(crate) fn push(&mut self, parcel: Parcel<E>) -> Pushed {
+    pub(crate) fn push(&mut self, parcel: Parcel<E>) -> Pushed
+    where
+        E: 'static,
+    {
         if self.account.state.is_closed() {
             return Pushed::default();
         }
         let pushed = match &mut self.tail {
             Tail::Ring(ring) => self.account.push_newest(ring, parcel),
             Tail::Shared(queue) => self.account.push_over_oldest(queue, parcel),
+            Tail::Sink(tail) => self.account.forward(tail, parcel),
         };
         self.account.commit();
         pushed
@@ -209,6 +216,26 @@ struct Account {
 }
 
 impl Account {
+    fn new(capacity: usize, overflow: Overflow) -> Self {
+        let state = QueueState {
+            capacity,
+            overflow,
+            closed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
+            lagged: AtomicU64::new(0),
+            receiver: ReceiverSide {
+                waker: AtomicWaker::new(),
+                received: AtomicU64::new(0),
+            },
+        };
+        Account {
+            state: Arc::new(state),
+            matched: 0,
+            lagged: 0,
+            received: 0,
+        }
+    }
+
     /// What finds no room is lost.
     fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
         let len = parcel.len();
@@ -228,7 +255,7 @@ impl Account {
         Pushed {
             queued,
             lost,
-            overflowed: disconnects && lost > 0,
+            ends: disconnects && lost > 0,
         }
     }
 
@@ -244,6 +271,45 @@ impl Account {
             }
         }
         self.lagged += pushed.lost;
+        pushed
+    }
+
+    /// Each event goes into the host's channel, or is lost if that is full. What finds it closed comes after the end.
+    fn forward<E: 'static>(&mut self, tail: &mut SinkTail<E>, parcel: Parcel<E>) -> Pushed {
+        let mut pushed = Pushed::default();
+        for parcel in parcel.apart() {
+            let position = self.matched + 1;
+            let delivery = Delivery {
+                held: Held::single(parcel),
+                missed: position - tail.position - 1,
+            };
+            match tail.sink.try_send(delivery) {
+                Ok(Ok(())) => {
+                    tail.position = position;
+                    pushed.queued += 1;
+                }
+                Ok(Err(SinkError::Closed(_))) => {
+                    pushed.ends = true;
+                    break;
+                }
+                Ok(Err(SinkError::Full(_))) => {
+                    pushed.lost += 1;
+                    pushed.ends = self.state.overflow == Overflow::Disconnect;
+                }
+                Err(Panicked) => {
+                    pushed.lost += 1;
+                    pushed.ends = true;
+                }
+            }
+            self.matched = position;
+            if pushed.ends {
+                break;
+            }
+        }
+        self.lagged += pushed.lost;
+        // Ordering: Relaxed, a statistic: what the channel has taken is queued here no more.
+        let received = &self.state.receiver.received;
+        received.store(self.matched - self.lagged, Ordering::Relaxed);
         pushed
     }
 
@@ -433,15 +499,13 @@ impl<E> QueueConsumer<E> {
         self.missed += missed;
         self.count_received();
         let held = match entry.parcel {
-            Parcel::Event(envelope) => Held::Event(envelope),
-            Parcel::Backlog(envelope) => Held::Backlog(envelope),
-            Parcel::Bundle { bundle, from, to } if to - from == 1 => Held::Part(bundle, from),
-            Parcel::Bundle { bundle, from, to } => {
+            Parcel::Bundle { bundle, from, to } if to - from > 1 => {
                 let others = usize::from(to - from - 1);
                 let (share, shares) = Lot::new(Share(bundle), others);
                 self.open = Some(Open { shares, next: from + 1 });
                 Held::Shared(share, from)
             }
+            single => Held::single(single),
         };
         Delivery { held, missed }
     }
@@ -489,7 +553,7 @@ mod tests {
         Pushed {
             queued,
             lost,
-            overflowed: false,
+            ends: false,
         }
     }
 
@@ -532,7 +596,7 @@ mod tests {
     fn of_a_bundle_that_disconnects_one_event_counts_as_lost() {
         let (mut producer, mut consumer) = queue(2, Overflow::Disconnect);
         let outcome = producer.push(bundle(1..=5));
-        assert_eq!((outcome.queued, outcome.lost, outcome.overflowed), (2, 1, true));
+        assert_eq!((outcome.queued, outcome.lost, outcome.ends), (2, 1, true));
         producer.state().close();
         assert_eq!(producer.push(bundle(6..=7)), pushed(0, 0));
         assert_eq!(drain(&mut consumer), [(1, 0), (2, 0)]);

@@ -108,9 +108,7 @@ impl<E: Payload> BusReceiver<E> {
     /// assert_eq!(receiver.recv().unwrap().routing.kind, EventKind::Output);
     /// ```
     pub fn set_filter(&self, filter: EventFilter<E>) {
-        self.shared.subscribers.set_filter(self.id(), filter);
-        // So that the old filter is let go of without waiting for an event.
-        self.shared.request_upkeep();
+        self.shared.set_filter(self.id(), filter);
     }
 }
 

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
+use crate::filter::EventFilter;
 use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats};
-use crate::subscribers::{Slot, Subscribers, Subscription};
+use crate::subscribers::{Slot, SubscriberId, Subscribers, Subscription};
 use crate::turn::Turn;
 use crate::wait::Latch;
 
@@ -86,6 +87,21 @@ impl<E> Shared<E> {
             self.request_upkeep();
         }
         closed
+    }
+
+    /// Ends a subscription by its id; true for the call that ended it.
+    pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
+        let removed = self.subscribers.unsubscribe(id);
+        if removed {
+            self.request_upkeep();
+        }
+        removed
+    }
+
+    /// Gives a subscription another filter, and has the old one let go of without waiting for an event.
+    pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
+        self.subscribers.set_filter(id, filter);
+        self.request_upkeep();
     }
 
     /// Has the dispatch thread look after the subscriber list, soon and without an event.

@@ -114,7 +114,7 @@ pub struct SubscriberStats {
     pub filter: String,
     /// Events in its queue.
     pub queued: u64,
-    /// How many events its queue holds.
+    /// How many events its queue holds; 0 where events go into a channel of the host's.
     pub capacity: usize,
     /// Events put into its queue and not displaced since, whether received yet or not.
     pub delivered: u64,
