@@ -12,6 +12,7 @@
 
 use crate::batch::Batch;
 use crate::binding;
+use crate::boundary;
 use crate::event::{BusEvent, Payload};
 use crate::history::History;
 use crate::ingress::Command;
@@ -96,19 +97,23 @@ impl<E: Payload> Dispatcher<E> {
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
         self.totals.unmatched += u64::from(pushes == 0);
         self.totals.dispatched = sequence;
-        self.add(Envelope::new(sequence, event), pushes);
+        if self.history.is_some() {
+            self.record(Envelope::new(sequence, event), pushes);
+        } else if pushes > 0 {
+            self.batch.add(Envelope::new(sequence, event), pushes);
+        } else {
+            boundary::discard(event);
+        }
     }
 
-    /// To the batch, if anybody gets it, and to the history, if there is one.
-    fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
+    /// Shares an event between the history and those who get it now.
+    fn record(&mut self, envelope: Envelope<E>, pushes: usize) {
+        let (kept, lot) = Lot::new(envelope, pushes);
+        if pushes > 0 {
+            self.batch.add_shared(lot, pushes);
+        }
         if let Some(history) = &mut self.history {
-            let (kept, lot) = Lot::new(envelope, pushes);
             history.record(kept);
-            if pushes > 0 {
-                self.batch.add_shared(lot, pushes);
-            }
-        } else if pushes > 0 {
-            self.batch.add(envelope, pushes);
         }
     }
 
