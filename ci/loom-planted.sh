@@ -20,10 +20,10 @@ bind_after_send     binding      registration_races_a_reaction                 p
 backlog_late        history      a_late_joiner_races_publish                   a gap or a duplicate
 backlog_unasked     history      a_backlog_races_its_receiver                  deadlock
 unlocked_forget     binding      forget_session_races_a_registration           panicked at loom-tests/tests
-missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue.rs
+missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue/models.rs
 missed_by_counter   overflow     drop_newest_races_receive                     panicked at loom-tests/tests
 missed_by_counter   overflow     drop_oldest_races_receive                     panicked at loom-tests/tests
-relaxed_received    lib          queue::models::push_races_pop_dropping_newest panicked at src/queue.rs
+relaxed_received    lib          queue::models::push_races_pop_dropping_newest panicked at src/queue/models.rs
 relaxed_delivered   lib          queue::models::push_races_len                 queued, 0 received
 relaxed_give_up     lib          lot::models::handles_race_the_last            the value goes while it is in use
 relaxed_last        lib          lot::models::handles_race_the_last            the value goes while it is in use

@@ -1,0 +1,18 @@
+//! Parcels for tests and models.
+
+use crate::event::{BusEvent, EventRouting};
+use crate::lot::Counted;
+use crate::parcel::{Bundle, Envelope, Parcel};
+
+fn envelope(sequence: u64) -> Envelope<()> {
+    Envelope::new(sequence, BusEvent::new(EventRouting::default(), ()))
+}
+
+pub(crate) fn single(sequence: u64) -> Parcel<()> {
+    Parcel::Event(Counted::new(envelope(sequence)))
+}
+
+pub(crate) fn bundle(sequences: impl Iterator<Item = u64>) -> Parcel<()> {
+    let events = sequences.map(envelope);
+    Parcel::whole(Counted::new(Bundle::Owned(events.collect())))
+}
