@@ -20,6 +20,10 @@ bind_after_send     binding      registration_races_a_reaction                 p
 backlog_late        history      a_late_joiner_races_publish                   a gap or a duplicate
 backlog_unasked     history      a_backlog_races_its_receiver                  deadlock
 unlocked_forget     binding      forget_session_races_a_registration           panicked at loom-tests/tests
+room_by_load        losing       room_races_what_waits_for_it                  deadlock
+room_asked_last     losing       room_races_what_waits_for_it                  deadlock
+room_asked_last     lib          queue::models::room_races_what_waits          nobody tells of the room
+pending_forgotten   losing       the_end_races_what_waits                      all that was accepted is delivered or merged
 missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue/models.rs
 missed_by_counter   overflow     drop_newest_races_receive                     panicked at loom-tests/tests
 missed_by_counter   overflow     drop_oldest_races_receive                     panicked at loom-tests/tests

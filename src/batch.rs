@@ -164,8 +164,8 @@ mod tests {
 
     fn sequences(parcels: &[Parcel<u64>]) -> Vec<u64> {
         let of = |parcel: &Parcel<u64>| match parcel {
-            Parcel::Event(envelope) | Parcel::Backlog(envelope) => vec![envelope.sequence],
             Parcel::Bundle { bundle, from, to } => (*from..*to).map(|place| bundle.envelope(place).sequence).collect(),
+            single => vec![single.first().sequence],
         };
         parcels.iter().flat_map(of).collect()
     }

@@ -7,11 +7,11 @@ use std::{fmt, io};
 use crate::bus::SharingBus;
 use crate::dispatch::Dispatcher;
 use crate::error::BuildError;
-use crate::event::{Event, Payload};
+use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
 use crate::history::{History, Keep};
 use crate::ingress::Ingress;
-use crate::queue::Overflow;
+use crate::queue::{Essential, Overflow, Rules};
 use crate::receiver::BusReceiver;
 use crate::sessions::Sessions;
 use crate::shared::Shared;
@@ -253,8 +253,7 @@ impl<E> fmt::Debug for BusBuilder<E> {
 pub struct SubscriptionBuilder<'a, E: Payload = Event> {
     bus: &'a SharingBus<E>,
     filter: EventFilter<E>,
-    queue_capacity: usize,
-    overflow: Overflow,
+    queue: Rules<E>,
     backlog: usize,
     label: Option<Arc<str>>,
 }
@@ -264,8 +263,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         SubscriptionBuilder {
             bus,
             filter: EventFilter::All,
-            queue_capacity,
-            overflow: Overflow::default(),
+            queue: Rules::new(queue_capacity, Overflow::default()),
             backlog: 0,
             label: None,
         }
@@ -279,13 +277,14 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
 
     /// How many events the queue holds; the bus's setting unless told.
     pub fn queue_capacity(mut self, events: usize) -> Self {
-        self.queue_capacity = events;
+        self.queue.capacity = events;
         self
     }
 
     /// What happens to an event that finds the queue full; the newest is dropped unless told.
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.queue.overflow = overflow;
+        self.queue.merge = None;
         self
     }
 
@@ -315,20 +314,113 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or if the memory for it cannot be had.
+    /// If the queue capacity is zero, or if the memory for it cannot be had. If [essential](Self::essential) events are
+    /// named together with [`Overflow::DropOldest`] or [`Overflow::Conflate`], or with a reserve that is the whole queue.
     #[track_caller]
     pub fn subscribe(self) -> BusReceiver<E> {
+        let Rules {
+            capacity,
+            overflow,
+            essential,
+            ..
+        } = &self.queue;
         assert!(
-            self.queue_capacity > 0,
+            *capacity > 0,
             "a subscription needs a queue capacity of at least 1, not 0"
         );
-        self.bus.subscribe(
-            self.label,
-            self.filter,
-            self.queue_capacity,
-            self.overflow,
-            self.backlog,
-        )
+        if let Some(essential) = essential {
+            assert!(
+                matches!(overflow, Overflow::DropNewest | Overflow::Disconnect),
+                "there is no place to reserve in a queue that makes room for every event"
+            );
+            assert!(
+                essential.reserve < *capacity,
+                "a reserve of {} leaves nothing of a queue of {capacity}",
+                essential.reserve
+            );
+        }
+        self.bus.subscribe(self.label, self.filter, self.queue, self.backlog)
+    }
+}
+
+/// # Losing well
+impl<E: Payload> SubscriptionBuilder<'_, E> {
+    /// Names the essential events, and how many places of the queue are for them alone: so that a subscriber that lags
+    /// loses its deltas first and its completions last. None are named unless told.
+    ///
+    /// Once no more than `reserve` places are left, an event that is not essential is lost as if the queue were full; an
+    /// essential one is lost only if it is. Both are counted in [`lagged`](BusReceiver::lagged) and told by
+    /// [`missed`](crate::Delivery::missed); the essential ones also in
+    /// [`lagged_essential`](BusReceiver::lagged_essential). With [`Overflow::Disconnect`] only the loss of an essential
+    /// event ends the subscription. The order stays that of dispatch.
+    ///
+    /// The filter is of no account for who gets the event, and is evaluated on the dispatch thread, only while the queue
+    /// is short of room. A panic in it counts as not essential.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let completion = EventFilter::Kind(EventKind::SessionLifecycle);
+    /// let mut view = bus.subscription().queue_capacity(4).essential(completion, 1).subscribe();
+    ///
+    /// let publish = |kind| bus.publish(BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)).unwrap();
+    /// (0..9).for_each(|_| publish(EventKind::Output));
+    /// publish(EventKind::SessionLifecycle);
+    /// bus.flush();
+    ///
+    /// assert_eq!((view.lagged(), view.lagged_essential()), (6, 0));
+    /// let last = view.try_iter().last().unwrap();
+    /// assert_eq!((last.routing.kind, last.missed()), (EventKind::SessionLifecycle, 6));
+    /// ```
+    pub fn essential(mut self, filter: EventFilter<E>, reserve: usize) -> Self {
+        self.queue.essential = Some(Essential { filter, reserve });
+        self
+    }
+
+    /// Has what finds the queue full wait, one event for each scroll ([`Overflow::Conflate`]), merged by a function of
+    /// yours: of the event that waits and a newer one of its scroll it makes one, text deltas put together, say.
+    ///
+    /// What it returns waits in place of both and counts one as [merged](crate::Delivery::merged); to keep the newer alone,
+    /// return that. With `None` the one that waits stays as it is and the newer is lost. A later
+    /// [`overflow`](Self::overflow) takes the function back.
+    ///
+    /// The function runs on the dispatch thread and only while the queue is full, so it has to be quick; a panic in it
+    /// loses the newer event. What it returns goes to this subscriber alone, is not bound or matched again, and waits in
+    /// the place of its scroll whatever routing it has.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let mut view = bus
+    ///     .subscription()
+    ///     .queue_capacity(1)
+    ///     .conflate_with(|waiting: &BusEvent, newer| match (&*waiting.event, &*newer.event) {
+    ///         (Event::Text { text: so_far }, Event::Text { text }) => {
+    ///             Some(BusEvent::new(newer.routing.clone(), Event::Text { text: format!("{so_far}{text}") }))
+    ///         }
+    ///         _ => Some(newer),
+    ///     })
+    ///     .subscribe();
+    ///
+    /// for text in ["Once", " upon", " a", " time"] {
+    ///     bus.publish(BusEvent::new(EventRouting::default(), Event::Text { text: text.into() })).unwrap();
+    /// }
+    /// bus.flush();
+    ///
+    /// assert_eq!(*view.recv().unwrap().event, Event::Text { text: "Once".into() });
+    /// let rest = view.recv().unwrap();
+    /// assert_eq!(*rest.event, Event::Text { text: " upon a time".into() });
+    /// assert_eq!((rest.merged(), rest.missed(), view.lagged()), (2, 0, 0));
+    /// ```
+    pub fn conflate_with(
+        mut self,
+        merge: impl Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync + 'static,
+    ) -> Self {
+        self.queue.overflow = Overflow::Conflate;
+        self.queue.merge = Some(Box::new(merge));
+        self
     }
 }
 
@@ -362,16 +454,21 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// # Panics
     ///
-    /// With [`Overflow::DropOldest`], for the oldest is in the channel and out of reach.
+    /// With [`Overflow::DropOldest`], for the oldest is in the channel and out of reach; with [`Overflow::Conflate`] or
+    /// [essential](Self::essential) events, for nobody tells how much room a channel has.
     #[track_caller]
     pub fn forward_to(self, sink: impl Sink<E>) -> Forward<E> {
+        let overflow = self.queue.overflow;
         assert!(
-            self.overflow != Overflow::DropOldest,
+            overflow != Overflow::DropOldest,
             "a channel of the host's cannot drop its oldest event"
         );
+        assert!(
+            overflow != Overflow::Conflate && self.queue.essential.is_none(),
+            "a channel of the host's does not tell how much room it has"
+        );
         let sink = HostSink::new(sink);
-        self.bus
-            .forward(self.label, self.filter, sink, self.overflow, self.backlog)
+        self.bus.forward(self.label, self.filter, sink, overflow, self.backlog)
     }
 }
 
@@ -379,8 +476,8 @@ impl<E: Payload> fmt::Debug for SubscriptionBuilder<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SubscriptionBuilder")
             .field("filter", &self.filter)
-            .field("queue_capacity", &self.queue_capacity)
-            .field("overflow", &self.overflow)
+            .field("queue_capacity", &self.queue.capacity)
+            .field("overflow", &self.queue.overflow)
             .field("backlog", &self.backlog)
             .field("label", &self.label)
             .finish()

@@ -4,6 +4,7 @@
 //! rooms. The last handle that is dropped closes the bus; receivers and the dispatch thread hold no handle.
 
 use std::fmt;
+use std::task::Waker;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -12,9 +13,9 @@ use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
-use crate::queue::{Overflow, QueueProducer, queue};
+use crate::queue::{Overflow, QueueProducer, Rules, queue};
 use crate::receiver::BusReceiver;
-use crate::shared::Shared;
+use crate::shared::{RoomMade, Shared};
 use crate::sink::{Forward, HostSink};
 use crate::stats::BusStats;
 use crate::subscribers::{SubscriberId, Subscription};
@@ -242,11 +243,13 @@ impl<E: Payload> SharingBus<E> {
         &self,
         label: Option<Arc<str>>,
         filter: EventFilter<E>,
-        capacity: usize,
-        overflow: Overflow,
+        rules: Rules<E>,
         backlog: usize,
     ) -> BusReceiver<E> {
-        let (producer, consumer) = queue(capacity, overflow);
+        let capacity = rules.capacity;
+        let (producer, consumer) = queue(rules, || {
+            Waker::from(Arc::new(RoomMade(Arc::clone(&self.handle.shared))))
+        });
         // What finds no room would be lost at once.
         let subscription = self.list(label, filter, producer, backlog.min(capacity));
         BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)

@@ -9,7 +9,7 @@ use std::ops::Deref;
 
 use crate::event::{BusEvent, Event};
 use crate::lot::Counted;
-use crate::parcel::{Bundle, Envelope, Parcel};
+use crate::parcel::{Bundle, Envelope, Merged, Parcel};
 
 /// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
 /// subscriber lost right before it ([`missed`](Delivery::missed)).
@@ -38,6 +38,7 @@ pub struct Delivery<E = Event> {
 pub(crate) enum Held<E> {
     Event(Counted<Envelope<E>>),
     Backlog(Counted<Envelope<E>>),
+    Merged(Counted<Merged<E>>),
     /// The only event that its receiver has of a bundle.
     Part(Counted<Bundle<E>>, u8),
     /// One of several; counted apart from what other receivers have of the bundle.
@@ -53,6 +54,7 @@ impl<E> Held<E> {
         match parcel {
             Parcel::Event(envelope) => Held::Event(envelope),
             Parcel::Backlog(envelope) => Held::Backlog(envelope),
+            Parcel::Merged(merged) => Held::Merged(merged),
             Parcel::Bundle { bundle, from, .. } => Held::Part(bundle, from),
         }
     }
@@ -60,6 +62,7 @@ impl<E> Held<E> {
     fn envelope(&self) -> &Envelope<E> {
         match self {
             Held::Event(envelope) | Held::Backlog(envelope) => envelope,
+            Held::Merged(merged) => merged.parcel.first(),
             Held::Part(bundle, place) => bundle.envelope(*place),
             Held::Shared(share, place) => share.0.envelope(*place),
         }
@@ -71,6 +74,7 @@ impl<E> Clone for Held<E> {
         match self {
             Held::Event(envelope) => Held::Event(Counted::clone(envelope)),
             Held::Backlog(envelope) => Held::Backlog(Counted::clone(envelope)),
+            Held::Merged(merged) => Held::Merged(Counted::clone(merged)),
             Held::Part(bundle, place) => Held::Part(Counted::clone(bundle), *place),
             Held::Shared(share, place) => Held::Shared(Counted::clone(share), *place),
         }
@@ -82,6 +86,16 @@ impl<E> Delivery<E> {
     /// delivery, or since it subscribed.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// How many earlier events of its scroll went into this one while it waited for room, replaced by it or merged with
+    /// it; always 0 but where the queue conflates ([`Overflow::Conflate`](crate::Overflow::Conflate)). They matched, and
+    /// are neither lost nor delivered by themselves. Its [`sequence`](Delivery::sequence) is that of the newest of them.
+    pub fn merged(&self) -> u64 {
+        match &self.held {
+            Held::Merged(merged) => merged.merged,
+            Held::Event(_) | Held::Backlog(_) | Held::Part(..) | Held::Shared(..) => 0,
+        }
     }
 
     /// Whether the event was dispatched before its subscriber joined, and is given to it from the bus's history (see

@@ -10,6 +10,8 @@
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
 //! behind a panic boundary.
 
+use std::collections::BTreeSet;
+
 use crate::batch::Batch;
 use crate::binding;
 use crate::boundary;
@@ -18,10 +20,11 @@ use crate::history::History;
 use crate::ingress::Command;
 use crate::lot::Lot;
 use crate::parcel::{Envelope, Parcel};
+use crate::queue::{Pushed, QueueProducer};
 use crate::routes::{Outlet, Routes};
 use crate::shared::Shared;
 use crate::stats::Totals;
-use crate::subscribers::ListReader;
+use crate::subscribers::{ListReader, SubscriberId};
 use crate::sync::channel::Receiver;
 use crate::sync::{Arc, BATCH};
 use crate::turn::Dispatch;
@@ -34,7 +37,7 @@ pub(crate) struct Dispatcher<E: Payload> {
     /// The events that somebody matched; the marks in the routing table tell who.
     batch: Batch<E>,
     history: Option<History<E>>,
-    totals: Totals,
+    tally: Tally,
     /// Events dispatched when the totals were last shown to others.
     shown: u64,
 }
@@ -48,7 +51,7 @@ impl<E: Payload> Dispatcher<E> {
             routes: Routes::new(),
             batch: Batch::new(),
             history,
-            totals: Totals::default(),
+            tally: Tally::default(),
             shown: 0,
         }
     }
@@ -67,7 +70,7 @@ impl<E: Payload> Dispatcher<E> {
         self.end_batch();
         self.shared.ingress.made_room(taken);
         if self.shared.subscribers.take_upkeep() {
-            self.look_after_list();
+            self.look_after_subscribers();
             if cfg!(sharing_bus_planted = "upkeep_taken_late") {
                 self.shared.subscribers.take_upkeep();
             }
@@ -80,7 +83,7 @@ impl<E: Payload> Dispatcher<E> {
             Command::Event(event) => self.dispatch(event),
             Command::Flush(request) => {
                 self.end_batch();
-                self.look_after_list();
+                self.look_after_subscribers();
                 drop(request);
             }
             // Every batch ends with a look at the list.
@@ -89,14 +92,14 @@ impl<E: Payload> Dispatcher<E> {
     }
 
     fn dispatch(&mut self, mut event: BusEvent<E>) {
-        let sequence = self.totals.dispatched + 1;
+        let sequence = self.tally.totals.dispatched + 1;
         self.bind(&mut event);
         #[cfg(not(sharing_bus_planted = "list_per_batch"))]
         self.follow();
-        let panics = &mut self.totals.filter_panics;
+        let panics = &mut self.tally.totals.filter_panics;
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
-        self.totals.unmatched += u64::from(pushes == 0);
-        self.totals.dispatched = sequence;
+        self.tally.totals.unmatched += u64::from(pushes == 0);
+        self.tally.totals.dispatched = sequence;
         if self.history.is_some() {
             self.record(Envelope::new(sequence, event), pushes);
         } else if pushes > 0 {
@@ -122,7 +125,7 @@ impl<E: Payload> Dispatcher<E> {
     fn follow(&mut self) {
         if !self.routes.is_current(self.list.load()) {
             self.end_batch();
-            self.routes.follow(self.list.load());
+            self.tally.totals.lagged += self.routes.follow(self.list.load());
             if !cfg!(sharing_bus_planted = "backlog_late") {
                 self.hand_over_backlogs();
             }
@@ -134,19 +137,20 @@ impl<E: Payload> Dispatcher<E> {
             shared,
             routes,
             history,
-            totals,
+            tally,
             ..
         } = self;
         routes.drain_joined(|outlet| {
             let backlog = match history {
-                Some(history) => outlet.backlog(history, &mut totals.filter_panics),
+                Some(history) => outlet.backlog(history, &mut tally.totals.filter_panics),
                 None => return,
             };
             for event in backlog {
-                push(shared, outlet, Parcel::Backlog(event), totals);
+                let pushed = outlet.producer.push(Parcel::Backlog(event));
+                tally.settle(shared, outlet, pushed);
             }
             outlet.producer.state().wake();
-            shared.counters.publish(totals);
+            shared.counters.publish(&tally.totals);
         });
     }
 
@@ -158,7 +162,7 @@ impl<E: Payload> Dispatcher<E> {
             return;
         }
         if binding::bind(&self.shared.sessions, event).is_err() {
-            self.totals.payload_panics += 1;
+            self.tally.totals.payload_panics += 1;
         }
     }
 
@@ -171,24 +175,44 @@ impl<E: Payload> Dispatcher<E> {
             shared,
             routes,
             batch,
-            totals,
+            tally,
             ..
         } = self;
         routes.drain_marked(|outlet, places, alike| {
-            batch.hand_out(places, alike, |parcel| push(shared, outlet, parcel, totals));
+            batch.hand_out(places, alike, |parcel| {
+                let pushed = outlet.producer.push(parcel);
+                tally.settle(shared, outlet, pushed);
+            });
             outlet.producer.state().wake();
         });
         self.batch.clear();
-        if self.shown < self.totals.dispatched {
-            self.shown = self.totals.dispatched;
-            self.shared.counters.publish(&self.totals);
+        if self.shown < self.tally.totals.dispatched {
+            self.shown = self.tally.totals.dispatched;
+            self.shared.counters.publish(&self.tally.totals);
         }
     }
 
-    /// Reaps, and lets go of what has left the list, without waiting for the next event.
-    fn look_after_list(&mut self) {
+    /// Reaps, lets go of what has left the list, and queues what there is room for by now, without waiting for the next
+    /// event.
+    fn look_after_subscribers(&mut self) {
         self.shared.subscribers.reap();
         self.follow();
+        self.hand_over(QueueProducer::hand_over);
+    }
+
+    /// Queues what waits for room.
+    fn hand_over(&mut self, queue: fn(&mut QueueProducer<E>) -> Pushed) {
+        for id in std::mem::take(&mut self.tally.waiting) {
+            let Some(outlet) = self.routes.outlet(id) else {
+                continue;
+            };
+            let pushed = queue(&mut outlet.producer);
+            self.tally.settle(&self.shared, outlet, pushed);
+            if pushed.queued > 0 {
+                outlet.producer.state().wake();
+            }
+        }
+        self.shared.counters.publish(&self.tally.totals);
     }
 }
 
@@ -211,25 +235,45 @@ impl<E: Payload> Dispatch for Dispatcher<E> {
     }
 }
 
-/// Pushes a parcel of what a subscriber gets of a batch.
-fn push<E: Payload>(shared: &Shared<E>, outlet: &mut Outlet<E>, parcel: Parcel<E>, totals: &mut Totals) {
-    let pushed = outlet.producer.push(parcel);
-    totals.delivered += pushed.queued;
-    totals.lagged += pushed.lost;
-    if pushed.ends {
-        shared.subscribers.close(&outlet.slot.subscription);
-        // This thread looks after the list when the batch ends, so nobody has to be nudged.
-        shared.subscribers.request_upkeep();
+/// What pushes come to.
+#[derive(Default)]
+struct Tally {
+    totals: Totals,
+    /// Whose queues have events that wait for room.
+    waiting: BTreeSet<SubscriberId>,
+}
+
+impl Tally {
+    fn settle<E: Payload>(&mut self, shared: &Shared<E>, outlet: &mut Outlet<E>, pushed: Pushed) {
+        self.totals.delivered += pushed.queued;
+        self.totals.lagged += pushed.lost;
+        self.totals.merged += pushed.merged;
+        if pushed.panics > 0 {
+            self.totals.filter_panics += pushed.panics;
+            outlet.warn_of_panic();
+        }
+        if pushed.waits {
+            self.waiting.insert(outlet.slot.id());
+        }
+        if pushed.ends {
+            shared.subscribers.close(&outlet.slot.subscription);
+            // This thread looks after the list when the batch ends, so nobody has to be nudged.
+            shared.subscribers.request_upkeep();
+        }
     }
 }
 
 impl<E: Payload> Drop for Dispatcher<E> {
     fn drop(&mut self) {
         self.end_batch();
+        if !cfg!(sharing_bus_planted = "pending_forgotten") {
+            self.hand_over(QueueProducer::hand_over_rest);
+        }
         self.shared.ingress.close();
         self.shared.subscribers.end();
-        // The list is empty now: this frees what the table holds.
+        // The list is empty now: this frees what the table holds, and loses what waited for those who left early.
         self.follow();
+        self.shared.counters.publish(&self.tally.totals);
         self.shared.ended.set();
     }
 }

@@ -36,7 +36,7 @@
 //!
 //! 1. What one publisher publishes arrives in that order, and all subscribers see one total order.
 //! 2. Nothing accepted is lost before the queues. For each subscriber, what was delivered and what lagged add up to
-//!    what matched, and nothing comes twice.
+//!    what matched (with what was merged, where it [conflates](#losing-well)), and nothing comes twice.
 //! 3. A slow, stuck, dead or panicking subscriber harms no other subscriber and no publisher.
 //! 4. An event is seen by every subscriber whose `subscribe` returned before its `publish` began.
 //! 5. [Late binding](#late-binding) has no race.
@@ -67,7 +67,7 @@
 //! # Lagging
 //!
 //! Each subscriber has a queue of its own, with a capacity and an [`Overflow`] rule: drop the newest event (the
-//! default), drop the oldest, or disconnect. A full queue delays nobody. Loss is counted after the filter, and told in
+//! default), drop the oldest, disconnect, or [conflate](#losing-well). A full queue delays nobody. Loss is counted after the filter, and told in
 //! its place: [`Delivery::missed`] is what this subscriber lost right before that delivery, and
 //! [`BusReceiver::lagged`] what it lost in all. Losing events is no error and never looks like closing.
 //!
@@ -86,6 +86,36 @@
 //! assert_eq!(slow.recv().unwrap().missed(), 0);
 //! publish();
 //! assert_eq!(slow.recv().unwrap().missed(), 3);
+//! ```
+//!
+//! # Losing well
+//!
+//! Which events a slow subscriber loses matters more than how many: a lost completion strands a view, a lost token delta
+//! does not. Two ways to say so:
+//!
+//! - [`essential`](SubscriptionBuilder::essential) names the events that may use the last places of the queue. What is lost
+//!   of them is also counted apart ([`BusReceiver::lagged_essential`]).
+//! - [`Overflow::Conflate`] has what finds the queue full wait, one event for each scroll, the newest or, with
+//!   [`conflate_with`](SubscriptionBuilder::conflate_with), what a function of yours makes of them. It is queued as soon as
+//!   the receiver makes room. [`Delivery::merged`] tells how many others went into an event.
+//!
+//! The account stays exact: what was delivered, lost and merged adds up to what matched.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, EventRouting, Overflow, SharingBus};
+//! use uuid::Uuid;
+//!
+//! let bus = SharingBus::new();
+//! let mut progress = bus.subscription().queue_capacity(1).overflow(Overflow::Conflate).subscribe();
+//! for percent in [10, 20, 30, 40_u64] {
+//!     let scroll_id = Some(Uuid::from_u128(7));
+//!     bus.publish(BusEvent::new(EventRouting { scroll_id, ..EventRouting::default() }, percent)).unwrap();
+//! }
+//! bus.flush();
+//!
+//! assert_eq!(*progress.recv().unwrap().event, 10);
+//! let latest = progress.recv().unwrap();
+//! assert_eq!((*latest.event, latest.merged(), latest.missed()), (40, 2, 0));
 //! ```
 //!
 //! # Late joiners

@@ -50,7 +50,6 @@ unsafe impl<T: Send + Sync> Sync for Counted<T> {}
 
 impl<T> Counted<T> {
     /// The value by itself: one handle.
-    #[cfg(test)]
     pub(crate) fn new(value: T) -> Self {
         Lot::new(value, 0).0
     }

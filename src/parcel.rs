@@ -71,11 +71,20 @@ impl<E> Bundle<E> {
     }
 }
 
+/// An event that others went into.
+pub(crate) struct Merged<E> {
+    /// What became of them: a single event.
+    pub(crate) parcel: Parcel<E>,
+    /// How many others.
+    pub(crate) merged: u64,
+}
+
 /// What is put into a queue at once.
 pub(crate) enum Parcel<E> {
     Event(Counted<Envelope<E>>),
     /// One that was dispatched before its receiver joined.
     Backlog(Counted<Envelope<E>>),
+    Merged(Counted<Merged<E>>),
     /// The events of a bundle from one place to another, at least one.
     Bundle {
         bundle: Counted<Bundle<E>>,
@@ -92,8 +101,17 @@ impl<E> Parcel<E> {
 
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Parcel::Event(_) | Parcel::Backlog(_) => 1,
+            Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => 1,
             Parcel::Bundle { from, to, .. } => u64::from(to - from),
+        }
+    }
+
+    /// The first event.
+    pub(crate) fn first(&self) -> &Envelope<E> {
+        match self {
+            Parcel::Event(envelope) | Parcel::Backlog(envelope) => envelope,
+            Parcel::Merged(merged) => merged.parcel.first(),
+            Parcel::Bundle { bundle, from, .. } => bundle.envelope(*from),
         }
     }
 
@@ -104,10 +122,26 @@ impl<E> Parcel<E> {
         }
     }
 
+    /// Takes the first `len` events out, if there are as many and more; both parts have at least one.
+    pub(crate) fn split(&mut self, len: u64) -> Option<Self> {
+        match self {
+            Parcel::Bundle { bundle, from, to } if len > 0 && len < u64::from(*to - *from) => {
+                let first = Parcel::Bundle {
+                    bundle: Counted::clone(bundle),
+                    from: *from,
+                    to: *from + len as u8,
+                };
+                *from += len as u8;
+                Some(first)
+            }
+            _ => None,
+        }
+    }
+
     /// The same events, a parcel each.
     pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
         let (single, bundled) = match self {
-            Parcel::Event(_) | Parcel::Backlog(_) => (Some(self), None),
+            Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => (Some(self), None),
             Parcel::Bundle { bundle, from, to } => (None, Some((bundle, from..to))),
         };
         let parts = bundled.into_iter().flat_map(|(bundle, places)| {

@@ -67,6 +67,19 @@ impl<E: Payload> BusReceiver<E> {
         self.queue.lagged()
     }
 
+    /// How many of them were essential ([`essential`](crate::SubscriptionBuilder::essential)), likewise; 0 where none are
+    /// named.
+    pub fn lagged_essential(&self) -> u64 {
+        self.subscription.queue.lagged_essential()
+    }
+
+    /// How many matching events were delivered as a part of others: the sum of [`Delivery::merged`], also of what is queued
+    /// and not yet received; 0 where the queue does not conflate ([`Overflow::Conflate`](crate::Overflow::Conflate)). It may
+    /// trail the dispatch thread by a batch, and is exact after a flush.
+    pub fn merged(&self) -> u64 {
+        self.queue.merged()
+    }
+
     /// How many events are queued. Only this receiver takes events out, so at least so many can be received without
     /// waiting (unless the queue drops its oldest).
     pub fn len(&self) -> usize {

@@ -47,13 +47,18 @@ impl<E> Outlet<E> {
         let filter = &self.slot.filter;
         boundary::run(|| filter.matches(event)).unwrap_or_else(|_| {
             *panics += 1;
-            if !self.warned_of_panic {
-                self.warned_of_panic = true;
-                let id = self.slot.subscription.id;
-                boundary::log_warning!("the filter of subscriber {id} panicked; counted as no match from here on");
-            }
+            self.warn_of_panic();
             false
         })
+    }
+
+    /// Warns, the first time, that a function of the subscriber's has panicked.
+    pub(crate) fn warn_of_panic(&mut self) {
+        if !self.warned_of_panic {
+            self.warned_of_panic = true;
+            let id = self.slot.subscription.id;
+            boundary::log_warning!("a filter of subscriber {id} panicked; counted as no match from here on");
+        }
     }
 }
 
@@ -352,10 +357,18 @@ impl<E> Routes<E> {
         Arc::ptr_eq(&self.followed, list)
     }
 
-    /// Brings the table up to date with the list, between batches: marks do not outlive their outlet.
-    pub(crate) fn follow(&mut self, list: &Arc<Slots<E>>) {
+    /// The outlet of a subscriber, if it is attached.
+    pub(crate) fn outlet(&mut self, id: SubscriberId) -> Option<&mut Outlet<E>> {
+        let key = self.keys.get(&id)?;
+        self.outlets[*key].as_mut()
+    }
+
+    /// Brings the table up to date with the list, between batches: marks do not outlive their outlet. Returns how many
+    /// events are lost by that, which were waiting for room in the queues of those who have left.
+    pub(crate) fn follow(&mut self, list: &Arc<Slots<E>>) -> u64 {
+        let mut lost = 0;
         if self.is_current(list) {
-            return;
+            return lost;
         }
         let before = std::mem::replace(&mut self.followed, Arc::clone(list));
         let changes = self.apply(&before, list);
@@ -366,13 +379,15 @@ impl<E> Routes<E> {
             }
         }
         // The outlets and the previous list may be the last owners of queued payloads.
-        for (key, outlet) in changes.gone {
+        for (key, mut outlet) in changes.gone {
             self.vacant.push(key);
+            lost += outlet.producer.lose_rest();
             boundary::discard(outlet);
         }
         boundary::discard(before);
         self.indexes.trim();
         self.trim();
+        lost
     }
 
     /// Gives back the memory of a crowd that has left: the vacant end of the table.

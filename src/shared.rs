@@ -1,14 +1,16 @@
 //! What the handles, the receivers and the dispatch thread share: one of each room, behind one `Arc`.
 
+use std::task::Wake;
 use std::time::Duration;
 
 use crate::error::PublishError;
-use crate::event::BusEvent;
+use crate::event::{BusEvent, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats};
 use crate::subscribers::{Slot, SubscriberId, Subscribers, Subscription};
+use crate::sync::Arc;
 use crate::turn::Turn;
 use crate::wait::Latch;
 
@@ -113,6 +115,15 @@ impl<E> Shared<E> {
     }
 }
 
+/// What a receiver wakes if the dispatch thread waits for room in its queue.
+pub(crate) struct RoomMade<E>(pub(crate) Arc<Shared<E>>);
+
+impl<E: Payload> Wake for RoomMade<E> {
+    fn wake(self: Arc<Self>) {
+        self.0.request_upkeep();
+    }
+}
+
 /// # Statistics
 impl<E> Shared<E> {
     pub(crate) fn stats(&self) -> BusStats {
@@ -124,6 +135,7 @@ impl<E> Shared<E> {
             dispatched: totals.dispatched,
             delivered: totals.delivered,
             lagged: totals.lagged,
+            merged: totals.merged,
             unmatched: totals.unmatched,
             reaped: self.subscribers.reaped(),
             filter_panics: totals.filter_panics,
@@ -156,5 +168,8 @@ fn stats_of<E>(slot: &Slot<E>) -> SubscriberStats {
         capacity: queue.capacity(),
         delivered: queue.delivered(),
         lagged: queue.lagged(),
+        lagged_essential: queue.lagged_essential(),
+        merged: queue.merged(),
+        pending: queue.pending(),
     }
 }

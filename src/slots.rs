@@ -203,10 +203,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::queue::{Overflow, queue};
+    use crate::queue::{Overflow, Rules, queue};
 
     fn slot(number: u64) -> Arc<Slot<()>> {
-        let (producer, _) = queue(1, Overflow::DropNewest);
+        let rules = Rules::new(1, Overflow::DropNewest);
+        let (producer, _) = queue(rules, || unreachable!("it does not conflate"));
         Arc::new(Slot {
             subscription: Arc::new(Subscription {
                 id: SubscriberId::new(number),

@@ -15,6 +15,7 @@ pub(crate) struct Totals {
     pub(crate) dispatched: u64,
     pub(crate) delivered: u64,
     pub(crate) lagged: u64,
+    pub(crate) merged: u64,
     pub(crate) unmatched: u64,
     pub(crate) filter_panics: u64,
     pub(crate) payload_panics: u64,
@@ -25,6 +26,7 @@ pub(crate) struct Counters {
     dispatched: AtomicU64,
     delivered: AtomicU64,
     lagged: AtomicU64,
+    merged: AtomicU64,
     unmatched: AtomicU64,
     filter_panics: AtomicU64,
     payload_panics: AtomicU64,
@@ -36,6 +38,7 @@ impl Counters {
             dispatched: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
+            merged: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),
             payload_panics: AtomicU64::new(0),
@@ -48,6 +51,7 @@ impl Counters {
         self.dispatched.store(totals.dispatched, Ordering::Relaxed);
         self.delivered.store(totals.delivered, Ordering::Relaxed);
         self.lagged.store(totals.lagged, Ordering::Relaxed);
+        self.merged.store(totals.merged, Ordering::Relaxed);
         self.unmatched.store(totals.unmatched, Ordering::Relaxed);
         self.filter_panics.store(totals.filter_panics, Ordering::Relaxed);
         self.payload_panics.store(totals.payload_panics, Ordering::Relaxed);
@@ -59,6 +63,7 @@ impl Counters {
             dispatched: self.dispatched.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
             lagged: self.lagged.load(Ordering::Relaxed),
+            merged: self.merged.load(Ordering::Relaxed),
             unmatched: self.unmatched.load(Ordering::Relaxed),
             filter_panics: self.filter_panics.load(Ordering::Relaxed),
             payload_panics: self.payload_panics.load(Ordering::Relaxed),
@@ -79,14 +84,18 @@ pub struct BusStats {
     pub dispatched: u64,
     /// Events put into queues and not displaced since, over all subscribers; one event for three subscribers is three.
     pub delivered: u64,
-    /// Events that matched and found no room, over all subscribers.
+    /// Events that matched and were lost, for want of room, over all subscribers.
     pub lagged: u64,
+    /// Events that matched and were delivered as a part of others, over all subscribers
+    /// ([`Overflow::Conflate`](crate::Overflow::Conflate)).
+    pub merged: u64,
     /// Events that matched nobody.
     pub unmatched: u64,
     /// Subscriptions taken out of the list because their receiver was dropped or closed itself, or an overflow
     /// disconnected it. Those that were unsubscribed do not count.
     pub reaped: u64,
-    /// Panics of filters; each is one event that was not matched for one subscriber.
+    /// Panics of filters, each of which is one event that was not matched for one subscriber; also of filters of essential
+    /// events (one event that counted as not essential) and of functions that merge (one event lost).
     pub filter_panics: u64,
     /// Panics of [`Payload::session_change`](crate::Payload::session_change).
     pub payload_panics: u64,
@@ -118,6 +127,13 @@ pub struct SubscriberStats {
     pub capacity: usize,
     /// Events put into its queue and not displaced since, whether received yet or not.
     pub delivered: u64,
-    /// Events that matched and found no room.
+    /// Events that matched and were lost, for want of room.
     pub lagged: u64,
+    /// Those of them that were essential ([`essential`](crate::SubscriptionBuilder::essential)).
+    pub lagged_essential: u64,
+    /// Events that matched and were delivered as a part of others ([`Overflow::Conflate`](crate::Overflow::Conflate)).
+    pub merged: u64,
+    /// Events that wait for room, likewise, those that went into others included: neither delivered nor lost nor merged
+    /// yet.
+    pub pending: u64,
 }

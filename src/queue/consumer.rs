@@ -1,6 +1,6 @@
 //! The receiver's end of a queue: what is taken, and the gaps before it.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::boundary;
 use crate::delivery::{Delivery, Held, Share};
@@ -26,9 +26,13 @@ pub(crate) struct QueueConsumer<E> {
     position: u64,
     /// The sum of all gaps so far.
     missed: u64,
+    /// Received as a part of others.
+    merged: u64,
     received: u64,
     /// Closed was returned, and stays.
     finished: bool,
+    /// Wakes the dispatch thread, which may wait for room; where it never does, there is none.
+    dispatch: Option<Waker>,
 }
 
 /// The places of a bundle that are still to be received: as many as there are shares left, from `next` on.
@@ -38,15 +42,17 @@ struct Open<E> {
 }
 
 impl<E> QueueConsumer<E> {
-    pub(super) fn new(state: Arc<QueueState>, head: Head<E>) -> Self {
+    pub(super) fn new(state: Arc<QueueState>, head: Head<E>, dispatch: Option<Waker>) -> Self {
         QueueConsumer {
             state,
             head,
             open: None,
             position: 0,
             missed: 0,
+            merged: 0,
             received: 0,
             finished: false,
+            dispatch,
         }
     }
 
@@ -55,7 +61,8 @@ impl<E> QueueConsumer<E> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.state.queued() as usize
+        // What was being queued as the subscription ended is never received.
+        if self.finished { 0 } else { self.state.queued() as usize }
     }
 
     /// Whether there is something to receive, or nothing ever will be. Stale at once where it says no.
@@ -66,6 +73,11 @@ impl<E> QueueConsumer<E> {
     /// Lost so far. The committed counter may trail the gaps that this end has already seen.
     pub(crate) fn lagged(&self) -> u64 {
         self.state.lagged().max(self.missed)
+    }
+
+    /// Delivered as a part of others so far, likewise.
+    pub(crate) fn merged(&self) -> u64 {
+        self.state.merged().max(self.merged)
     }
 
     // An open bundle is the steady state of a busy receiver. Inlined, a delivery is built where it is used; returned through
@@ -181,6 +193,7 @@ impl<E> QueueConsumer<E> {
         self.position = entry.position;
         self.missed += missed;
         self.count_received();
+        self.tell_of_room();
         let held = match entry.parcel {
             Parcel::Bundle { bundle, from, to } if to - from > 1 => {
                 let others = usize::from(to - from - 1);
@@ -190,6 +203,18 @@ impl<E> QueueConsumer<E> {
             }
             single => Held::single(single),
         };
-        Delivery { held, missed }
+        let delivery = Delivery { held, missed };
+        self.merged += delivery.merged();
+        delivery
+    }
+
+    /// Tells the dispatch thread, if it has asked, that there is room. Not for every event of a bundle: one told as it is
+    /// begun has brought an entry behind it by the time it is finished.
+    fn tell_of_room(&self) {
+        if let Some(dispatch) = &self.dispatch {
+            if self.state.is_room_wanted() {
+                dispatch.wake_by_ref();
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Small enough for every execution there is; `loom-tests/` has the whole bus at a bound.
 
-use super::parcels::{bundle, single};
+use super::parcels::{bundle, plain, single};
 use super::*;
 use crate::wait::models::Count;
 use std::task::Context;
@@ -12,7 +12,7 @@ fn push(producer: &mut QueueProducer<()>, sequence: u64) {
 
 /// `pushes` push `matched` events, against a receiver that takes what it finds twice and then the rest.
 fn account(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&mut QueueProducer<()>)) {
-    let (mut producer, mut consumer) = queue(capacity, overflow);
+    let (mut producer, mut consumer) = plain(capacity, overflow);
     let pushing = loom::thread::spawn(move || {
         pushes(&mut producer);
         producer.state().close();
@@ -61,7 +61,7 @@ fn bundles_race_pop_dropping_oldest() {
 #[test]
 fn push_races_len() {
     loom::model(|| {
-        let (mut producer, mut consumer) = queue(2, Overflow::DropNewest);
+        let (mut producer, mut consumer) = plain(2, Overflow::DropNewest);
         let pushing = loom::thread::spawn(move || {
             producer.push(bundle(1..=2));
         });
@@ -85,7 +85,7 @@ fn push_races_pop_dropping_oldest() {
 /// A poll that finds nothing is followed by a wake-up.
 fn wakes(signal: impl Fn(&mut QueueProducer<()>) + Clone + Send + Sync + 'static) {
     loom::model(move || {
-        let (mut producer, mut consumer) = queue(1, Overflow::DropNewest);
+        let (mut producer, mut consumer) = plain(1, Overflow::DropNewest);
         let signal = signal.clone();
         let signalling = loom::thread::spawn(move || {
             signal(&mut producer);
@@ -109,5 +109,26 @@ fn close_races_poll() {
     wakes(|producer| {
         producer.state().close();
         producer.state().wake();
+    });
+}
+
+/// What waits is queued by the look after the request for room, or the receiver tells of the room.
+#[test]
+fn room_races_what_waits() {
+    loom::model(|| {
+        let told = Count::new();
+        let dispatch = Count::waker(&told);
+        let rules = Rules::new(1, Overflow::Conflate);
+        let (mut producer, mut consumer) = queue(rules, || dispatch);
+        push(&mut producer, 1);
+        let pushing = loom::thread::spawn(move || {
+            let waits = producer.push(single(2)).waits;
+            (producer, waits)
+        });
+        assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
+        let (mut producer, waits) = pushing.join().unwrap();
+        assert!(!waits || told.get() == 1, "nobody tells of the room");
+        producer.hand_over();
+        assert_eq!(consumer.try_pop().unwrap().sequence(), 2);
     });
 }

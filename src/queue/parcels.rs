@@ -1,8 +1,14 @@
-//! Parcels for tests and models.
+//! Queues and parcels for tests and models.
 
 use crate::event::{BusEvent, EventRouting};
 use crate::lot::Counted;
 use crate::parcel::{Bundle, Envelope, Parcel};
+use crate::queue::{Overflow, QueueConsumer, QueueProducer, Rules, queue};
+
+/// A queue that never conflates.
+pub(crate) fn plain(capacity: usize, overflow: Overflow) -> (QueueProducer<()>, QueueConsumer<()>) {
+    queue(Rules::new(capacity, overflow), || unreachable!("it does not conflate"))
+}
 
 fn envelope(sequence: u64) -> Envelope<()> {
     Envelope::new(sequence, BusEvent::new(EventRouting::default(), ()))

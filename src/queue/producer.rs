@@ -2,17 +2,36 @@
 
 use crate::delivery::{Delivery, Held};
 use crate::parcel::Parcel;
+use crate::queue::conflating::Conflating;
+use crate::queue::essential::Essential;
 use crate::queue::{Entry, Overflow, QueueState};
 use crate::sink::{HostSink, SinkError};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, ArrayQueue, Panicked, ring};
 
 pub(super) enum Tail<E> {
-    Ring(ring::Producer<Entry<E>>),
+    /// What finds no room is lost.
+    Newest(Newest<E>),
     /// Drop-oldest: the producer takes from the head as well, which a single-consumer ring does not allow.
     Shared(Arc<ArrayQueue<Entry<E>>>),
+    /// What finds no room waits for it.
+    Conflating(Box<Conflating<E>>),
     /// No queue of the bus's.
     Sink(SinkTail<E>),
+}
+
+pub(super) struct Newest<E> {
+    ring: ring::Producer<Entry<E>>,
+    essential: Option<Box<Essential<E>>>,
+}
+
+impl<E> Newest<E> {
+    pub(super) fn new(ring: ring::Producer<Entry<E>>, essential: Option<Essential<E>>) -> Self {
+        Newest {
+            ring,
+            essential: essential.map(Box::new),
+        }
+    }
 }
 
 /// A channel of the host's.
@@ -28,8 +47,14 @@ pub(crate) struct Pushed {
     pub(crate) queued: u64,
     /// They, or older ones in their favour.
     pub(crate) lost: u64,
+    /// Gone into others that are now queued.
+    pub(crate) merged: u64,
+    /// Panics of the subscriber's functions.
+    pub(crate) panics: u64,
     /// The subscription must end, for the loss or because nobody receives any more.
     pub(crate) ends: bool,
+    /// Something waits for room.
+    pub(crate) waits: bool,
 }
 
 /// The dispatch thread's end.
@@ -65,55 +90,107 @@ impl<E> QueueProducer<E> {
             return Pushed::default();
         }
         let pushed = match &mut self.tail {
-            Tail::Ring(ring) => self.account.push_newest(ring, parcel),
+            Tail::Newest(tail) => self.account.push_newest(tail, parcel),
             Tail::Shared(queue) => self.account.push_over_oldest(queue, parcel),
+            Tail::Conflating(tail) => self.account.push_or_wait(tail, parcel),
             Tail::Sink(tail) => self.account.forward(tail, parcel),
         };
         self.account.commit();
         pushed
+    }
+
+    /// Queues what waits, as far as there is room by now.
+    pub(crate) fn hand_over(&mut self) -> Pushed {
+        self.conflating(Account::hand_over)
+    }
+
+    /// Queues all that waits, room or not: the bus ends.
+    pub(crate) fn hand_over_rest(&mut self) -> Pushed {
+        self.conflating(Account::hand_over_rest)
+    }
+
+    fn conflating(&mut self, hand_over: fn(&mut Account, &mut Conflating<E>) -> Pushed) -> Pushed {
+        match &mut self.tail {
+            Tail::Conflating(tail) if !self.account.state.is_closed() => {
+                let pushed = hand_over(&mut self.account, tail);
+                self.account.commit();
+                pushed
+            }
+            _ => Pushed::default(),
+        }
+    }
+
+    /// Counts what still waits as lost, for the subscription has ended. Returns how much it was.
+    pub(crate) fn lose_rest(&mut self) -> u64 {
+        let Tail::Conflating(tail) = &mut self.tail else {
+            return 0;
+        };
+        let lost = self.account.lose_pending(tail);
+        self.account.commit();
+        lost
     }
 }
 
 /// What the dispatch thread knows of a queue.
 pub(super) struct Account {
     pub(super) state: Arc<QueueState>,
-    matched: u64,
-    lagged: u64,
+    /// Matched, and neither lost nor merged nor waiting.
+    pub(super) delivered: u64,
+    pub(super) lagged: u64,
+    /// Those of them that were essential.
+    pub(super) lagged_essential: u64,
+    pub(super) merged: u64,
     /// Taken by the receiver, as of the last look.
     received: u64,
 }
 
 impl Account {
     pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
-        let state = QueueState::new(capacity, overflow);
         Account {
-            state: Arc::new(state),
-            matched: 0,
+            state: Arc::new(QueueState::new(capacity, overflow)),
+            delivered: 0,
             lagged: 0,
+            lagged_essential: 0,
+            merged: 0,
             received: 0,
         }
     }
 
-    /// What finds no room is lost.
-    fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
+    /// The number of the next event that matches.
+    pub(super) fn next_position(&self) -> u64 {
+        self.delivered + self.lagged + 1
+    }
+
+    pub(super) fn disconnects(&self) -> bool {
+        self.state.overflow == Overflow::Disconnect
+    }
+
+    fn push_newest<E>(&mut self, tail: &mut Newest<E>, mut parcel: Parcel<E>) -> Pushed {
         let len = parcel.len();
+        if let Some(essential) = &tail.essential {
+            let wanted = len + essential.reserve as u64;
+            if self.room(wanted) < wanted {
+                return self.push_by_class(&mut tail.ring, essential, parcel);
+            }
+        }
         let queued = self.room(len);
-        let disconnects = self.state.overflow == Overflow::Disconnect;
+        let disconnects = self.disconnects();
         // What comes after the loss that ends a subscription does not count as matched.
         let lost = (len - queued).min(if disconnects { 1 } else { len });
-        let position = self.matched + 1;
-        self.matched += queued + lost;
+        let position = self.next_position();
+        self.delivered += queued;
         self.lagged += lost;
         if queued > 0 {
             parcel.truncate(queued);
             // There are at least as many places as events may be queued, so none is refused.
-            let refused = ring.push(Entry { parcel, position });
+            let refused = tail.ring.push(Entry { parcel, position });
             debug_assert!(refused.is_ok());
         }
         Pushed {
             queued,
             lost,
             ends: disconnects && lost > 0,
+            ..Pushed::default()
         }
     }
 
@@ -121,14 +198,18 @@ impl Account {
     fn push_over_oldest<E>(&mut self, queue: &ArrayQueue<Entry<E>>, parcel: Parcel<E>) -> Pushed {
         let mut pushed = Pushed::default();
         for parcel in parcel.apart() {
-            self.matched += 1;
-            let position = self.matched;
+            let position = self.next_position();
             match queue.force_push(Entry { parcel, position }) {
-                None => pushed.queued += 1,
-                Some(_displaced) => pushed.lost += 1,
+                None => {
+                    self.delivered += 1;
+                    pushed.queued += 1;
+                }
+                Some(_displaced) => {
+                    self.lagged += 1;
+                    pushed.lost += 1;
+                }
             }
         }
-        self.lagged += pushed.lost;
         pushed
     }
 
@@ -136,7 +217,7 @@ impl Account {
     fn forward<E: 'static>(&mut self, tail: &mut SinkTail<E>, parcel: Parcel<E>) -> Pushed {
         let mut pushed = Pushed::default();
         for parcel in parcel.apart() {
-            let position = self.matched + 1;
+            let position = self.next_position();
             let delivery = Delivery {
                 held: Held::single(parcel),
                 missed: position - tail.position - 1,
@@ -144,6 +225,7 @@ impl Account {
             match tail.sink.try_send(delivery) {
                 Ok(Ok(())) => {
                     tail.position = position;
+                    self.delivered += 1;
                     pushed.queued += 1;
                 }
                 Ok(Err(SinkError::Closed(_))) => {
@@ -151,28 +233,28 @@ impl Account {
                     break;
                 }
                 Ok(Err(SinkError::Full(_))) => {
+                    self.lagged += 1;
                     pushed.lost += 1;
-                    pushed.ends = self.state.overflow == Overflow::Disconnect;
+                    pushed.ends = self.disconnects();
                 }
                 Err(Panicked) => {
+                    self.lagged += 1;
                     pushed.lost += 1;
                     pushed.ends = true;
                 }
             }
-            self.matched = position;
             if pushed.ends {
                 break;
             }
         }
-        self.lagged += pushed.lost;
         // Ordering: Relaxed, a statistic: what the channel has taken is queued here no more.
         let received = &self.state.receiver.received;
-        received.store(self.matched - self.lagged, Ordering::Relaxed);
+        received.store(self.delivered, Ordering::Relaxed);
         pushed
     }
 
     /// How many of `wanted` events there is room for.
-    fn room(&mut self, wanted: u64) -> u64 {
+    pub(super) fn room(&mut self, wanted: u64) -> u64 {
         if self.free() < wanted {
             // Ordering: Acquire, pairs with the Release in `QueueConsumer::count_received`: what was received has left its
             // place.
@@ -182,7 +264,7 @@ impl Account {
     }
 
     fn free(&self) -> u64 {
-        let queued = self.matched - self.lagged - self.received;
+        let queued = self.delivered - self.received;
         self.state.capacity as u64 - queued
     }
 
@@ -190,10 +272,9 @@ impl Account {
         // Ordering: Relaxed, see `QueueState`'s counters.
         self.state.lagged.store(self.lagged, Ordering::Relaxed);
         // Ordering: Release, pairs with the Acquire in `QueueState::delivered`.
-        let delivered = self.matched - self.lagged;
         #[cfg(not(sharing_bus_planted = "relaxed_delivered"))]
-        self.state.delivered.store(delivered, Ordering::Release);
+        self.state.delivered.store(self.delivered, Ordering::Release);
         #[cfg(sharing_bus_planted = "relaxed_delivered")]
-        self.state.delivered.store(delivered, Ordering::Relaxed);
+        self.state.delivered.store(self.delivered, Ordering::Relaxed);
     }
 }

@@ -24,6 +24,13 @@ use uuid::Uuid;
 /// Sessions that publishers contend for.
 const SESSIONS: u64 = 4;
 
+const OVERFLOWS: [Overflow; 4] = [
+    Overflow::DropNewest,
+    Overflow::DropOldest,
+    Overflow::Disconnect,
+    Overflow::Conflate,
+];
+
 /// What an event does to its session.
 #[derive(Clone, Debug)]
 enum Act {
@@ -93,6 +100,7 @@ struct Report {
     subscribed: u64,
     deliveries: Vec<Delivery<Stamp>>,
     lagged: u64,
+    merged: u64,
     end: End,
 }
 
@@ -245,7 +253,7 @@ fn subscribe_again_and_again(bus: &SharingBus<Stamp>, clock: &Clock, mut rng: Rn
 fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
     let filter = filter(rng);
     let capacity = rng.usize(1..40);
-    let overflow = [Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect][rng.usize(..3)];
+    let overflow = OVERFLOWS[rng.usize(..OVERFLOWS.len())];
     let builder = bus.subscription().filter(filter.clone()).overflow(overflow);
     let mut receiver = builder.queue_capacity(capacity).subscribe();
     let subscribed = clock.tick();
@@ -288,7 +296,7 @@ fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
         // The dispatch thread may still be counting what it dropped as the subscription ended.
         bus.flush();
     }
-    let lagged = receiver.lagged();
+    let (lagged, merged) = (receiver.lagged(), receiver.merged());
     assert!(receiver.capacity() == capacity && (end == End::Dropped || receiver.is_empty()));
     Report {
         filter,
@@ -298,6 +306,7 @@ fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
         subscribed,
         deliveries,
         lagged,
+        merged,
         end,
     }
 }
@@ -402,6 +411,9 @@ fn check_report(report: &Report, log: &[Delivery<Stamp>]) {
         return;
     }
     assert!(deliveries.iter().all(|delivery| report.filter.matches(delivery)));
+    if report.overflow == Overflow::Conflate {
+        return check_conflated(report, log);
+    }
 
     let matching = |from: u64, to: u64| {
         let between = log[from as usize..(to.max(from + 1) - 1) as usize].iter();
@@ -442,6 +454,54 @@ fn check_report(report: &Report, log: &[Delivery<Stamp>]) {
     }
 }
 
+/// Promises 2 and 4 for one that conflates: from its first delivery on, which waited for nothing, every event that matches
+/// is delivered, lost or merged into a later one of its owner.
+fn check_conflated(report: &Report, log: &[Delivery<Stamp>]) {
+    let deliveries = &report.deliveries;
+    let told: u64 = deliveries.iter().map(Delivery::merged).sum();
+    assert!(told <= report.merged);
+    let first = deliveries
+        .first()
+        .map_or(log.len() + 1, |first| first.sequence() as usize);
+    let matching = |part: &[Delivery<Stamp>]| part.iter().filter(|event| report.filter.matches(event)).count() as u64;
+    let owed = |event: &&Delivery<Stamp>| report.filter.matches(event) && event.event.began > report.subscribed;
+    if report.end == End::Bus || !deliveries.is_empty() {
+        assert_eq!(
+            log[..first - 1].iter().filter(owed).count(),
+            0,
+            "nothing is missed before the first"
+        );
+    }
+    let matched = matching(&log[first - 1..]);
+    let accounted = deliveries.len() as u64 + report.lagged + report.merged;
+    match report.end {
+        End::Bus => assert_eq!((accounted, told), (matched, report.merged)),
+        End::Early => assert!(accounted <= matched),
+        End::Dropped => {}
+    }
+    for (index, delivery) in deliveries.iter().enumerate() {
+        let is_same = |other: &Delivery<Stamp>| owner(other) == owner(delivery);
+        let before = deliveries[..index].iter().rev().find(|other| is_same(other));
+        let since = before.map_or(first - 1, |before| before.sequence() as usize);
+        let between = log[since..delivery.sequence() as usize - 1].iter();
+        let same = between
+            .filter(|other| report.filter.matches(other) && is_same(other))
+            .count() as u64;
+        assert!(
+            delivery.merged() <= same,
+            "what went into it is of its owner and after its last"
+        );
+    }
+}
+
+/// Whose event it is, for one that conflates.
+fn owner(event: &Delivery<Stamp>) -> (Option<Uuid>, Option<&str>) {
+    match event.routing.scroll_id {
+        Some(scroll) => (Some(scroll), None),
+        None => (None, event.routing.native_session_id.as_deref()),
+    }
+}
+
 /// The statistics against everybody's own count.
 fn check_totals(bus: &SharingBus<Stamp>, accepted: &[u64], reports: &[Report]) {
     let stats = bus.stats();
@@ -455,8 +515,12 @@ fn check_totals(bus: &SharingBus<Stamp>, accepted: &[u64], reports: &[Report]) {
     if reports.iter().all(|report| report.end != End::Dropped) {
         let received: u64 = reports.iter().map(|report| report.deliveries.len() as u64).sum();
         let lagged: u64 = reports.iter().map(|report| report.lagged).sum();
+        let merged: u64 = reports.iter().map(|report| report.merged).sum();
         // The witness has everything.
-        assert_eq!((stats.delivered, stats.lagged), (received + published, lagged));
+        assert_eq!((stats.merged, stats.lagged), (merged, lagged));
+        // What was being queued as a subscription ended may come after its end.
+        let late = stats.delivered - (received + published);
+        assert!(late == 0 || reports.iter().any(|report| report.end == End::Early));
         assert!(reports.iter().all(|report| report.capacity > 0));
     }
 }
