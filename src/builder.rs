@@ -178,7 +178,7 @@ impl<E: Payload> BusBuilder<E> {
         let (turn, parker) = self.assisted_dispatch.then(Turn::new).unzip();
         let shared = Arc::new(Shared {
             ingress,
-            subscribers: Subscribers::new(),
+            subscribers: Subscribers::new(self.history > 0 || self.history_per_scroll > 0),
             sessions: Sessions::new(self.session_capacity),
             counters: Counters::new(),
             ended: Latch::new(),

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
-use crate::event::{BusEvent, Event, Payload};
+use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::queue::{Overflow, QueueProducer, Rules, queue};
 use crate::receiver::BusReceiver;
@@ -151,6 +151,121 @@ impl<E: Payload> SharingBus<E> {
     /// ```
     pub async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
         self.shared().publish_async(event).await
+    }
+}
+
+/// # Events that cost to make
+impl<E: Payload> SharingBus<E> {
+    /// Whether anybody may want an event of this routing, so that it is worth making. False means that nobody could
+    /// match it: `publish` would reach nobody. True means that somebody may.
+    ///
+    /// Never waits, takes no lock and allocates nothing, from any thread: it looks at some counts, and looks up what the
+    /// routing says (up to five hashes) where there are subscribers who ask for such a thing.
+    ///
+    /// Always true:
+    /// - of [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle), since such an event changes
+    ///   [sessions](crate#late-binding) whoever listens. An event that registers or ends a session has to be of that kind,
+    ///   or published without asking;
+    /// - on a bus that keeps a [history](crate::BusBuilder::history), for who joins later;
+    /// - while somebody subscribes to [`All`](EventFilter::All), or with a filter that has no equality to go by (a
+    ///   [`custom`](EventFilter::custom) or a [`not`](EventFilter::not) alone);
+    /// - on a closed bus, so that who publishes learns of it.
+    ///
+    /// True in error, among other cases: for an event of a session that does not say its `scroll_id`, while anybody asks
+    /// for a scroll, for it may still be bound to that one; for any origin while anybody asks for one; and for a moment
+    /// after a receiver was dropped, or while somebody leaves or changes a filter.
+    ///
+    /// # Against subscribers who come and go
+    ///
+    /// A subscriber whose `subscribe` returned before this was called is counted, until it ends; one that subscribes
+    /// meanwhile may be or not. While a filter is replaced, an event that both the old and the new one match is never
+    /// missed. The answer is of this moment: it may be out of date as soon as it is there. A subscriber that comes later
+    /// may still get events that were published earlier and not yet dispatched, and misses what was skipped.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let _errors = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 16);
+    ///
+    /// let routing = EventRouting::session("shell", "1", EventKind::Output);
+    /// assert!(!bus.is_interested(&routing));
+    ///
+    /// let _shell = bus.subscribe_filtered(EventFilter::ConnectorId("shell".into()), 16);
+    /// if bus.is_interested(&routing) {
+    ///     bus.publish_async(BusEvent::new(routing, Event::Text { text: "42 %".into() })).await?;
+    /// }
+    /// # assert_eq!(bus.stats().published, 1);
+    /// # Ok::<(), sharing_bus::PublishError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn is_interested(&self, routing: &EventRouting) -> bool {
+        self.shared().is_interested(routing, None)
+    }
+
+    /// Makes an event and publishes it, if anybody may want it. `Ok(true)`: `payload` was called, and the event published
+    /// as [`publish`](Self::publish) does. `Ok(false)`: nobody could match it, `payload` was not called, and nothing was
+    /// published or counted in the [statistics](Self::stats).
+    ///
+    /// Who may want it is asked as [`is_interested`](Self::is_interested) does, and what is said there holds here; the
+    /// origin is known, so it is asked for too. `payload` runs in this thread, under no lock; if it panics, nothing is
+    /// published. Waits for room in the ingress once the event is made, except on the dispatch thread.
+    ///
+    /// # Errors
+    ///
+    /// As of [`publish`](Self::publish), with the event: a closed bus always has it made, to give it back.
+    ///
+    /// ```
+    /// use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let mut errors = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 16);
+    /// let publish = |kind, line: &[u8]| {
+    ///     let routing = EventRouting::session("shell", "1", kind);
+    ///     let text = || Event::Text { text: String::from_utf8_lossy(line).into_owned() };
+    ///     bus.publish_with(routing, EventOrigin::Connector, text)
+    /// };
+    ///
+    /// assert!(!publish(EventKind::Output, b"compiling")?);
+    /// assert!(publish(EventKind::Error, b"no space left")?);
+    /// assert_eq!(errors.recv().unwrap().sequence(), 1);
+    /// # Ok::<(), sharing_bus::PublishError>(())
+    /// ```
+    pub fn publish_with(
+        &self,
+        routing: EventRouting,
+        origin: EventOrigin,
+        payload: impl FnOnce() -> E,
+    ) -> Result<bool, PublishError<E>> {
+        self.made_if_wanted(routing, origin, payload)
+            .map_or(Ok(false), |event| self.publish(event).map(|()| true))
+    }
+
+    /// Like [`publish_with`](Self::publish_with), and publishes as [`try_publish`](Self::try_publish) does: it never
+    /// waits, and a full ingress gives the event back that was made.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::Full`] or [`PublishError::Closed`], with the event.
+    pub fn try_publish_with(
+        &self,
+        routing: EventRouting,
+        origin: EventOrigin,
+        payload: impl FnOnce() -> E,
+    ) -> Result<bool, PublishError<E>> {
+        self.made_if_wanted(routing, origin, payload)
+            .map_or(Ok(false), |event| self.try_publish(event).map(|()| true))
+    }
+
+    fn made_if_wanted(
+        &self,
+        routing: EventRouting,
+        origin: EventOrigin,
+        payload: impl FnOnce() -> E,
+    ) -> Option<BusEvent<E>> {
+        let wanted = self.shared().is_interested(&routing, Some(origin));
+        wanted.then(|| BusEvent::new(routing, payload()).with_origin(origin))
     }
 }
 

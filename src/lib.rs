@@ -256,6 +256,7 @@ mod binding;
 mod boundary;
 mod builder;
 mod bus;
+mod census;
 mod cover;
 mod delivery;
 mod dispatch;
@@ -264,6 +265,7 @@ mod event;
 mod filter;
 mod history;
 mod ingress;
+mod interest;
 mod lot;
 mod parcel;
 #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]

@@ -30,14 +30,13 @@ pub(crate) type OutletKey = usize;
 pub(crate) struct Outlet<E> {
     pub(crate) slot: Arc<Slot<E>>,
     pub(crate) producer: QueueProducer<E>,
-    cover: Cover,
     warned_of_panic: bool,
 }
 
 impl<E> Outlet<E> {
     /// The events that its subscription asked to begin with.
     pub(crate) fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
-        let scrolls = self.cover.scrolls();
+        let scrolls = self.slot.cover.scrolls();
         let limit = self.slot.subscription.backlog;
         history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
     }
@@ -203,7 +202,7 @@ impl Indexes {
     }
 
     /// Takes out what these outlets were filed under, passing over each term's postings once.
-    fn unfile_all(&mut self, stale: &[(OutletKey, Cover)]) {
+    fn unfile_all(&mut self, stale: &[(OutletKey, &Cover)]) {
         let outlets: HashSet<OutletKey> = stale.iter().map(|(key, _)| *key).collect();
         let gone = |posting: &Posting| outlets.contains(&posting.outlet);
         let mut terms = HashSet::new();
@@ -256,9 +255,9 @@ fn optional(postings: Option<&[Posting]>) -> &[Posting] {
 }
 
 /// What a new state of the list changes.
-struct Changes<E> {
+struct Changes<'a, E> {
     /// Filed under these covers until now.
-    stale: Vec<(OutletKey, Cover)>,
+    stale: Vec<(OutletKey, &'a Cover)>,
     /// To be filed under the covers they have now.
     fresh: Vec<OutletKey>,
     gone: Vec<(OutletKey, Outlet<E>)>,
@@ -375,7 +374,7 @@ impl<E> Routes<E> {
         self.indexes.unfile_all(&changes.stale);
         for key in changes.fresh {
             if let Some(outlet) = &self.outlets[key] {
-                self.indexes.file(&outlet.cover, key);
+                self.indexes.file(&outlet.slot.cover, key);
             }
         }
         // The outlets and the previous list may be the last owners of queued payloads.
@@ -410,7 +409,7 @@ impl<E> Routes<E> {
     }
 
     /// Attaches, detaches and replaces filters, and leaves the indexes to the caller.
-    fn apply(&mut self, before: &Slots<E>, list: &Slots<E>) -> Changes<E> {
+    fn apply<'a>(&mut self, before: &'a Slots<E>, list: &'a Slots<E>) -> Changes<'a, E> {
         let mut changes = Changes {
             stale: Vec::new(),
             fresh: Vec::new(),
@@ -421,9 +420,7 @@ impl<E> Routes<E> {
             let outlet = self.keys.get(&slot.id()).map(|key| (*key, &mut self.outlets[*key]));
             match outlet {
                 Some((key, Some(outlet))) => {
-                    let cover = std::mem::replace(&mut outlet.cover, Cover::of(&slot.filter));
                     outlet.slot = Arc::clone(slot);
-                    changes.stale.push((key, cover));
                     changes.fresh.push(key);
                 }
                 _ => changes.fresh.extend(self.attach(slot)),
@@ -433,10 +430,10 @@ impl<E> Routes<E> {
             let Some(&key) = self.keys.get(&slot.id()) else {
                 continue;
             };
+            changes.stale.push((key, &slot.cover));
             // One that was replaced above is not gone.
             if let Some(outlet) = self.outlets[key].take_if(|outlet| Arc::ptr_eq(&outlet.slot, slot)) {
                 self.keys.remove(&slot.id());
-                changes.stale.push((key, outlet.cover.clone()));
                 changes.gone.push((key, outlet));
             }
         }
@@ -449,7 +446,6 @@ impl<E> Routes<E> {
         let outlet = Outlet {
             slot: Arc::clone(slot),
             producer,
-            cover: Cover::of(&slot.filter),
             warned_of_panic: false,
         };
         let key = self.vacant.pop().unwrap_or_else(|| {

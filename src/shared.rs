@@ -4,7 +4,7 @@ use std::task::Wake;
 use std::time::Duration;
 
 use crate::error::PublishError;
-use crate::event::{BusEvent, Payload};
+use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
@@ -64,6 +64,12 @@ impl<E> Shared<E> {
             self.call_thread();
         }
         closed
+    }
+
+    /// Whether an event of this routing has to be made: somebody may match it, or the bus is closed and has to say so.
+    pub(crate) fn is_interested(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
+        // In this order: who ends with the bus is counted out after it was closed, and is not to be missed for that.
+        self.subscribers.interest().may_match(routing, origin) || self.ingress.is_closed()
     }
 
     fn dispatched_if_sent<R>(&self, sent: Result<(), R>) -> Result<(), R> {

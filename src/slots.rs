@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::cover::Cover;
 use crate::event::Event;
 use crate::filter::EventFilter;
 use crate::queue::{QueueProducer, QueueState};
@@ -42,9 +43,19 @@ pub(crate) struct Subscription<E> {
 pub(crate) struct Slot<E = Event> {
     pub(crate) subscription: Arc<Subscription<E>>,
     pub(crate) filter: EventFilter<E>,
+    /// Of the filter.
+    pub(crate) cover: Cover,
 }
 
 impl<E> Slot<E> {
+    pub(crate) fn new(subscription: Arc<Subscription<E>>, filter: EventFilter<E>) -> Self {
+        Slot {
+            cover: Cover::of(&filter),
+            subscription,
+            filter,
+        }
+    }
+
     pub(crate) fn id(&self) -> SubscriberId {
         self.subscription.id
     }
@@ -53,24 +64,16 @@ impl<E> Slot<E> {
 /// Never empty, never longer than `CHUNK`.
 type Chunk<E> = Vec<Arc<Slot<E>>>;
 
-type SlotRefs<'a, E> = Vec<&'a Arc<Slot<E>>>;
+pub(crate) type SlotRefs<'a, E> = Vec<&'a Arc<Slot<E>>>;
 
 /// A state of the list.
 pub(crate) struct Slots<E> {
     chunks: Vec<Arc<Chunk<E>>>,
-    len: usize,
 }
 
 impl<E> Slots<E> {
     pub(crate) fn new() -> Self {
-        Slots {
-            chunks: Vec::new(),
-            len: 0,
-        }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.len
+        Slots { chunks: Vec::new() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Slot<E>>> {
@@ -85,7 +88,6 @@ impl<E> Slots<E> {
     /// With one more, whose id is higher than all.
     pub(crate) fn with(&self, slot: Arc<Slot<E>>) -> Self {
         let mut next = self.copy();
-        next.len += 1;
         match next.chunks.last_mut() {
             Some(last) if last.len() < CHUNK => {
                 let mut longer = Vec::with_capacity(last.len() + 1);
@@ -109,12 +111,12 @@ impl<E> Slots<E> {
         next
     }
 
-    /// Without those listed among these, which are in order.
-    pub(crate) fn without(&self, ids: &[SubscriberId]) -> Self {
+    /// Without those listed among these, which are in order; and those that were.
+    pub(crate) fn without(&self, ids: &[SubscriberId]) -> (Self, SlotRefs<'_, E>) {
         let mut next = Slots {
             chunks: Vec::with_capacity(self.chunks.len()),
-            len: 0,
         };
+        let mut removed = SlotRefs::new();
         let mut ids = ids;
         for chunk in &self.chunks {
             let here = chunk
@@ -122,21 +124,21 @@ impl<E> Slots<E> {
                 .map_or(0, |last| ids.partition_point(|id| *id <= last.id()));
             let (gone, later) = ids.split_at(here);
             ids = later;
-            let stays = |slot: &&Arc<Slot<E>>| gone.binary_search(&slot.id()).is_err();
             if gone.is_empty() {
-                next.len += chunk.len();
                 next.chunks.push(Arc::clone(chunk));
             } else {
-                next.append(chunk.iter().filter(stays).cloned().collect());
+                let is_gone = |slot: &&Arc<Slot<E>>| gone.binary_search(&slot.id()).is_ok();
+                let (leave, stay): (SlotRefs<'_, E>, SlotRefs<'_, E>) = chunk.iter().partition(is_gone);
+                removed.extend(leave);
+                next.append(stay.into_iter().cloned().collect());
             }
         }
-        next
+        (next, removed)
     }
 
     /// Appends what a chunk has left, to the chunk before if both fit into one: so chunks are half full or more on the
     /// average, whoever leaves.
     fn append(&mut self, rest: Chunk<E>) {
-        self.len += rest.len();
         match self.chunks.last_mut() {
             _ if rest.is_empty() => {}
             Some(last) if last.len() + rest.len() <= CHUNK => *last = Arc::new([&last[..], &rest[..]].concat()),
@@ -182,7 +184,7 @@ impl<E> Slots<E> {
     fn copy(&self) -> Self {
         let mut chunks = Vec::with_capacity(self.chunks.len() + 1);
         chunks.extend_from_slice(&self.chunks);
-        Slots { chunks, len: self.len }
+        Slots { chunks }
     }
 }
 
@@ -208,16 +210,14 @@ mod tests {
     fn slot(number: u64) -> Arc<Slot<()>> {
         let rules = Rules::new(1, Overflow::DropNewest);
         let (producer, _) = queue(rules, || unreachable!("it does not conflate"));
-        Arc::new(Slot {
-            subscription: Arc::new(Subscription {
-                id: SubscriberId::new(number),
-                label: None,
-                queue: Arc::clone(producer.state()),
-                backlog: 0,
-                producer: Mutex::new(Some(producer)),
-            }),
-            filter: EventFilter::All,
-        })
+        let subscription = Subscription {
+            id: SubscriberId::new(number),
+            label: None,
+            queue: Arc::clone(producer.state()),
+            backlog: 0,
+            producer: Mutex::new(Some(producer)),
+        };
+        Arc::new(Slot::new(Arc::new(subscription), EventFilter::All))
     }
 
     #[derive(Clone, Debug)]
@@ -284,12 +284,15 @@ mod tests {
                         let mut ids: Vec<_> = indices.iter().filter_map(|index| pick(&model, index)).collect();
                         ids.push(SubscriberId::new(next));
                         ids.sort();
-                        slots = slots.without(&ids);
+                        let (fewer, removed) = slots.without(&ids);
+                        let listed = model.iter().filter(|(id, _)| ids.contains(id));
+                        prop_assert_eq!(pointers(removed), pointers(listed.map(|(_, slot)| slot)));
+                        slots = fewer;
                         model.retain(|id, _| !ids.contains(id));
                     }
                     Step::RemoveMost => {
                         let ids: Vec<_> = model.keys().copied().filter(|id| id.0 % 50 != 0).collect();
-                        slots = slots.without(&ids);
+                        slots = slots.without(&ids).0;
                         model.retain(|id, _| id.0 % 50 == 0);
                     }
                     Step::Compare => {
@@ -299,7 +302,6 @@ mod tests {
                         (seen, seen_model) = (slots.copy(), model.clone());
                     }
                 }
-                prop_assert_eq!(slots.len(), model.len());
                 prop_assert_eq!(pointers(slots.iter()), pointers(model.values()));
                 prop_assert!(slots.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
                 for (id, slot) in &model {
@@ -317,9 +319,9 @@ mod tests {
             slots = slots.with(slot(number));
         }
         for id in (1..=10_000).filter(|number| number % 50 != 0) {
-            slots = slots.without(&[SubscriberId::new(id)]);
+            slots = slots.without(&[SubscriberId::new(id)]).0;
         }
-        assert_eq!(slots.len(), 200);
+        assert_eq!(slots.iter().count(), 200);
         assert!(slots.chunks.len() <= 3, "{}", slots.chunks.len());
     }
 }

@@ -10,7 +10,9 @@
 //! the dispatch thread: one reap takes out all that are noted, so ten thousand receivers dropped at once cost one copy.
 
 use crate::filter::EventFilter;
+use crate::interest::Interest;
 use crate::queue::QueueProducer;
+use crate::slots::SlotRefs;
 pub use crate::slots::SubscriberId;
 pub(crate) use crate::slots::{Slot, Slots, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +25,8 @@ pub(crate) struct Subscribers<E> {
     list: Arc<ArcSwap<Slots<E>>>,
     /// Serialises writers, from their load of the list to their store.
     writer: Mutex<()>,
+    /// What the filters of the list ask for. Changed under `writer` alone.
+    interest: Interest,
     /// Changed under `writer` alone.
     next_id: AtomicU64,
     /// The bus has ended: whoever subscribes now is born closed. Changed under `writer` alone.
@@ -36,11 +40,28 @@ pub(crate) struct Subscribers<E> {
     reaped: AtomicU64,
 }
 
+/// A change of the list: its next state, whose filter comes with it, and whose leave.
+struct Change<'a, E> {
+    next: Slots<E>,
+    joins: Option<Arc<Slot<E>>>,
+    leave: SlotRefs<'a, E>,
+}
+
+impl<'a, E> Change<'a, E> {
+    fn without(slots: &'a Slots<E>, ids: &[SubscriberId]) -> Self {
+        let (next, leave) = slots.without(ids);
+        let joins = None;
+        Change { next, joins, leave }
+    }
+}
+
 impl<E> Subscribers<E> {
-    pub(crate) fn new() -> Self {
+    /// A list of nobody. `always_interested`: every event counts, whoever listens now.
+    pub(crate) fn new(always_interested: bool) -> Self {
         Subscribers {
             list: Arc::new(ArcSwap::from_pointee(Slots::new())),
             writer: Mutex::new(()),
+            interest: Interest::new(always_interested),
             next_id: AtomicU64::new(1),
             ended: AtomicBool::new(false),
             live: AtomicUsize::new(0),
@@ -52,6 +73,11 @@ impl<E> Subscribers<E> {
 
     pub(crate) fn reader(&self) -> ListReader<E> {
         Cache::new(Arc::clone(&self.list))
+    }
+
+    /// What the filters of the list ask for, to be asked from any thread.
+    pub(crate) fn interest(&self) -> &Interest {
+        &self.interest
     }
 
     pub(crate) fn snapshot(&self) -> Arc<Slots<E>> {
@@ -83,11 +109,13 @@ impl<E> Subscribers<E> {
             }
             // Ordering: Relaxed, a count that publishes nothing.
             self.live.fetch_add(1, Ordering::Relaxed);
-            let slot = Slot {
-                subscription: Arc::clone(&subscription),
-                filter,
+            let slot = Arc::new(Slot::new(Arc::clone(&subscription), filter));
+            let change = Change {
+                next: slots.with(Arc::clone(&slot)),
+                joins: Some(slot),
+                leave: SlotRefs::new(),
             };
-            (Some(slots.with(Arc::new(slot))), (subscription, None))
+            (Some(change), (subscription, None))
         });
         drop(unused);
         subscription
@@ -96,10 +124,14 @@ impl<E> Subscribers<E> {
     /// Gives a listed subscription another filter; does nothing if it is no longer listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
         let unused = self.write(|slots| match slots.get(id) {
-            Some(slot) => {
-                let subscription = Arc::clone(&slot.subscription);
-                let slot = Arc::new(Slot { subscription, filter });
-                (Some(slots.with_replaced(slot)), None)
+            Some(old) => {
+                let slot = Arc::new(Slot::new(Arc::clone(&old.subscription), filter));
+                let change = Change {
+                    next: slots.with_replaced(Arc::clone(&slot)),
+                    joins: Some(slot),
+                    leave: vec![old],
+                };
+                (Some(change), None)
             }
             None => (None, Some(filter)),
         });
@@ -115,7 +147,10 @@ impl<E> Subscribers<E> {
             if !slot.subscription.queue.close() {
                 return (None, None);
             }
-            (Some(slots.without(&[id])), Some(Arc::clone(&slot.subscription)))
+            (
+                Some(Change::without(slots, &[id])),
+                Some(Arc::clone(&slot.subscription)),
+            )
         });
         if let Some(subscription) = &removed {
             self.ended_one(subscription);
@@ -149,9 +184,9 @@ impl<E> Subscribers<E> {
         }
         closed.sort_unstable();
         let found = self.write(|slots| {
-            let open = slots.without(&closed);
-            let found = slots.len() - open.len();
-            (Some(open), found)
+            let change = Change::without(slots, &closed);
+            let found = change.leave.len();
+            (Some(change), found)
         });
         // Ordering: Relaxed, a statistic.
         self.reaped.fetch_add(found as u64, Ordering::Relaxed);
@@ -163,7 +198,12 @@ impl<E> Subscribers<E> {
             // Ordering: Relaxed, guarded by `writer`.
             self.ended.store(true, Ordering::Relaxed);
             let last: Vec<_> = slots.iter().cloned().collect();
-            (Some(Slots::new()), last)
+            let change = Change {
+                next: Slots::new(),
+                joins: None,
+                leave: slots.iter().collect(),
+            };
+            (Some(change), last)
         });
         for slot in last {
             self.close(&slot.subscription);
@@ -201,14 +241,19 @@ impl<E> Subscribers<E> {
         self.reaped.load(Ordering::Relaxed)
     }
 
-    /// One write: `change` sees the list and returns the next one, if there is to be one, and a result.
-    fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Slots<E>>, R)) -> R {
+    /// One write: `change` sees the list and returns what is to change, if anything is, and a result. Who comes is counted
+    /// before the list shows it, and who leaves as long as the list does.
+    fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Change<'_, E>>, R)) -> R {
         #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
         let writer = self.writer.lock();
         let current = self.list.load_full();
-        let (next, result) = change(&current);
-        if let Some(next) = next {
+        let (change, result) = change(&current);
+        if let Some(Change { next, joins, leave }) = change {
+            if let Some(slot) = joins {
+                self.interest.announce(&slot.cover);
+            }
             self.list.store(Arc::new(next));
+            self.interest.withdraw(leave.into_iter().map(|slot| &slot.cover));
         }
         #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
         drop(writer);

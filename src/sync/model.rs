@@ -17,7 +17,11 @@ pub(crate) use dash_map::DashMap;
 pub(crate) use parker::Parker;
 pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
 
+use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::task::Waker;
+
+/// The same in every execution, as loom needs it.
+pub(crate) type Hashing = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -120,3 +124,6 @@ pub(crate) const BUNDLE: usize = 2;
 
 /// Small, so that a model has more than one.
 pub(crate) const CHUNK: usize = 2;
+
+/// Small, so that a model fills it.
+pub(crate) const CELLS: usize = 4;

@@ -1,5 +1,6 @@
 //! The primitives of a shipped build.
 
+pub(crate) use std::hash::RandomState as Hashing;
 use std::time::{Duration, Instant};
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, cache::Cache};
@@ -105,3 +106,6 @@ pub(crate) const BUNDLE: usize = 8;
 
 /// How many subscribers a chunk of the list holds.
 pub(crate) const CHUNK: usize = 128;
+
+/// How many cells the smallest table of counts has.
+pub(crate) const CELLS: usize = 16;

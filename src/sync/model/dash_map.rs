@@ -2,14 +2,14 @@
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::{BuildHasher, Hash};
 use std::ops::Deref;
 use std::sync::PoisonError;
 
 use loom::sync::{Mutex, MutexGuard};
 
-/// The same in every execution, as loom needs it.
-type Hashing = BuildHasherDefault<DefaultHasher>;
+use super::Hashing;
+
 type Shard<K, V> = HashMap<K, V, Hashing>;
 
 pub(crate) struct DashMap<K, V> {

@@ -54,7 +54,7 @@ impl<T> ArcSwapOption<T> {
         (index, value.expect("the current value is never gone"))
     }
 
-    pub(crate) fn load(&self) -> Guard<T> {
+    pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
         Guard(self.load_full())
     }
 
@@ -82,12 +82,12 @@ impl<T> ArcSwapOption<T> {
 }
 
 /// A loaded value, as the real type's guard derefs to it.
-pub(crate) struct Guard<T>(Option<Arc<T>>);
+pub(crate) struct Guard<T>(T);
 
 impl<T> Deref for Guard<T> {
-    type Target = Option<Arc<T>>;
+    type Target = T;
 
-    fn deref(&self) -> &Option<Arc<T>> {
+    fn deref(&self) -> &T {
         &self.0
     }
 }
@@ -97,6 +97,10 @@ pub(crate) struct ArcSwap<T>(ArcSwapOption<T>);
 impl<T> ArcSwap<T> {
     pub(crate) fn from_pointee(value: T) -> Self {
         ArcSwap(ArcSwapOption::from_pointee(value))
+    }
+
+    pub(crate) fn load(&self) -> Guard<Arc<T>> {
+        Guard(self.load_full())
     }
 
     pub(crate) fn load_full(&self) -> Arc<T> {
