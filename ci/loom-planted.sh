@@ -54,6 +54,18 @@ put_late            assisted     two_publishers_race                           d
 left_late           assisted     a_filter_knows_that_it_is_dispatch            deadlock
 close_swallowed     assisted     close_races_an_assisting_publisher            deadlock
 relaxed_ask         assisted     two_publishers_race                           deadlock
+taken_out_unseen    interest     set_filter_races_publish_with                 missed under both filters
+taken_out_unseen    interest     set_filter_to_all_races_publish_with          missed under both filters
+announced_late      interest     set_filter_races_publish_with                 missed under both filters
+relaxed_withdrawals interest     set_filter_races_publish_with                 missed under both filters
+relaxed_count       interest     set_filter_races_publish_with                 missed under both filters
+relaxed_count       lib          census::models::a_look_races_a_removal        taken out unseen
+swapped_in_early    lib          census::models::a_look_races_a_change_of_table a key that stays was missed
+relaxed_counts      interest     set_filter_to_all_races_publish_with          missed under both filters
+counted_out_first   interest     what_is_skipped_begins_the_new_filter         the next one met the old filter
+counted_in_late     interest     who_is_listed_is_counted                      listed and missed
+counted_unlocked    interest     subscribes_race_a_drop                        panicked at loom-tests/tests
+closed_unseen       interest     close_races_publish_with                      neither delivered nor given back
 '
 
 wrappers="$CARGO_TARGET_DIR/planted"

@@ -79,8 +79,11 @@ impl Census {
     pub(crate) fn contains(&self, key: u64) -> bool {
         let table = self.table.load();
         let (cell, found) = table.find(key.max(1));
+        #[cfg(sharing_bus_planted = "relaxed_count")]
+        return found && cell.count.load(Ordering::Relaxed) > 0;
         // Ordering: Acquire, pairs with `remove`.
-        found && cell.count.load(Ordering::Acquire) > 0
+        #[cfg(not(sharing_bus_planted = "relaxed_count"))]
+        return found && cell.count.load(Ordering::Acquire) > 0;
     }
 
     /// Counts the key once more. One writer at a time.
@@ -129,7 +132,10 @@ impl Census {
     /// Swaps in a table of what counts, and of a new key.
     fn rebuild(&self, table: &Table, new: Option<u64>) {
         let live = self.live.load(Ordering::Relaxed);
-        let next = Table::for_keys(live);
+        let next = Arc::new(Table::for_keys(live));
+        if cfg!(sharing_bus_planted = "swapped_in_early") {
+            self.table.store(Arc::clone(&next));
+        }
         for cell in &table.0 {
             // Ordering: Relaxed for all, the writer's own; the swap publishes the copy.
             let count = cell.count.load(Ordering::Relaxed);
@@ -141,7 +147,7 @@ impl Census {
             next.insert(key, 1);
         }
         self.used.store(live, Ordering::Relaxed);
-        self.table.store(Arc::new(next));
+        self.table.store(next);
     }
 }
 

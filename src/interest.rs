@@ -82,11 +82,16 @@ impl Interest {
         if routing.kind == EventKind::SessionLifecycle {
             return true;
         }
-        // Ordering: Acquire, pairs with `withdraw`: who sees a withdrawal sees what was counted in before it.
+        #[cfg(sharing_bus_planted = "relaxed_withdrawals")]
+        let before = self.withdrawals.load(Ordering::Relaxed);
+        // Ordering: Acquire, pairs with `count_out`: who sees a withdrawal sees what was counted in before it.
+        #[cfg(not(sharing_bus_planted = "relaxed_withdrawals"))]
         let before = self.withdrawals.load(Ordering::Acquire);
         if self.is_counted(routing, origin) {
             return true;
         }
+        #[cfg(sharing_bus_planted = "taken_out_unseen")]
+        return false;
         // Ordering: Relaxed; who has missed what was counted out has synchronised with that, so with its announcement.
         self.withdrawals.load(Ordering::Relaxed) != before
     }
@@ -119,8 +124,11 @@ impl Interest {
 }
 
 fn is_any(count: &AtomicUsize) -> bool {
-    // Ordering: Acquire, pairs with `withdraw`: who misses what was counted out sees that it was announced.
-    count.load(Ordering::Acquire) > 0
+    #[cfg(sharing_bus_planted = "relaxed_counts")]
+    return count.load(Ordering::Relaxed) > 0;
+    // Ordering: Acquire, pairs with `count_one_out`: who misses what was counted out sees that it was announced.
+    #[cfg(not(sharing_bus_planted = "relaxed_counts"))]
+    return count.load(Ordering::Acquire) > 0;
 }
 
 /// # For the writer of the subscriber list
@@ -137,8 +145,8 @@ impl Interest {
     }
 
     /// Counts a filter in, by its cover. The store of the list publishes it.
-    pub(crate) fn announce(&self, cover: &Cover) {
-        // Ordering: Relaxed throughout, as just said; for askers amid a change of filter `withdraw` publishes it.
+    pub(crate) fn count_in(&self, cover: &Cover) {
+        // Ordering: Relaxed throughout, as just said; for askers amid a change of filter, the next `count_out` publishes it.
         match cover {
             Cover::Residual { .. } => {
                 self.everything.fetch_add(1, Ordering::Relaxed);
@@ -154,16 +162,21 @@ impl Interest {
     }
 
     /// Counts filters out that are listed no more.
-    pub(crate) fn withdraw<'a>(&self, mut covers: impl Iterator<Item = &'a Cover>) {
-        if let Some(first) = covers.next() {
-            // Ordering: Release, pairs with `may_match`: who sees this sees what was counted in before it.
-            self.withdrawals.fetch_add(1, Ordering::Release);
-            self.count_out(first);
+    pub(crate) fn count_out<'a>(&self, covers: impl ExactSizeIterator<Item = &'a Cover>) {
+        if covers.len() == 0 {
+            return;
         }
-        covers.for_each(|cover| self.count_out(cover));
+        // Ordering: Release, pairs with `may_match`: who sees this sees what was counted in before it.
+        #[cfg(not(sharing_bus_planted = "announced_late"))]
+        self.withdrawals.fetch_add(1, Ordering::Release);
+        for cover in covers {
+            self.count_one_out(cover);
+        }
+        #[cfg(sharing_bus_planted = "announced_late")]
+        self.withdrawals.fetch_add(1, Ordering::Release);
     }
 
-    fn count_out(&self, cover: &Cover) {
+    fn count_one_out(&self, cover: &Cover) {
         // Ordering: Release, here and in the census, pairs with `is_any`.
         match cover {
             Cover::Residual { .. } => {

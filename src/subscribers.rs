@@ -249,13 +249,25 @@ impl<E> Subscribers<E> {
         let current = self.list.load_full();
         let (change, result) = change(&current);
         if let Some(Change { next, joins, leave }) = change {
-            if let Some(slot) = joins {
-                self.interest.announce(&slot.cover);
+            let count_in = || joins.iter().for_each(|slot| self.interest.count_in(&slot.cover));
+            let count_out = || self.interest.count_out(leave.iter().map(|slot| &slot.cover));
+            if cfg!(sharing_bus_planted = "counted_out_first") {
+                count_out();
+            }
+            if !cfg!(sharing_bus_planted = "counted_in_late") {
+                count_in();
             }
             self.list.store(Arc::new(next));
-            self.interest.withdraw(leave.into_iter().map(|slot| &slot.cover));
+            #[cfg(sharing_bus_planted = "counted_unlocked")]
+            drop(writer);
+            if cfg!(sharing_bus_planted = "counted_in_late") {
+                count_in();
+            }
+            if !cfg!(sharing_bus_planted = "counted_out_first") {
+                count_out();
+            }
         }
-        #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
+        #[cfg(not(any(sharing_bus_planted = "unlocked_writers", sharing_bus_planted = "counted_unlocked")))]
         drop(writer);
         // Maybe the last owner of slots that were taken out.
         drop(current);
