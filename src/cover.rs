@@ -1,7 +1,8 @@
 //! From a filter to the index terms that it needs: its *required cover*.
 //!
 //! Pure functions. A cover is a set of equalities of which at least one holds for every event that the filter matches;
-//! whoever files the filter under each of them finds it again for every such event. A term is *exact* if it alone
+//! whoever files the filter under each of them finds it again for every such event. The routing table files filters so,
+//! and `interest.rs` counts what is asked for. A term is *exact* if it alone
 //! implies the filter, which then need not be evaluated.
 //!
 //! An equality covers itself. `any` is covered by the union of its children's covers, or by nothing if one child has

@@ -140,6 +140,27 @@
 //! # Ok::<(), sharing_bus::BuildError>(())
 //! ```
 //!
+//! # Events that cost to make
+//!
+//! Some events are costly to make: a screen to copy, a record to serialise. [`publish_with`](SharingBus::publish_with) asks
+//! first whether anybody may want the event, by its routing and origin, and has the payload made only then;
+//! [`is_interested`](SharingBus::is_interested) only asks. It costs some tens of nanoseconds, whoever subscribes, and is
+//! wrong in one direction alone: what a subscriber would match is always made.
+//!
+//! ```
+//! use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::new();
+//! let routing = EventRouting::session("terminal", "1", EventKind::Output);
+//! let screen = || Event::Text { text: "a costly copy".into() };
+//!
+//! assert!(!bus.publish_with(routing.clone(), EventOrigin::Runtime, screen)?);
+//! let mut view = bus.subscribe_filtered(EventFilter::ConnectorId("terminal".into()), 16);
+//! assert!(bus.publish_with(routing, EventOrigin::Runtime, screen)?);
+//! assert!(view.recv().is_ok());
+//! # Ok::<(), sharing_bus::PublishError>(())
+//! ```
+//!
 //! # Late binding
 //!
 //! Producers often know only their connector and its own session id. An event that registers the session

@@ -7,7 +7,7 @@ mod common;
 use std::alloc::System;
 
 use common::*;
-use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use uuid::Uuid;
 
@@ -78,6 +78,22 @@ fn what_is_over_leaves_nothing_behind() {
         }
         view.set_filter(EventFilter::ConnectorId("c".into()));
     });
+    let scrolls: Vec<_> = (0..100)
+        .map(|n| bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 1))
+        .collect();
+    bus.flush();
+    let before = ALLOCATOR.stats().allocations;
+    let routing = EventRouting {
+        scroll_id: Some(scroll(1_000)),
+        ..EventRouting::default()
+    };
+    for _ in 0..1_000 {
+        let published = bus.publish_with(routing.clone(), EventOrigin::User, || Event::Connected);
+        assert!(!bus.is_interested(&routing) && !published.unwrap());
+    }
+    let allocations = ALLOCATOR.stats().allocations - before;
+    assert_eq!(allocations, 0, "asking who may want an event");
+    drop(scrolls);
     leaves_nothing(&bus, "1,000,000 events, most of them lost or unmatched", || {
         for n in 0..1_000_000 {
             bus.publish(if n % 2 == 0 {
