@@ -49,6 +49,15 @@ impl Table {
         }
     }
 
+    fn counts(&self, key: u64) -> bool {
+        let (cell, found) = self.find(key.max(1));
+        #[cfg(sharing_bus_planted = "relaxed_count")]
+        return found && cell.count.load(Ordering::Relaxed) > 0;
+        // Ordering: Acquire, pairs with `Census::remove`.
+        #[cfg(not(sharing_bus_planted = "relaxed_count"))]
+        return found && cell.count.load(Ordering::Acquire) > 0;
+    }
+
     /// Gives a key that is not in the table a cell.
     fn insert(&self, key: u64, count: usize) {
         let (cell, _) = self.find(key);
@@ -75,15 +84,13 @@ impl Census {
         }
     }
 
-    /// Whether the key was added more often than removed. Waits for nobody and allocates nothing.
-    pub(crate) fn contains(&self, key: u64) -> bool {
+    /// Whether one of the keys was added more often than removed. Waits for nobody and allocates nothing.
+    pub(crate) fn contains_any(&self, mut keys: impl Iterator<Item = u64>) -> bool {
+        let Some(first) = keys.next() else {
+            return false;
+        };
         let table = self.table.load();
-        let (cell, found) = table.find(key.max(1));
-        #[cfg(sharing_bus_planted = "relaxed_count")]
-        return found && cell.count.load(Ordering::Relaxed) > 0;
-        // Ordering: Acquire, pairs with `remove`.
-        #[cfg(not(sharing_bus_planted = "relaxed_count"))]
-        return found && cell.count.load(Ordering::Acquire) > 0;
+        table.counts(first) || keys.any(|key| table.counts(key))
     }
 
     /// Counts the key once more. One writer at a time.
@@ -112,7 +119,7 @@ impl Census {
     pub(crate) fn remove(&self, key: u64) {
         let table = self.table.load_full();
         let (cell, _) = table.find(key.max(1));
-        // Ordering: Release, pairs with `contains`: who misses the key sees what the writer did before it took it out.
+        // Ordering: Release, pairs with `Table::counts`: who misses the key sees what the writer did before it took it out.
         if cell.count.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }
@@ -148,6 +155,13 @@ impl Census {
         }
         self.used.store(live, Ordering::Relaxed);
         self.table.store(next);
+    }
+}
+
+#[cfg(test)]
+impl Census {
+    fn contains(&self, key: u64) -> bool {
+        self.contains_any(std::iter::once(key))
     }
 }
 

@@ -118,8 +118,12 @@ impl Interest {
             Some(TermRef::Kind(routing.kind)),
             origin.map(TermRef::Origin),
         ];
-        let mut terms = terms.into_iter().flatten();
-        terms.any(|term| is_any(&self.sorts[term.sort()]) && self.terms.contains(self.hashing.hash_one(term)))
+        let asked_for = terms
+            .into_iter()
+            .flatten()
+            .filter(|term| is_any(&self.sorts[term.sort()]));
+        self.terms
+            .contains_any(asked_for.map(|term| self.hashing.hash_one(term)))
     }
 }
 
