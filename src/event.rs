@@ -44,6 +44,9 @@ pub trait Payload: Send + Sync + 'static {
     /// Called once per event, on the dispatch thread. It must be quick and must not wait for the bus. A panic in it
     /// is contained and counted ([`BusStats::payload_panics`](crate::BusStats::payload_panics)); the event is then
     /// delivered as one that changes no session.
+    ///
+    /// [`publish_with`](crate::SharingBus::publish_with) decides before there is a payload to ask. It never skips what is of
+    /// [`EventKind::SessionLifecycle`], so events that change sessions are to be of that kind.
     fn session_change(&self) -> Option<SessionChange<'_>> {
         None
     }

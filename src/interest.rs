@@ -196,3 +196,98 @@ impl Interest {
         }
     }
 }
+
+#[cfg(all(test, not(sharing_bus_loom)))]
+mod tests {
+    use super::*;
+    use crate::filter::EventFilter;
+
+    type Filter = EventFilter<()>;
+
+    fn routing() -> EventRouting {
+        EventRouting {
+            scroll_id: Some(Uuid::from_u128(1)),
+            connector_uid: Some(Uuid::from_u128(2)),
+            ..EventRouting::session("c", "s", EventKind::Tool)
+        }
+    }
+
+    /// Each of these is asked for by that event.
+    fn equalities() -> [Filter; 6] {
+        [
+            EventFilter::ScrollId(Uuid::from_u128(1)),
+            EventFilter::Session {
+                connector_id: "c".into(),
+                native_session_id: "s".into(),
+            },
+            EventFilter::ConnectorUid(Uuid::from_u128(2)),
+            EventFilter::ConnectorId("c".into()),
+            EventFilter::Kind(EventKind::Tool),
+            EventFilter::Origin(EventOrigin::User),
+        ]
+    }
+
+    /// Of an event that says all, and of one that says nothing.
+    fn answers(interest: &Interest) -> [bool; 2] {
+        [
+            interest.may_match(&routing(), Some(EventOrigin::User)),
+            interest.may_match(&EventRouting::default(), Some(EventOrigin::Runtime)),
+        ]
+    }
+
+    #[test]
+    fn a_term_is_counted_as_it_is_asked_for() {
+        for filter in equalities() {
+            let interest = Interest::new(false);
+            let cover = Cover::of(&filter);
+            interest.count_in(&cover);
+            assert_eq!(answers(&interest), [true, false], "{filter}");
+            interest.count_in(&cover);
+            interest.count_out([&cover].into_iter());
+            assert_eq!(answers(&interest), [true, false], "{filter}, of two");
+            interest.count_out([&cover].into_iter());
+            assert_eq!(answers(&interest), [false, false], "{filter}");
+        }
+    }
+
+    #[test]
+    fn all_that_was_counted_in_is_counted_out_at_once() {
+        let interest = Interest::new(false);
+        let mut filters = Vec::from(equalities());
+        filters.extend([
+            EventFilter::All,
+            EventFilter::not(EventFilter::All),
+            EventFilter::any(equalities()),
+            EventFilter::any([]),
+        ]);
+        let covers: Vec<_> = filters.iter().map(Cover::of).collect();
+        covers.iter().for_each(|cover| interest.count_in(cover));
+        assert_eq!(answers(&interest), [true, true]);
+        interest.count_out(covers.iter());
+        assert_eq!(answers(&interest), [false, false]);
+    }
+
+    #[test]
+    fn what_may_be_bound_meets_every_scroll_and_an_unknown_origin_every_origin() {
+        let interest = Interest::new(false);
+        let mut routing = routing();
+        routing.scroll_id = None;
+        interest.count_in(&Cover::of(&Filter::ScrollId(Uuid::from_u128(9))));
+        assert!(interest.may_match(&routing, Some(EventOrigin::User)));
+        routing.native_session_id = None;
+        assert!(!interest.may_match(&routing, None));
+        interest.count_in(&Cover::of(&Filter::Origin(EventOrigin::Replay)));
+        assert!(interest.may_match(&routing, None));
+        assert!(!interest.may_match(&routing, Some(EventOrigin::User)));
+    }
+
+    #[test]
+    fn a_lifecycle_is_never_skipped_and_who_keeps_everything_skips_nothing() {
+        let lifecycle = EventRouting {
+            kind: EventKind::SessionLifecycle,
+            ..EventRouting::default()
+        };
+        assert!(Interest::new(false).may_match(&lifecycle, None));
+        assert_eq!(answers(&Interest::new(true)), [true, true]);
+    }
+}

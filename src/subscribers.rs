@@ -3,7 +3,8 @@
 //! Owns an `ArcSwap` of the list's present state ([`Slots`]), in order of subscription and so of id. Readers (the
 //! dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end) copy
 //! what they change of it and store it one at a time, under a mutex; slots that a write leaves without an owner are
-//! dropped after it is released, since a filter may hold user values.
+//! dropped after it is released, since a filter may hold user values. Each write also keeps the counts of what the listed
+//! filters ask for (see `interest.rs`): who comes is counted before the list shows it, and who leaves as long as it does.
 //!
 //! A subscription ends by its queue's closed flag. Unsubscribing sets it and takes the slot out in one write. Whoever
 //! else sets it (a receiver that closes or is dropped, an overflow that disconnects) notes the id for the next reap, on
@@ -241,8 +242,7 @@ impl<E> Subscribers<E> {
         self.reaped.load(Ordering::Relaxed)
     }
 
-    /// One write: `change` sees the list and returns what is to change, if anything is, and a result. Who comes is counted
-    /// before the list shows it, and who leaves as long as the list does.
+    /// One write: `change` sees the list and returns what is to change, if anything is, and a result.
     fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Change<'_, E>>, R)) -> R {
         #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
         let writer = self.writer.lock();
