@@ -159,28 +159,28 @@ impl<E: Payload> SharingBus<E> {
     /// Whether anybody may want an event of this routing, so that it is worth making. False means that nobody could
     /// match it: `publish` would reach nobody. True means that somebody may.
     ///
-    /// Never waits, takes no lock and allocates nothing, from any thread: it looks at some counts, and looks up what the
-    /// routing says (up to five hashes) where there are subscribers who ask for such a thing.
+    /// Never waits, takes no lock and allocates nothing, from any thread: it looks at some counts, and looks up what
+    /// the routing says (up to five hashes) where there are subscribers who ask for such a thing.
     ///
     /// Always true:
     /// - of [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle), since such an event changes
-    ///   [sessions](crate#late-binding) whoever listens. An event that registers or ends a session has to be of that kind,
-    ///   or published without asking;
+    ///   [sessions](crate#late-binding) whoever listens. An event that registers or ends a session has to be of that
+    ///   kind, or published without asking;
     /// - on a bus that keeps a [history](crate::BusBuilder::history), for who joins later;
     /// - while somebody subscribes to [`All`](EventFilter::All), or with a filter that has no equality to go by (a
     ///   [`custom`](EventFilter::custom) or a [`not`](EventFilter::not) alone);
     /// - on a closed bus, so that who publishes learns of it.
     ///
-    /// True in error, among other cases: for an event of a session that does not say its `scroll_id`, while anybody asks
-    /// for a scroll, for it may still be bound to that one; for any origin while anybody asks for one; and for a moment
-    /// after a receiver was dropped, or while somebody leaves or changes a filter.
+    /// True in error, among other cases: for an event of a session that does not say its `scroll_id`, while anybody
+    /// asks for a scroll, for it may still be bound to that one; for any origin while anybody asks for one; and for a
+    /// moment after a receiver was dropped, or while somebody leaves or changes a filter.
     ///
     /// # Against subscribers who come and go
     ///
     /// A subscriber whose `subscribe` returned before this was called is counted, until it ends; one that subscribes
     /// meanwhile may be or not. While a filter is replaced, an event that both the old and the new one match is never
-    /// missed. The answer is of this moment: it may be out of date as soon as it is there. A subscriber that comes later
-    /// may still get events that were published earlier and not yet dispatched, and misses what was skipped.
+    /// missed. The answer is of this moment: it may be out of date as soon as it is there. A subscriber that comes
+    /// later may still get events that were published earlier and not yet dispatched, and misses what was skipped.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -204,9 +204,9 @@ impl<E: Payload> SharingBus<E> {
         self.shared().is_interested(routing, None)
     }
 
-    /// Makes an event and publishes it, if anybody may want it. `Ok(true)`: `payload` was called, and the event published
-    /// as [`publish`](Self::publish) does. `Ok(false)`: nobody could match it, `payload` was not called, and nothing was
-    /// published or counted in the [statistics](Self::stats).
+    /// Makes an event and publishes it, if anybody may want it. `Ok(true)`: `payload` was called, and the event
+    /// published as [`publish`](Self::publish) does. `Ok(false)`: nobody could match it, `payload` was not called, and
+    /// nothing was published or counted in the [statistics](Self::stats).
     ///
     /// Who may want it is asked as [`is_interested`](Self::is_interested) does, and what is said there holds here; the
     /// origin is known, so it is asked for too. `payload` runs in this thread, under no lock; if it panics, nothing is

@@ -1,9 +1,9 @@
 //! A multiset of hashes that anybody may ask without waiting: how often each is in it.
 //!
-//! An open-addressed table of atomics behind an `ArcSwap`. One writer at a time, which the owner sees to, changes counts
-//! in place and, when the table is too full or too empty, copies what is left into another and swaps it in; a key whose
-//! count is down to zero keeps its cell until then. Readers take no lock: they look at the cells from a key's place on
-//! until they meet it or a vacant one, and no table is ever more than half full of keys.
+//! An open-addressed table of atomics behind an `ArcSwap`. One writer at a time, which the owner sees to, changes
+//! counts in place and, when the table is too full or too empty, copies what is left into another and swaps it in; a
+//! key whose count is down to zero keeps its cell until then. Readers take no lock: they look at the cells from a key's
+//! place on until they meet it or a vacant one, and no table is ever more than half full of keys.
 //!
 //! Who has synchronised with an `add` sees it, and who sees a `remove` has synchronised with it. Two keys that are one
 //! hash count as one, so an answer may be "yes" in error, never "no".
@@ -119,7 +119,8 @@ impl Census {
     pub(crate) fn remove(&self, key: u64) {
         let table = self.table.load_full();
         let (cell, _) = table.find(key.max(1));
-        // Ordering: Release, pairs with `Table::counts`: who misses the key sees what the writer did before it took it out.
+        // Ordering: Release, pairs with `Table::counts`: who misses the key sees what the writer did before it took it
+        // out.
         if cell.count.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }

@@ -45,8 +45,8 @@ pub trait Payload: Send + Sync + 'static {
     /// is contained and counted ([`BusStats::payload_panics`](crate::BusStats::payload_panics)); the event is then
     /// delivered as one that changes no session.
     ///
-    /// [`publish_with`](crate::SharingBus::publish_with) decides before there is a payload to ask. It never skips what is of
-    /// [`EventKind::SessionLifecycle`], so events that change sessions are to be of that kind.
+    /// [`publish_with`](crate::SharingBus::publish_with) decides before there is a payload to ask. It never skips what
+    /// is of [`EventKind::SessionLifecycle`], so events that change sessions are to be of that kind.
     fn session_change(&self) -> Option<SessionChange<'_>> {
         None
     }

@@ -1,14 +1,14 @@
 //! Whether anybody may want an event, asked before there is one.
 //!
 //! Owns counts of what the listed filters ask for: of every [`Term`] of their covers, and of the filters that no term
-//! covers. The writer of the subscriber list, and so one thread at a time, keeps them: a filter is counted in before the
-//! list that has it is stored, and counted out after the list that has it no more. Askers are publishers; they take no
-//! lock, wait for nobody and allocate nothing.
+//! covers. The writer of the subscriber list, and so one thread at a time, keeps them: a filter is counted in before
+//! the list that has it is stored, and counted out after the list that has it no more. Askers are publishers; they take
+//! no lock, wait for nobody and allocate nothing.
 //!
 //! "Nobody" must be true. An asker looks at one count after the other, so a filter that is replaced meanwhile might be
-//! missed under the new term, which it looks at too early, and under the old one, which it looks at too late. The writer
-//! therefore announces each withdrawal before it counts anything out, and an asker that finds nobody and another number of
-//! withdrawals than before says "somebody".
+//! missed under the new term, which it looks at too early, and under the old one, which it looks at too late. The
+//! writer therefore announces each withdrawal before it counts anything out, and an asker that finds nobody and another
+//! number of withdrawals than before says "somebody".
 
 use std::hash::BuildHasher;
 
@@ -75,8 +75,8 @@ pub(crate) struct Interest {
 
 /// # For publishers
 impl Interest {
-    /// Whether an event of this routing may match a filter, or must be dispatched whoever listens. Without an origin, one
-    /// of any origin. Never false in error.
+    /// Whether an event of this routing may match a filter, or must be dispatched whoever listens. Without an origin,
+    /// one of any origin. Never false in error.
     pub(crate) fn may_match(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
         // It may bind a session, or end it, whoever listens.
         if routing.kind == EventKind::SessionLifecycle {
@@ -150,7 +150,8 @@ impl Interest {
 
     /// Counts a filter in, by its cover. The store of the list publishes it.
     pub(crate) fn count_in(&self, cover: &Cover) {
-        // Ordering: Relaxed throughout, as just said; for askers amid a change of filter, the next `count_out` publishes it.
+        // Ordering: Relaxed throughout, as just said; for askers amid a change of filter, the next `count_out`
+        // publishes it.
         match cover {
             Cover::Residual { .. } => {
                 self.everything.fetch_add(1, Ordering::Relaxed);

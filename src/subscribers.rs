@@ -3,8 +3,9 @@
 //! Owns an `ArcSwap` of the list's present state ([`Slots`]), in order of subscription and so of id. Readers (the
 //! dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end) copy
 //! what they change of it and store it one at a time, under a mutex; slots that a write leaves without an owner are
-//! dropped after it is released, since a filter may hold user values. Each write also keeps the counts of what the listed
-//! filters ask for (see `interest.rs`): who comes is counted before the list shows it, and who leaves as long as it does.
+//! dropped after it is released, since a filter may hold user values. Each write also keeps the counts of what the
+//! listed filters ask for (see `interest.rs`): who comes is counted before the list shows it, and who leaves as long as
+//! it does.
 //!
 //! A subscription ends by its queue's closed flag. Unsubscribing sets it and takes the slot out in one write. Whoever
 //! else sets it (a receiver that closes or is dropped, an overflow that disconnects) notes the id for the next reap, on

@@ -295,8 +295,8 @@ fn one_of_a_crowd_is_found_and_a_crowd_that_left_is_not() {
     assert!(!(0..CROWD).any(|n| bus.is_interested(&routing(n))));
 }
 
-/// The filter is replaced again and again, by others that match too. Whoever asks looks at one count after the other; on two
-/// cores, one in a few hundred thousand is overtaken at the wrong moment.
+/// The filter is replaced again and again, by others that match too. Whoever asks looks at one count after the other;
+/// on two cores, one in a few hundred thousand is overtaken at the wrong moment.
 #[test]
 fn a_subscriber_that_changes_its_filter_misses_nothing() {
     let bus = SharingBus::new();
