@@ -1,7 +1,11 @@
 #!/usr/bin/env bash
-# Runs the examples as a user would.
+# Runs the examples as a user would; tests/mux.rs and tests/hosts.rs look at what they say.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 archive=$(mktemp -d)
 trap 'rm -rf "$archive"' EXIT
 cargo run --release --quiet --example mux -- --quiet --archive "$archive"
+for host in sync_host tokio_host smol_host; do
+    printf '\n%s\n' "$host"
+    cargo run --release --quiet --example "$host"
+done

@@ -11,7 +11,7 @@ sanitized() {
         cargo +nightly test --target "$host" "${@:2}"
 }
 
-# Not among them: what runs cargo or other processes (mux, package), and what brings its own allocator (memory).
+# Not among them: what runs cargo or other processes (mux, hosts, package), and what brings its own allocator (memory).
 sanitized address --lib --test bad_input --test closing --test late_binding --test model --test ordering \
     --test overflow --test panics --test reaping --test reference --test routing --test runtimes --test stats \
     --test stress --test warnings
