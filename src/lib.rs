@@ -271,6 +271,14 @@
 //! thread for a batch.) A host built with `panic = "abort"` has no such boundary. The dispatch thread does not survive `fork`. For
 //! one value to one consumer, use a channel; for events that must never be lost whatever the subscriber does, use a
 //! queue with back-pressure.
+//!
+//! # Further reading
+//!
+//! - [The promises](docs::guarantees) in their exact words, and what they do not say.
+//! - [Patterns](docs::patterns): an archiver, a request with its answer, no loss at all, a test.
+//! - [Performance](docs::performance): what costs what, and what to set.
+//! - [Limitations](docs::limitations), and [internals](docs::internals).
+//! - [Migrating](docs::migrating) from `tokio::sync::broadcast`, from `async-broadcast`, from a bus of your own.
 
 mod batch;
 mod binding;
@@ -281,6 +289,7 @@ mod census;
 mod cover;
 mod delivery;
 mod dispatch;
+pub mod docs;
 mod error;
 mod event;
 mod filter;
