@@ -280,6 +280,8 @@
 //! - [Limitations](docs::limitations), and [internals](docs::internals).
 //! - [Migrating](docs::migrating) from `tokio::sync::broadcast`, from `async-broadcast`, from a bus of your own.
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 mod batch;
 mod binding;
 mod boundary;

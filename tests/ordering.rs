@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use common::*;
@@ -62,6 +62,29 @@ fn several_publishers_give_one_total_order() {
     for delivery in &even {
         assert_eq!(by_sequence[&delivery.sequence()], delivery.event.0);
     }
+}
+
+/// What one thread publishes after it has heard of another's publishing comes after that.
+#[test]
+fn a_publish_that_begins_after_another_has_returned_comes_after_it() {
+    const ROUNDS: u64 = 500;
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_filtered(EventFilter::All, 2 * ROUNDS as usize);
+    let turn = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for parity in 0..2 {
+            let (bus, turn) = (&bus, &turn);
+            scope.spawn(move || {
+                for n in (parity..2 * ROUNDS).step_by(2) {
+                    wait_until("it is this thread's turn", || turn.load(Ordering::Acquire) == n);
+                    bus.publish(number(n)).unwrap();
+                    turn.store(n + 1, Ordering::Release);
+                }
+            });
+        }
+    });
+    bus.shutdown();
+    assert_eq!(numbers(&drain(&mut receiver)), (0..2 * ROUNDS).collect::<Vec<_>>());
 }
 
 #[test]
