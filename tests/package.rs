@@ -42,13 +42,14 @@ fn no_dependency_asks_for_a_newer_compiler_than_the_package() {
     assert_eq!(newer, Vec::<String>::new());
 }
 
+fn this_package() -> Value {
+    let mut packages = packages().into_iter();
+    packages.find(|package| package["name"] == "sharing-bus").unwrap()
+}
+
 #[test]
 fn the_package_is_described() {
-    let packages = packages();
-    let package = packages
-        .iter()
-        .find(|package| package["name"] == "sharing-bus")
-        .unwrap();
+    let package = this_package();
     for field in [
         "description",
         "license",
@@ -59,10 +60,47 @@ fn the_package_is_described() {
     ] {
         assert!(package[field].is_string(), "{field}");
     }
+    // What crates.io admits: five of each at most, and keywords of twenty letters, digits and dashes.
     for field in ["keywords", "categories"] {
-        assert!(
-            package[field].as_array().is_some_and(|list| !list.is_empty()),
-            "{field}"
-        );
+        let list = package[field].as_array().unwrap();
+        assert!((1..=5).contains(&list.len()), "{field}");
+        for word in list.iter().map(|word| word.as_str().unwrap()) {
+            let admitted = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+            assert!(word.len() <= 20 && word.chars().all(admitted), "{field}: {word}");
+        }
+    }
+}
+
+#[test]
+fn docs_rs_shows_every_feature() {
+    let docs_rs = &this_package()["metadata"]["docs"]["rs"];
+    assert_eq!(docs_rs["all-features"], true);
+    assert_eq!(docs_rs["rustdoc-args"], serde_json::json!(["--cfg", "docsrs"]));
+}
+
+#[test]
+fn the_readme_tells_of_every_feature() {
+    let readme = include_str!("../README.md");
+    let package = this_package();
+    for feature in package["features"].as_object().unwrap().keys() {
+        let row = format!("| `{feature}` |");
+        assert!(feature == "default" || readme.contains(&row), "no row of {feature}");
+    }
+}
+
+/// A release has its own section, with its date; what is to come has one above it.
+#[test]
+fn the_changelog_has_this_version() {
+    let changelog = include_str!("../CHANGELOG.md");
+    let sections: Vec<_> = changelog.lines().filter_map(|line| line.strip_prefix("## [")).collect();
+    assert_eq!(sections[0], "Unreleased]");
+    let latest = sections[1].strip_prefix(env!("CARGO_PKG_VERSION"));
+    let date = latest
+        .and_then(|rest| rest.strip_prefix("] - "))
+        .expect("this version's section");
+    assert!(date.parse::<jiff::civil::Date>().is_ok(), "{date}");
+    for version in ["Unreleased", env!("CARGO_PKG_VERSION")] {
+        let link = format!("\n[{version}]: {}", env!("CARGO_PKG_REPOSITORY"));
+        assert!(changelog.contains(&link), "no link of {version}");
     }
 }
