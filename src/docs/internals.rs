@@ -104,9 +104,9 @@
 //!
 //! None is held while code of the host's runs: filters, wakers, sinks, payloads' hooks and drops, the logger. What
 //! there is: the list's mutex, for its writers; those around the wakers of tasks that wait for room or for a flush, to
-//! put one in or take one out; and the session cache's, for registrations and, a shard at a time, for look-ups. A
-//! publish takes none of them, nor does a receive; where a thread has to sleep or to be woken, the channel and the
-//! parker below them have their own.
+//! put one in or take one out; the session cache's, for registrations and, a shard at a time, for look-ups; and on an
+//! assisted bus one to move the dispatcher in and out. A receive takes none of them, and a publish none but the last;
+//! where a thread has to sleep or to be woken, the channel and the parker below them have their own.
 //!
 //! # How it is checked
 //!
