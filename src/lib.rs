@@ -312,6 +312,7 @@ mod slots;
 mod stats;
 mod subscribers;
 mod sync;
+mod table;
 mod turn;
 mod wait;
 

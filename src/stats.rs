@@ -74,7 +74,7 @@ impl Counters {
 /// What a bus has done so far; made by [`SharingBus::stats`](crate::SharingBus::stats).
 ///
 /// Counts start at the bus's beginning and never go down. They are exact after a flush with nobody publishing; on a
-/// busy bus they trail by at most a batch.
+/// busy bus they trail by at most a batch. `Display` prints them as a table for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BusStats {

@@ -1,0 +1,238 @@
+//! [`BusStats`] as text for people: totals, then a table of the subscribers.
+//!
+//! Plain values; nothing here is shared or synchronised. Widths are counted in `char`s.
+
+use std::fmt::{self, Write};
+
+use crate::stats::{BusStats, SubscriberStats};
+
+/// What a label or a filter is cut to, unless the alternate form is asked for.
+const LABEL_WIDTH: usize = 24;
+const FILTER_WIDTH: usize = 40;
+
+const COLUMNS: usize = 6;
+type Row = [String; COLUMNS];
+
+/// Numbers are read from the right, names from the left.
+const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true];
+
+/// Totals in lines, then a line for each subscription. Long labels and filters are cut; `{:#}` prints them in full. Control
+/// characters in them are escaped, and a subscription that delivers into a channel of the host's has no queue to show.
+///
+/// ```
+/// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+///
+/// let bus = SharingBus::new();
+/// let view = bus.subscription().label("view").queue_capacity(1).subscribe();
+/// let errors = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 16);
+/// for _ in 0..3 {
+///     bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+/// }
+/// bus.flush();
+///
+/// assert_eq!(
+///     bus.stats().to_string(),
+///     "\
+/// events       3 published, 3 dispatched, 0 of 1024 in the ingress
+/// deliveries   1 delivered, 2 lagged; 0 events unmatched
+/// subscribers  2 listed, 0 reaped
+/// sessions     0 bound, 0 evicted
+/// panics       0 of filters, 0 of payloads
+///
+/// id  label  filter      queued  delivered  lagged
+///  1  view   *              1/1          1       2
+///  2  -      kind=error    0/16          0       0"
+/// );
+/// # drop((view, errors));
+/// ```
+impl fmt::Display for BusStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_totals(self, f)?;
+        if self.subscribers.is_empty() {
+            return Ok(());
+        }
+        let full = f.alternate();
+        let rows: Vec<Row> = std::iter::once(header())
+            .chain(self.subscribers.iter().map(|subscriber| row(subscriber, full)))
+            .collect();
+        f.write_char('\n')?;
+        write_rows(&rows, f)
+    }
+}
+
+fn write_totals(stats: &BusStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(
+        f,
+        "events       {} published, {} dispatched, {} of {} in the ingress",
+        stats.published, stats.dispatched, stats.ingress_depth, stats.ingress_capacity
+    )?;
+    writeln!(
+        f,
+        "deliveries   {} delivered, {} lagged; {} events unmatched",
+        stats.delivered, stats.lagged, stats.unmatched
+    )?;
+    let listed = stats.subscribers.len();
+    writeln!(f, "subscribers  {listed} listed, {} reaped", stats.reaped)?;
+    writeln!(
+        f,
+        "sessions     {} bound, {} evicted",
+        stats.sessions, stats.sessions_evicted
+    )?;
+    write!(
+        f,
+        "panics       {} of filters, {} of payloads",
+        stats.filter_panics, stats.payload_panics
+    )
+}
+
+fn header() -> Row {
+    ["id", "label", "filter", "queued", "delivered", "lagged"].map(str::to_owned)
+}
+
+fn row(subscriber: &SubscriberStats, full: bool) -> Row {
+    let width = |limit| if full { usize::MAX } else { limit };
+    let queued = match subscriber.capacity {
+        0 => "-".to_owned(),
+        capacity => format!("{}/{capacity}", subscriber.queued),
+    };
+    [
+        subscriber.id.to_string(),
+        cell(subscriber.label.as_deref().unwrap_or("-"), width(LABEL_WIDTH)),
+        cell(&subscriber.filter, width(FILTER_WIDTH)),
+        queued,
+        subscriber.delivered.to_string(),
+        subscriber.lagged.to_string(),
+    ]
+}
+
+/// The text on one line and no wider than `width`; an ellipsis stands for what is cut.
+fn cell(text: &str, width: usize) -> String {
+    let mut cell = String::new();
+    for c in text.chars() {
+        if c.is_control() {
+            cell.extend(c.escape_default());
+        } else {
+            cell.push(c);
+        }
+    }
+    if let Some((end, _)) = cell.char_indices().nth(width) {
+        let (last, _) = cell[..end].char_indices().next_back().unwrap_or_default();
+        cell.truncate(last);
+        cell.push('…');
+    }
+    cell
+}
+
+fn write_rows(rows: &[Row], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut widths = [0; COLUMNS];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    for row in rows {
+        for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
+            let before = if column == 0 { "\n" } else { "  " };
+            if TO_THE_RIGHT[column] {
+                write!(f, "{before}{cell:>width$}")?;
+            } else {
+                write!(f, "{before}{cell:<width$}")?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(all(test, not(sharing_bus_loom)))]
+mod tests {
+    use super::*;
+    use crate::subscribers::SubscriberId;
+
+    fn subscriber(id: u64, label: Option<&str>, filter: &str, capacity: usize) -> SubscriberStats {
+        SubscriberStats {
+            id: SubscriberId::new(id),
+            label: label.map(Into::into),
+            filter: filter.to_owned(),
+            queued: capacity as u64 / 2,
+            capacity,
+            delivered: 1000 * id,
+            lagged: id,
+        }
+    }
+
+    fn stats(subscribers: Vec<SubscriberStats>) -> BusStats {
+        BusStats {
+            published: 12,
+            dispatched: 11,
+            delivered: 10,
+            lagged: 9,
+            unmatched: 8,
+            reaped: 7,
+            filter_panics: 6,
+            payload_panics: 5,
+            ingress_depth: 1,
+            ingress_capacity: 4,
+            sessions: 3,
+            sessions_evicted: 2,
+            subscribers,
+        }
+    }
+
+    const TOTALS: &str = "\
+events       12 published, 11 dispatched, 1 of 4 in the ingress
+deliveries   10 delivered, 9 lagged; 8 events unmatched";
+
+    #[test]
+    fn without_subscribers_there_are_the_totals_alone() {
+        let rest = "
+subscribers  0 listed, 7 reaped
+sessions     3 bound, 2 evicted
+panics       6 of filters, 5 of payloads";
+        assert_eq!(stats(Vec::new()).to_string(), format!("{TOTALS}{rest}"));
+        assert_eq!(format!("{:#}", stats(Vec::new())), format!("{TOTALS}{rest}"));
+    }
+
+    fn crowd() -> BusStats {
+        let long = format!("any({})", "connector=é, ".repeat(4));
+        stats(vec![
+            subscriber(1, Some("größe"), "*", 256),
+            subscriber(20, None, &long, 2),
+            subscriber(300, Some("two\nlines and a label that is long"), "kind=tool", 0),
+        ])
+    }
+
+    #[test]
+    fn rows_are_aligned_by_chars_and_long_names_cut() {
+        let rest = "
+subscribers  3 listed, 7 reaped
+sessions     3 bound, 2 evicted
+panics       6 of filters, 5 of payloads
+
+ id  label                     filter                                     queued  delivered  lagged
+  1  größe                     *                                         128/256       1000       1
+ 20  -                         any(connector=é, connector=é, connector…      1/2      20000      20
+300  two\\nlines and a label …  kind=tool                                       -     300000     300";
+        assert_eq!(crowd().to_string(), format!("{TOTALS}{rest}"));
+    }
+
+    #[test]
+    fn the_alternate_form_cuts_nothing() {
+        let text = format!("{:#}", crowd());
+        assert!(
+            text.contains("any(connector=é, connector=é, connector=é, connector=é, )"),
+            "{text}"
+        );
+        assert!(
+            text.contains("two\\nlines and a label that is long  kind=tool"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_cell_is_cut_only_if_it_is_too_wide() {
+        assert_eq!(cell("äöü", 3), "äöü");
+        assert_eq!(cell("äöüß", 3), "äö…");
+        assert_eq!(cell("\u{7}", 3), "\\u…");
+        assert_eq!(cell("", 3), "");
+    }
+}
