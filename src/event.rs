@@ -59,6 +59,7 @@ impl Payload for u64 {}
 
 /// What an event tells the bus of a session; see [`Payload::session_change`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SessionChange<'a> {
     /// The session has a global id from now on. Later events of it, by dispatch order, are bound to that id.
@@ -81,6 +82,8 @@ pub enum SessionChange<'a> {
 
 /// The ready-made payload, for hosts that need no type of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Event {
     /// A connector is up.
@@ -160,6 +163,8 @@ impl Payload for Event {
 /// assert!(routing.scroll_id.is_none());
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EventRouting {
     /// The global id of the session. Left at `None`, the dispatch thread fills it in from the session's registration
     /// (see [late binding](crate#late-binding)); one that is set is kept.
@@ -312,10 +317,14 @@ impl std::error::Error for ParseNameError {}
 /// assert_eq!(event.origin, EventOrigin::Runtime);
 /// assert_eq!(*event.event, Event::Connected);
 /// ```
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct BusEvent<E = Event> {
     /// Where it belongs.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub routing: EventRouting,
     /// Who made it.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub origin: EventOrigin,
     /// The payload.
     pub event: Arc<E>,

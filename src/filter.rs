@@ -30,9 +30,17 @@ use crate::sync::Arc;
 /// let event = BusEvent::new(EventRouting::session("shell", "1", EventKind::Output), Event::Connected);
 /// assert!(wanted.matches(&event));
 /// ```
+///
+/// With the feature `serde` a filter can be written and read, as configuration or over a wire: in JSON, `"*"` for all,
+/// `{"scroll_id": "…"}`, `{"session": {"connector_id": "shell", "native_session_id": "1"}}`, `{"any": [{"kind": "tool"},
+/// {"not": {"origin": "replay"}}]}` and so on. A `custom` is a function and refuses to be written. More than 32 levels of
+/// `any`, `all` and `not` are an error both ways, whatever limit the format has, so that no input overflows the stack.
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields, bound = ""))]
 #[non_exhaustive]
 pub enum EventFilter<E = Event> {
     /// Every event.
+    #[cfg_attr(feature = "serde", serde(rename = "*"))]
     All,
     /// Events of one scroll, late-bound ones included.
     ScrollId(Uuid),
@@ -52,12 +60,19 @@ pub enum EventFilter<E = Event> {
     /// Events of one origin.
     Origin(EventOrigin),
     /// Events that match at least one of these; made by [`any`](Self::any).
+    #[cfg_attr(feature = "serde", serde(with = "crate::serial::combined"))]
     Any(Arc<[EventFilter<E>]>),
     /// Events that match each of these; made by [`all`](Self::all).
+    #[cfg_attr(feature = "serde", serde(rename = "all", with = "crate::serial::combined"))]
     Every(Arc<[EventFilter<E>]>),
     /// Events that do not match this one; made by [`not`](Self::not).
+    #[cfg_attr(feature = "serde", serde(with = "crate::serial::combined"))]
     Not(Arc<EventFilter<E>>),
     /// Events that a function of yours accepts; made by [`custom`](Self::custom).
+    #[cfg_attr(
+        feature = "serde",
+        serde(skip_deserializing, serialize_with = "crate::serial::refuse_custom")
+    )]
     Custom(CustomFilter<E>),
 }
 

@@ -305,6 +305,8 @@ mod planted;
 mod queue;
 mod receiver;
 mod routes;
+#[cfg(feature = "serde")]
+mod serial;
 mod sessions;
 mod shared;
 mod sink;

@@ -46,6 +46,8 @@ use producer::{Account, Newest, Tail};
 /// What happens to an event that finds its subscriber's queue full. Whatever is lost is counted, see
 /// [`Delivery::missed`](crate::Delivery::missed) and [`BusReceiver::lagged`](crate::BusReceiver::lagged).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Overflow {
     /// The event is lost. What is queued stays: best for those who must see how things began.

@@ -14,6 +14,8 @@ use crate::sync::{Arc, CHUNK, Mutex};
 
 /// Names a subscription for the life of its bus; ids are not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
 pub struct SubscriberId(u64);
 
 impl SubscriberId {

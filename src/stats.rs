@@ -76,6 +76,7 @@ impl Counters {
 /// Counts start at the bus's beginning and never go down. They are exact after a flush with nobody publishing; on a
 /// busy bus they trail by at most a batch. `Display` prints them as a table for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BusStats {
     /// Events accepted from publishers.
@@ -113,6 +114,7 @@ pub struct BusStats {
 
 /// One subscription in [`BusStats`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SubscriberStats {
     /// Its id.

@@ -1,0 +1,432 @@
+//! The feature `serde`: what events, filters and statistics look like, and that they come back as they went.
+
+mod common;
+
+use std::sync::Arc;
+use std::thread;
+
+use common::*;
+use proptest::prelude::*;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sharing_bus::{
+    BusEvent, BusStats, Event, EventFilter, EventKind, EventOrigin, EventRouting, Overflow, Payload, SessionChange,
+    SharingBus, SubscriberId,
+};
+use uuid::Uuid;
+
+/// Goes and comes back, and looks like this in between.
+#[track_caller]
+fn assert_form<T: Serialize + DeserializeOwned>(value: &T, form: Value) -> T {
+    assert_eq!(serde_json::to_value(value).unwrap(), form);
+    // Through text, which has no borrowed parts.
+    serde_json::from_str(&form.to_string()).unwrap()
+}
+
+#[track_caller]
+fn refusal<T: DeserializeOwned>(form: Value) -> String {
+    match serde_json::from_value::<T>(form) {
+        Ok(_) => panic!("accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+const ID: &str = "00000000-0000-0000-0000-000000000007";
+
+fn id() -> Uuid {
+    Uuid::from_u128(7)
+}
+
+#[test]
+fn names_travel_as_they_print() {
+    for kind in EventKind::ALL {
+        assert_eq!(assert_form(kind, json!(kind.as_str())), *kind);
+    }
+    for origin in EventOrigin::ALL {
+        assert_eq!(assert_form(origin, json!(origin.as_str())), *origin);
+    }
+    assert_eq!(
+        refusal::<EventKind>(json!("telepathy")),
+        "invalid value: string \"telepathy\", expected the name of an event kind"
+    );
+    assert!(refusal::<EventOrigin>(json!(1)).contains("expected the name of an event origin"));
+}
+
+#[test]
+fn overflow_rules_are_names() {
+    for (overflow, name) in [
+        (Overflow::DropNewest, "drop_newest"),
+        (Overflow::DropOldest, "drop_oldest"),
+        (Overflow::Disconnect, "disconnect"),
+    ] {
+        assert_eq!(assert_form(&overflow, json!(name)), overflow);
+    }
+    assert!(refusal::<Overflow>(json!("drop_all")).contains("unknown variant `drop_all`"));
+}
+
+#[test]
+fn payloads_are_tagged_by_their_name() {
+    let session = |scroll: Option<&str>| {
+        let mut fields = json!({"connector_id": "c", "session_id": "s"});
+        if let Some(scroll) = scroll {
+            fields["scroll_id"] = json!(scroll);
+        }
+        fields
+    };
+    let registered = Event::SessionRegistered {
+        connector_id: "c".into(),
+        session_id: "s".into(),
+        scroll_id: ID.into(),
+    };
+    let ended = Event::SessionEnded {
+        connector_id: "c".into(),
+        session_id: "s".into(),
+    };
+    let custom = Event::Custom {
+        name: "n".into(),
+        body: "b".into(),
+    };
+    for (event, form) in [
+        (Event::Connected, json!("connected")),
+        (
+            Event::Disconnected { reason: "why".into() },
+            json!({"disconnected": {"reason": "why"}}),
+        ),
+        (registered, json!({"session_registered": session(Some(ID))})),
+        (ended, json!({"session_ended": session(None)})),
+        (Event::Text { text: "a\nb".into() }, json!({"text": {"text": "a\nb"}})),
+        (custom, json!({"custom": {"name": "n", "body": "b"}})),
+    ] {
+        assert_eq!(assert_form(&event, form), event);
+    }
+    assert!(refusal::<Event>(json!({"text": {"text": "", "more": 1}})).contains("unknown field `more`"));
+    assert!(refusal::<Event>(json!("gone")).contains("unknown variant `gone`"));
+}
+
+#[test]
+fn session_changes_can_be_written() {
+    let registered = SessionChange::Registered {
+        connector_id: "c",
+        session_id: "s",
+        scroll_id: ID,
+    };
+    assert_eq!(
+        serde_json::to_value(registered).unwrap(),
+        json!({"registered": {"connector_id": "c", "session_id": "s", "scroll_id": ID}})
+    );
+    let ended = SessionChange::Ended {
+        connector_id: "c",
+        session_id: "s",
+    };
+    assert_eq!(
+        serde_json::to_value(ended).unwrap(),
+        json!({"ended": {"connector_id": "c", "session_id": "s"}})
+    );
+}
+
+#[test]
+fn an_event_has_its_routing_its_origin_and_its_payload() {
+    let event = BusEvent {
+        routing: EventRouting {
+            scroll_id: Some(id()),
+            ..EventRouting::session("c", "s", EventKind::Tool)
+        },
+        origin: EventOrigin::Remote,
+        event: Arc::new(Event::Connected),
+    };
+    let back = assert_form(
+        &event,
+        json!({
+            "routing": {
+                "scroll_id": ID,
+                "connector_uid": null,
+                "connector_id": "c",
+                "native_session_id": "s",
+                "kind": "tool",
+            },
+            "origin": "remote",
+            "event": "connected",
+        }),
+    );
+    assert_eq!(
+        (back.routing, back.origin, back.event),
+        (event.routing, event.origin, event.event)
+    );
+}
+
+#[test]
+fn what_an_event_does_not_say_is_the_default_and_what_nobody_knows_is_an_error() {
+    let event: BusEvent = serde_json::from_value(json!({"event": "connected"})).unwrap();
+    assert_eq!(
+        (event.routing, event.origin),
+        (EventRouting::default(), EventOrigin::default())
+    );
+    let routing: EventRouting = serde_json::from_value(json!({"kind": "error"})).unwrap();
+    assert_eq!(
+        routing,
+        EventRouting {
+            kind: EventKind::Error,
+            ..EventRouting::default()
+        }
+    );
+    assert!(refusal::<EventRouting>(json!({"scrol_id": ID})).contains("unknown field `scrol_id`"));
+    assert!(refusal::<BusEvent>(json!({"event": "connected", "id": 1})).contains("unknown field `id`"));
+    assert!(refusal::<BusEvent>(json!({"origin": "user"})).contains("missing field `event`"));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Own {
+    value: u8,
+}
+
+impl Payload for Own {}
+
+#[test]
+fn payloads_of_the_hosts_ride_too() {
+    let event = BusEvent::new(EventRouting::default(), Own { value: 3 });
+    let form = serde_json::to_value(&event).unwrap();
+    assert_eq!(form["event"], json!({"value": 3}));
+    let back: BusEvent<Own> = serde_json::from_value(form).unwrap();
+    assert_eq!(back.event, event.event);
+}
+
+#[test]
+fn filters_are_tagged_by_what_they_ask_for() {
+    let session = EventFilter::Session {
+        connector_id: "c".into(),
+        native_session_id: "s".into(),
+    };
+    for (filter, form) in [
+        (EventFilter::All, json!("*")),
+        (EventFilter::ScrollId(id()), json!({"scroll_id": ID})),
+        (EventFilter::ConnectorUid(id()), json!({"connector_uid": ID})),
+        (EventFilter::ConnectorId("c".into()), json!({"connector_id": "c"})),
+        (
+            session,
+            json!({"session": {"connector_id": "c", "native_session_id": "s"}}),
+        ),
+        (EventFilter::Kind(EventKind::Tool), json!({"kind": "tool"})),
+        (EventFilter::Origin(EventOrigin::User), json!({"origin": "user"})),
+        (
+            EventFilter::any([EventFilter::All, EventFilter::Kind(EventKind::Error)]),
+            json!({"any": ["*", {"kind": "error"}]}),
+        ),
+        (EventFilter::all([]), json!({"all": []})),
+        (EventFilter::not(EventFilter::All), json!({"not": "*"})),
+    ] {
+        let filter: EventFilter = filter;
+        assert_eq!(assert_form(&filter, form).to_string(), filter.to_string());
+    }
+}
+
+#[test]
+fn a_filter_that_nobody_knows_is_an_error() {
+    type Filter = EventFilter;
+    for (form, complaint) in [
+        (json!("all"), "invalid type"),
+        (json!("custom"), "unknown variant `custom`"),
+        (json!({"every": []}), "unknown variant `every`"),
+        (json!({"scroll_id": "7"}), "UUID"),
+        (json!({"kind": "telepathy"}), "the name of an event kind"),
+        (
+            json!({"session": {"connector_id": "c", "native_session_id": "s", "x": 1}}),
+            "unknown field `x`",
+        ),
+        (
+            json!({"session": {"connector_id": "c"}}),
+            "missing field `native_session_id`",
+        ),
+        (json!({"any": "*"}), "expected a sequence"),
+    ] {
+        let refusal = refusal::<Filter>(form.clone());
+        assert!(refusal.contains(complaint), "{form}: {refusal}");
+    }
+}
+
+#[test]
+fn a_function_cannot_be_written_however_deep_it_is() {
+    let custom = || EventFilter::<Event>::custom(|_| true);
+    for filter in [
+        custom(),
+        EventFilter::any([EventFilter::All, EventFilter::not(custom())]),
+    ] {
+        assert_eq!(
+            serde_json::to_string(&filter).unwrap_err().to_string(),
+            "a custom filter is a function and cannot be serialized"
+        );
+    }
+}
+
+/// So many filters, one inside the other.
+fn nest(depth: usize) -> EventFilter {
+    (0..depth).fold(EventFilter::All, |inner, level| match level % 3 {
+        0 => EventFilter::any([inner]),
+        1 => EventFilter::all([inner]),
+        _ => EventFilter::not(inner),
+    })
+}
+
+#[test]
+fn as_deep_as_can_be_written_can_be_read() {
+    for deepest in [
+        nest(32),
+        (0..32).fold(EventFilter::All, |inner, _| EventFilter::any([inner])),
+    ] {
+        let text = serde_json::to_string(&deepest).unwrap();
+        let back: EventFilter = serde_json::from_str(&text).unwrap();
+        assert_eq!(back.to_string(), deepest.to_string());
+    }
+    let error = serde_json::to_string(&nest(33)).unwrap_err();
+    assert_eq!(error.to_string(), "filters are nested more than 32 deep");
+}
+
+/// A reader without a limit of its own, on a thread with little stack.
+#[test]
+fn a_nest_without_end_is_refused_before_the_stack_overflows() {
+    let levels = 100_000;
+    let text = format!("{}\"*\"{}", "{\"not\":".repeat(levels), "}".repeat(levels));
+    let reader = thread::Builder::new().stack_size(512 * 1024).spawn(move || {
+        let mut reader = serde_json::Deserializer::from_str(&text);
+        reader.disable_recursion_limit();
+        EventFilter::<Event>::deserialize(&mut reader).unwrap_err().to_string()
+    });
+    let error = reader.unwrap().join().unwrap();
+    assert!(error.starts_with("filters are nested more than 32 deep"), "{error}");
+}
+
+#[test]
+fn a_refusal_leaves_no_depth_behind() {
+    let deep = format!("{}\"*\"{}", "{\"not\":".repeat(33), "}".repeat(33));
+    for _ in 0..3 {
+        assert!(serde_json::from_str::<EventFilter>(&deep).is_err());
+        assert!(serde_json::from_str::<EventFilter>("{\"not\": {\"any\": [7]}}").is_err());
+    }
+    assert!(serde_json::to_string(&nest(32)).is_ok());
+    assert!(serde_json::from_str::<EventFilter>(&deep[7..deep.len() - 1]).is_ok());
+}
+
+#[test]
+fn statistics_travel_to_a_monitor() {
+    let bus = SharingBus::new();
+    let view = bus
+        .subscription()
+        .label("view")
+        .filter(EventFilter::Kind(EventKind::System))
+        .queue_capacity(1)
+        .subscribe();
+    let quiet = bus.subscribe_filtered(EventFilter::any([]), 2);
+    for n in 0..3 {
+        bus.publish(number(n)).unwrap();
+    }
+    bus.flush();
+    let stats = bus.stats();
+    let view_id: SubscriberId = assert_form(&view.id(), json!(1));
+    assert_eq!(view_id, view.id());
+    let back: BusStats = assert_form(
+        &stats,
+        json!({
+            "published": 3,
+            "dispatched": 3,
+            "delivered": 1,
+            "lagged": 2,
+            "unmatched": 0,
+            "reaped": 0,
+            "filter_panics": 0,
+            "payload_panics": 0,
+            "ingress_depth": 0,
+            "ingress_capacity": 1024,
+            "sessions": 0,
+            "sessions_evicted": 0,
+            "subscribers": [
+                {
+                    "id": 1,
+                    "label": "view",
+                    "filter": "kind=system",
+                    "queued": 1,
+                    "capacity": 1,
+                    "delivered": 1,
+                    "lagged": 2,
+                },
+                {
+                    "id": 2,
+                    "label": null,
+                    "filter": "any()",
+                    "queued": 0,
+                    "capacity": 2,
+                    "delivered": 0,
+                    "lagged": 0,
+                },
+            ],
+        }),
+    );
+    assert_eq!(back, stats);
+    drop((view, quiet));
+}
+
+fn text() -> impl Strategy<Value = Arc<str>> {
+    any::<String>().prop_map(Arc::from)
+}
+
+fn uuid() -> impl Strategy<Value = Uuid> {
+    any::<u128>().prop_map(Uuid::from_u128)
+}
+
+fn filter() -> impl Strategy<Value = EventFilter> {
+    let leaf = prop_oneof![
+        Just(EventFilter::All),
+        uuid().prop_map(EventFilter::ScrollId),
+        uuid().prop_map(EventFilter::ConnectorUid),
+        text().prop_map(EventFilter::ConnectorId),
+        (text(), text()).prop_map(|(connector_id, native_session_id)| EventFilter::Session {
+            connector_id,
+            native_session_id,
+        }),
+        prop::sample::select(EventKind::ALL).prop_map(EventFilter::Kind),
+        prop::sample::select(EventOrigin::ALL).prop_map(EventFilter::Origin),
+    ];
+    leaf.prop_recursive(5, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(EventFilter::any),
+            prop::collection::vec(inner.clone(), 0..4).prop_map(EventFilter::all),
+            inner.prop_map(EventFilter::not),
+        ]
+    })
+}
+
+fn routing() -> impl Strategy<Value = EventRouting> {
+    let parts = (
+        prop::option::of(uuid()),
+        prop::option::of(uuid()),
+        prop::option::of(text()),
+        prop::option::of(text()),
+        prop::sample::select(EventKind::ALL),
+    );
+    parts.prop_map(
+        |(scroll_id, connector_uid, connector_id, native_session_id, kind)| EventRouting {
+            scroll_id,
+            connector_uid,
+            connector_id,
+            native_session_id,
+            kind,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn filters_come_back_as_they_went(filter in filter(), routing in routing()) {
+        let text = serde_json::to_string(&filter).unwrap();
+        let back: EventFilter = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
+        prop_assert_eq!(back.to_string(), filter.to_string());
+        let event = BusEvent::new(routing, Event::Connected);
+        prop_assert_eq!(back.matches(&event), filter.matches(&event));
+    }
+
+    #[test]
+    fn routings_come_back_as_they_went(routing in routing()) {
+        let text = serde_json::to_string(&routing).unwrap();
+        prop_assert_eq!(serde_json::from_str::<EventRouting>(&text).unwrap(), routing);
+    }
+}
