@@ -11,6 +11,7 @@ use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
 use crate::history::{History, Keep};
 use crate::ingress::Ingress;
+use crate::observe::Watch;
 use crate::queue::{Essential, Overflow, Rules};
 use crate::receiver::BusReceiver;
 use crate::sessions::Sessions;
@@ -189,7 +190,8 @@ impl<E: Payload> BusBuilder<E> {
             per_scroll: self.history_per_scroll,
             scrolls: self.session_capacity,
         });
-        let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands, history));
+        let watch = Watch::new(&self.thread_name);
+        let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands, history, watch));
         let thread = thread::Builder::new().name(self.thread_name);
         let thread = spawn(thread, &shared, dispatcher, parker).map_err(BuildError::Spawn)?;
         Ok(SharingBus::start(shared, thread, self.queue_capacity))

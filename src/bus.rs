@@ -13,6 +13,7 @@ use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
+use crate::observe;
 use crate::queue::{Overflow, QueueProducer, Rules, queue};
 use crate::receiver::BusReceiver;
 use crate::shared::{RoomMade, Shared};
@@ -390,7 +391,9 @@ impl<E: Payload> SharingBus<E> {
         producer: QueueProducer<E>,
         backlog: usize,
     ) -> Arc<Subscription<E>> {
-        let subscription = self.shared().subscribers.subscribe(label, filter, producer, backlog);
+        let subscribers = &self.shared().subscribers;
+        let subscription = subscribers.subscribe(label, filter, producer, backlog);
+        observe::subscribed(subscribers, &subscription);
         if backlog > 0 && !cfg!(sharing_bus_planted = "backlog_unasked") {
             // So that it comes without waiting for an event.
             self.shared().request_upkeep();

@@ -19,6 +19,7 @@ use crate::event::{BusEvent, Payload};
 use crate::history::History;
 use crate::ingress::Command;
 use crate::lot::Lot;
+use crate::observe::Watch;
 use crate::parcel::{Envelope, Parcel};
 use crate::queue::{Pushed, QueueProducer};
 use crate::routes::{Outlet, Routes};
@@ -40,10 +41,16 @@ pub(crate) struct Dispatcher<E: Payload> {
     tally: Tally,
     /// Events dispatched when the totals were last shown to others.
     shown: u64,
+    watch: Watch,
 }
 
 impl<E: Payload> Dispatcher<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>, ingress: Receiver<Command<E>>, history: Option<History<E>>) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared<E>>,
+        ingress: Receiver<Command<E>>,
+        history: Option<History<E>>,
+        watch: Watch,
+    ) -> Self {
         Dispatcher {
             list: shared.subscribers.reader(),
             shared,
@@ -53,11 +60,14 @@ impl<E: Payload> Dispatcher<E> {
             history,
             tally: Tally::default(),
             shown: 0,
+            watch,
         }
     }
 
     /// Dispatches a batch: what was received already, and what else there is. Returns how many commands it was.
     fn dispatch_batch(&mut self, first: Option<Command<E>>) -> usize {
+        let scope = self.watch.scope();
+        let _inside = scope.enter();
         #[cfg(sharing_bus_planted = "list_per_batch")]
         self.routes.follow(self.list.load());
         let mut taken = 0;
@@ -75,15 +85,20 @@ impl<E: Payload> Dispatcher<E> {
                 self.shared.subscribers.take_upkeep();
             }
         }
+        self.watch.batch_ended(&self.shared, &self.tally.totals);
         taken
     }
 
     fn handle(&mut self, command: Command<E>) {
         match command {
-            Command::Event(event) => self.dispatch(event),
+            Command::Event(event, stamp) => {
+                self.dispatch(event);
+                self.watch.dispatched(stamp);
+            }
             Command::Flush(request) => {
                 self.end_batch();
                 self.look_after_subscribers();
+                self.watch.batch_ended(&self.shared, &self.tally.totals);
                 drop(request);
             }
             // Every batch ends with a look at the list.
@@ -138,6 +153,7 @@ impl<E: Payload> Dispatcher<E> {
             routes,
             history,
             tally,
+            watch,
             ..
         } = self;
         routes.drain_joined(|outlet| {
@@ -149,6 +165,7 @@ impl<E: Payload> Dispatcher<E> {
                 let pushed = outlet.producer.push(Parcel::Backlog(event));
                 tally.settle(shared, outlet, pushed);
             }
+            outlet.watch.served(&outlet.slot.subscription, watch);
             outlet.producer.state().wake();
             shared.counters.publish(&tally.totals);
         });
@@ -176,6 +193,7 @@ impl<E: Payload> Dispatcher<E> {
             routes,
             batch,
             tally,
+            watch,
             ..
         } = self;
         routes.drain_marked(|outlet, places, alike| {
@@ -183,6 +201,7 @@ impl<E: Payload> Dispatcher<E> {
                 let pushed = outlet.producer.push(parcel);
                 tally.settle(shared, outlet, pushed);
             });
+            outlet.watch.served(&outlet.slot.subscription, watch);
             outlet.producer.state().wake();
         });
         self.batch.clear();
@@ -208,6 +227,7 @@ impl<E: Payload> Dispatcher<E> {
             };
             let pushed = queue(&mut outlet.producer);
             self.tally.settle(&self.shared, outlet, pushed);
+            outlet.watch.served(&outlet.slot.subscription, &mut self.watch);
             if pushed.queued > 0 {
                 outlet.producer.state().wake();
             }
@@ -248,6 +268,7 @@ impl Tally {
         self.totals.delivered += pushed.queued;
         self.totals.lagged += pushed.lost;
         self.totals.merged += pushed.merged;
+        outlet.watch.pushed(pushed);
         if pushed.panics > 0 {
             self.totals.filter_panics += pushed.panics;
             outlet.warn_of_panic();
@@ -265,6 +286,8 @@ impl Tally {
 
 impl<E: Payload> Drop for Dispatcher<E> {
     fn drop(&mut self) {
+        let scope = self.watch.scope();
+        let _inside = scope.enter();
         self.end_batch();
         if !cfg!(sharing_bus_planted = "pending_forgotten") {
             self.hand_over(QueueProducer::hand_over_rest);
@@ -274,6 +297,7 @@ impl<E: Payload> Drop for Dispatcher<E> {
         // The list is empty now: this frees what the table holds, and loses what waited for those who left early.
         self.follow();
         self.shared.counters.publish(&self.tally.totals);
+        self.watch.batch_ended(&self.shared, &self.tally.totals);
         self.shared.ended.set();
     }
 }

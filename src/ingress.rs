@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
+use crate::observe::Stamp;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread;
@@ -21,7 +22,7 @@ use crate::wait::{Latch, WaitList};
 
 /// What the dispatch thread is sent.
 pub(crate) enum Command<E> {
-    Event(BusEvent<E>),
+    Event(BusEvent<E>, Stamp),
     /// Finish what came before, tidy up, and let the requester go on.
     Flush(FlushRequest),
     /// There may be nothing to dispatch, but the subscriber list has changed.
@@ -126,16 +127,16 @@ impl<E> Ingress<E> {
     }
 
     pub(crate) fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.try_send(Command::Event(event)))
+        self.published_or_refused(self.try_send(Command::Event(event, Stamp::now())))
     }
 
     /// Waits for room, without limit if there is no timeout.
     pub(crate) fn publish(&self, event: BusEvent<E>, timeout: Option<Duration>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.send(Command::Event(event), timeout))
+        self.published_or_refused(self.send(Command::Event(event, Stamp::now()), timeout))
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.send_async(Command::Event(event)).await)
+        self.published_or_refused(self.send_async(Command::Event(event, Stamp::now())).await)
     }
 
     pub(crate) fn try_send(&self, command: Command<E>) -> Result<(), Refused<E>> {
@@ -198,8 +199,8 @@ impl<E> Ingress<E> {
                 self.published.fetch_add(1, Ordering::Relaxed);
                 Ok(())
             }
-            Err(TrySendError::Full(Command::Event(event))) => Err(PublishError::Full(event)),
-            Err(TrySendError::Disconnected(Command::Event(event))) => Err(PublishError::Closed(event)),
+            Err(TrySendError::Full(Command::Event(event, _))) => Err(PublishError::Full(event)),
+            Err(TrySendError::Disconnected(Command::Event(event, _))) => Err(PublishError::Closed(event)),
             Err(_) => unreachable!("an event was sent, so an event came back"),
         }
     }

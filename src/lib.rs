@@ -299,6 +299,7 @@ mod history;
 mod ingress;
 mod interest;
 mod lot;
+mod observe;
 mod parcel;
 #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
 mod planted;

@@ -17,6 +17,7 @@ use crate::cover::{Cover, Term};
 use crate::event::{BusEvent, EventKind, EventOrigin};
 use crate::history::History;
 use crate::lot::Counted;
+use crate::observe::OutletWatch;
 use crate::parcel::Envelope;
 use crate::queue::QueueProducer;
 use crate::sessions::{SessionKey, SessionName};
@@ -30,6 +31,7 @@ pub(crate) type OutletKey = usize;
 pub(crate) struct Outlet<E> {
     pub(crate) slot: Arc<Slot<E>>,
     pub(crate) producer: QueueProducer<E>,
+    pub(crate) watch: OutletWatch,
     warned_of_panic: bool,
 }
 
@@ -381,6 +383,7 @@ impl<E> Routes<E> {
         for (key, mut outlet) in changes.gone {
             self.vacant.push(key);
             lost += outlet.producer.lose_rest();
+            outlet.watch.left(&outlet.slot.subscription);
             boundary::discard(outlet);
         }
         boundary::discard(before);
@@ -446,6 +449,7 @@ impl<E> Routes<E> {
         let outlet = Outlet {
             slot: Arc::clone(slot),
             producer,
+            watch: OutletWatch::new(&slot.subscription),
             warned_of_panic: false,
         };
         let key = self.vacant.pop().unwrap_or_else(|| {

@@ -12,6 +12,7 @@ use std::hash::{Hash, Hasher};
 use uuid::Uuid;
 
 use crate::boundary;
+use crate::observe;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, DashMap, Mutex};
 
@@ -142,6 +143,7 @@ impl Sessions {
         if let Some((_, oldest)) = evicted {
             self.count_eviction(&oldest);
         }
+        observe::session_bound(connector_id, native_session_id, scroll_id);
         previous.map(|previous| previous.scroll_id)
     }
 

@@ -8,7 +8,7 @@ use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
-use crate::stats::{BusStats, Counters, SubscriberStats};
+use crate::stats::{BusStats, Counters, SubscriberStats, Totals};
 use crate::subscribers::{Slot, SubscriberId, Subscribers, Subscription};
 use crate::sync::Arc;
 use crate::turn::Turn;
@@ -137,8 +137,7 @@ impl<E: Payload> Wake for RoomMade<E> {
 impl<E> Shared<E> {
     pub(crate) fn stats(&self) -> BusStats {
         let totals = self.counters.read();
-        // A publisher counts once its event is in; the dispatch thread may have been quicker.
-        let published = self.ingress.published().max(totals.dispatched);
+        let published = self.published(&totals);
         BusStats {
             published,
             dispatched: totals.dispatched,
@@ -155,6 +154,11 @@ impl<E> Shared<E> {
             sessions_evicted: self.sessions.evicted(),
             subscribers: self.subscriber_stats(),
         }
+    }
+
+    /// A publisher counts once its event is in; the dispatch thread may have been quicker.
+    pub(crate) fn published(&self, totals: &Totals) -> u64 {
+        self.ingress.published().max(totals.dispatched)
     }
 
     fn subscriber_stats(&self) -> Vec<SubscriberStats> {

@@ -1,0 +1,315 @@
+//! Behind the feature `metrics`: counters, gauges and a histogram, in the recorder that the host has installed.
+//!
+//! Handles are made once, for the bus as it is built and for a subscriber as it joins. What has changed is told at the end of
+//! a batch and as differences, gauges included: so what is named alike (several buses, subscribers of one label) adds up.
+//! After a recorder has panicked, nothing more is told to the handle in question.
+
+use std::time::Instant;
+
+use metrics::{
+    Counter, Gauge, Histogram, SharedString, Unit, counter, describe_counter, describe_gauge, describe_histogram,
+    gauge, histogram,
+};
+
+use crate::boundary;
+use crate::queue::{Pushed, QueueState};
+use crate::shared::Shared;
+use crate::stats::Totals;
+use crate::subscribers::Subscription;
+use crate::sync::{Arc, BATCH};
+
+/// Name and meaning, in the order of [`Figures`].
+const COUNTERS: [(&str, &str); 8] = [
+    ("sharing_bus_published_total", "events accepted from publishers"),
+    ("sharing_bus_dispatched_total", "events taken through matching"),
+    (
+        "sharing_bus_delivered_total",
+        "events put into queues, over all subscribers",
+    ),
+    (
+        "sharing_bus_lagged_total",
+        "events that found no room, over all subscribers",
+    ),
+    ("sharing_bus_unmatched_total", "events that matched nobody"),
+    ("sharing_bus_filter_panics_total", "panics of filters"),
+    (
+        "sharing_bus_payload_panics_total",
+        "panics of session hooks of payloads",
+    ),
+    ("sharing_bus_reaped_total", "subscriptions reaped"),
+];
+const GAUGES: [(&str, &str); 3] = [
+    ("sharing_bus_ingress_depth", "events accepted and not yet dispatched"),
+    ("sharing_bus_subscribers", "open subscriptions"),
+    ("sharing_bus_sessions", "sessions bound"),
+];
+const LATENCY: &str = "sharing_bus_dispatch_latency_seconds";
+const SUBSCRIBER_DELIVERED: &str = "sharing_bus_subscriber_delivered_total";
+const SUBSCRIBER_LAGGED: &str = "sharing_bus_subscriber_lagged_total";
+const QUEUE_DEPTH: &str = "sharing_bus_queue_depth";
+
+/// The label of what belongs to a subscriber, and its value for those that have no label of their own: so there are as many
+/// series as the host has names.
+const LABEL: &str = "subscriber";
+const UNLABELLED: &str = "unlabelled";
+
+/// When an event was given to the bus.
+pub(crate) struct Stamp(Instant);
+
+impl Stamp {
+    pub(crate) fn now() -> Self {
+        Stamp(Instant::now())
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Figures {
+    counters: [u64; COUNTERS.len()],
+    gauges: [u64; GAUGES.len()],
+}
+
+impl Figures {
+    fn of<E>(shared: &Shared<E>, totals: &Totals) -> Self {
+        let published = shared.published(totals);
+        Figures {
+            counters: [
+                published,
+                totals.dispatched,
+                totals.delivered,
+                totals.lagged,
+                totals.unmatched,
+                totals.filter_panics,
+                totals.payload_panics,
+                shared.subscribers.reaped(),
+            ],
+            gauges: [
+                published - totals.dispatched,
+                shared.subscribers.live() as u64,
+                shared.sessions.len() as u64,
+            ],
+        }
+    }
+}
+
+struct Handles {
+    counters: [Counter; COUNTERS.len()],
+    gauges: [Gauge; GAUGES.len()],
+    latency: Histogram,
+}
+
+impl Handles {
+    fn register() -> Self {
+        Handles {
+            counters: COUNTERS.map(|(name, meaning)| {
+                describe_counter!(name, Unit::Count, meaning);
+                counter!(name)
+            }),
+            gauges: GAUGES.map(|(name, meaning)| {
+                describe_gauge!(name, Unit::Count, meaning);
+                gauge!(name)
+            }),
+            latency: {
+                let meaning =
+                    "from the call that publishes an event, its wait for room included, to the end of its batch";
+                describe_histogram!(LATENCY, Unit::Seconds, meaning);
+                histogram!(LATENCY)
+            },
+        }
+    }
+
+    fn record(&self, shown: &Figures, now: &Figures, stamps: &[Stamp]) {
+        for (counter, (shown, now)) in self.counters.iter().zip(shown.counters.iter().zip(now.counters)) {
+            if now > *shown {
+                counter.increment(now - shown);
+            }
+        }
+        for (gauge, (shown, now)) in self.gauges.iter().zip(shown.gauges.iter().zip(now.gauges)) {
+            change(gauge, *shown, now);
+        }
+        if !stamps.is_empty() {
+            let now = Instant::now();
+            for stamp in stamps {
+                self.latency.record(now.saturating_duration_since(stamp.0));
+            }
+        }
+    }
+}
+
+/// Moves a gauge, which others may move as well.
+fn change(gauge: &Gauge, before: u64, now: u64) {
+    if now > before {
+        gauge.increment((now - before) as f64);
+    } else if before > now {
+        gauge.decrement((before - now) as f64);
+    }
+}
+
+fn describe_subscribers() {
+    describe_counter!(SUBSCRIBER_DELIVERED, Unit::Count, "events put into the queue");
+    describe_counter!(SUBSCRIBER_LAGGED, Unit::Count, "events that found no room in the queue");
+    describe_gauge!(
+        QUEUE_DEPTH,
+        Unit::Count,
+        "events in the queue, while the subscription is open"
+    );
+}
+
+pub(super) struct Bus {
+    /// None once the recorder has panicked.
+    handles: Option<Handles>,
+    /// As told last.
+    shown: Figures,
+    /// Of the events of this batch.
+    stamps: Vec<Stamp>,
+    /// The queues that may not be shown as empty.
+    filled: Vec<Filled>,
+}
+
+struct Filled {
+    depth: Arc<Depth>,
+    shown: u64,
+}
+
+impl Bus {
+    pub(super) fn new() -> Self {
+        let handles = boundary::run(|| {
+            describe_subscribers();
+            Handles::register()
+        });
+        Bus {
+            handles: handles.ok(),
+            shown: Figures::default(),
+            stamps: Vec::with_capacity(BATCH),
+            filled: Vec::new(),
+        }
+    }
+
+    pub(super) fn dispatched(&mut self, stamp: Stamp) {
+        self.stamps.push(stamp);
+    }
+
+    pub(super) fn batch_ended<E>(&mut self, shared: &Shared<E>, totals: &Totals) {
+        self.show_depths();
+        let Some(handles) = &self.handles else {
+            return self.stamps.clear();
+        };
+        let now = Figures::of(shared, totals);
+        let told = boundary::run(|| handles.record(&self.shown, &now, &self.stamps));
+        self.shown = now;
+        self.stamps.clear();
+        if told.is_err() {
+            boundary::discard(self.handles.take());
+            boundary::log_warning!("the metrics recorder panicked; the bus records no more totals");
+        }
+    }
+
+    /// A receiver empties its queue without telling anybody, so those that were not empty are looked at again.
+    fn show_depths(&mut self) {
+        let depths = &mut self.filled;
+        let told = boundary::run(|| {
+            depths.retain_mut(|filled| {
+                let queued = filled.depth.queued();
+                change(&filled.depth.gauge, filled.shown, queued);
+                filled.shown = queued;
+                queued > 0
+            });
+        });
+        if told.is_err() {
+            boundary::discard(std::mem::take(depths));
+        }
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        boundary::discard(self.handles.take());
+        boundary::discard(std::mem::take(&mut self.filled));
+    }
+}
+
+/// A queue's length, and where it shows.
+struct Depth {
+    queue: Arc<QueueState>,
+    gauge: Gauge,
+}
+
+impl Depth {
+    /// What is left in a queue after its subscription has ended is the receiver's own affair.
+    fn queued(&self) -> u64 {
+        if self.queue.is_closed() { 0 } else { self.queue.queued() }
+    }
+}
+
+pub(super) struct Subscriber {
+    /// None once the recorder has panicked.
+    handles: Option<SubscriberHandles>,
+    queued: u64,
+    lost: u64,
+}
+
+struct SubscriberHandles {
+    delivered: Counter,
+    lagged: Counter,
+    depth: Arc<Depth>,
+}
+
+impl SubscriberHandles {
+    fn register<E>(subscription: &Subscription<E>) -> Self {
+        let label = match &subscription.label {
+            Some(label) => SharedString::from(Arc::clone(label)),
+            None => SharedString::const_str(UNLABELLED),
+        };
+        SubscriberHandles {
+            delivered: counter!(SUBSCRIBER_DELIVERED, LABEL => label.clone()),
+            lagged: counter!(SUBSCRIBER_LAGGED, LABEL => label.clone()),
+            depth: Arc::new(Depth {
+                queue: Arc::clone(&subscription.queue),
+                gauge: gauge!(QUEUE_DEPTH, LABEL => label),
+            }),
+        }
+    }
+
+    fn record(&self, queued: u64, lost: u64) {
+        if queued > 0 {
+            self.delivered.increment(queued);
+        }
+        if lost > 0 {
+            self.lagged.increment(lost);
+        }
+    }
+
+    /// Whether the bus looks after the queue's depth: then it has the other handle on it.
+    fn is_listed(&self) -> bool {
+        Arc::strong_count(&self.depth) > 1
+    }
+}
+
+impl Subscriber {
+    pub(super) fn new<E>(subscription: &Subscription<E>) -> Self {
+        Subscriber {
+            handles: boundary::run(|| SubscriberHandles::register(subscription)).ok(),
+            queued: 0,
+            lost: 0,
+        }
+    }
+
+    pub(super) fn pushed(&mut self, pushed: Pushed) {
+        self.queued += pushed.queued;
+        self.lost += pushed.lost;
+    }
+
+    pub(super) fn served(&mut self, bus: &mut Bus) {
+        let queued = std::mem::take(&mut self.queued);
+        let lost = std::mem::take(&mut self.lost);
+        let Some(handles) = &self.handles else {
+            return;
+        };
+        if boundary::run(|| handles.record(queued, lost)).is_err() {
+            return boundary::discard(self.handles.take());
+        }
+        if queued > 0 && !handles.is_listed() {
+            let depth = Arc::clone(&handles.depth);
+            bus.filled.push(Filled { depth, shown: 0 });
+        }
+    }
+}
