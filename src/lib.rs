@@ -264,6 +264,52 @@
 //! # }).unwrap();
 //! ```
 //!
+//! # Features
+//!
+//! None is on unless asked for, and one that is off costs nothing.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `flume` | [`Sink`] for `flume::Sender`, see [`forward_to`](SubscriptionBuilder::forward_to) |
+//! | `tokio` | [`Sink`] for `tokio::sync::mpsc::Sender` |
+//! | `serde` | `Serialize` and `Deserialize` for events, [filters](EventFilter), [`Overflow`] and [statistics](BusStats) |
+//! | `tracing` | what befalls subscribers and sessions, as [events](#tracing), and a span around dispatch |
+//! | `metrics` | [counters, gauges and a latency](#metrics) in the recorder that the host has installed |
+//!
+//! Install the subscriber of tracing and the recorder of metrics before the bus is built, for the whole process. Either may
+//! panic and harms nobody. Like filters they run on the dispatch thread, so they have to be quick.
+//!
+//! ## Tracing
+//!
+//! All under the target `sharing_bus`. A batch is dispatched inside the span `sharing_bus::dispatch` (info), whose field
+//! `thread` is the [dispatch thread's name](BusBuilder::thread_name).
+//!
+//! | event | level | fields |
+//! |---|---|---|
+//! | `subscribed` | debug | `id`, `label`, `filter`, `capacity` |
+//! | `lagging begins` | warn | `id`, `label`, `lost` so far, `suppressed_episodes`, `suppressed_lost` |
+//! | `lagging ends` | info | the same, `lost` in the whole episode |
+//! | `reaped`: the subscription has ended, however it did | debug | `id`, `label`, `delivered`, `lagged` |
+//! | `session bound` | debug | `connector_id`, `native_session_id`, `scroll_id` |
+//!
+//! An episode of lagging begins with the first batch in which a subscriber loses events, and ends with the first that finds
+//! room for all, or with the subscription. Each is two lines however much is lost, and a subscriber has at most one begin
+//! a second: the episodes in between are left out, and counted with what was lost in them in the `suppressed` fields of its
+//! next line. So what is `lost` by the ends and what was suppressed add up to all that it lost.
+//!
+//! ## Metrics
+//!
+//! Told after each batch; on an idle bus they stay as they were after the last. What several buses of a process tell adds up.
+//!
+//! | name | what it is |
+//! |---|---|
+//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, as in [`BusStats`] |
+//! | `sharing_bus_ingress_depth`, `sharing_bus_subscribers`, `sharing_bus_sessions` | gauges |
+//! | `sharing_bus_dispatch_latency_seconds` | histogram: from the call that published an event, its wait for room included, to the end of its batch |
+//! | `sharing_bus_subscriber_delivered_total`, `sharing_bus_subscriber_lagged_total`, `sharing_bus_queue_depth` | two counters and a gauge for the subscribers of one label: `subscriber` is it, or `unlabelled` |
+//!
+//! Whoever gives each subscriber a label of its own gets a series for each.
+//!
 //! # Limits
 //!
 //! Filters, wakers and payload drops run on the dispatch thread, each behind a panic boundary; one that blocks, blocks

@@ -90,3 +90,19 @@ impl OutletWatch {
         self.trace.left(subscription);
     }
 }
+
+#[cfg(all(test, not(any(feature = "tracing", feature = "metrics"))))]
+mod tests {
+    use std::mem::{needs_drop, size_of};
+
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_features_stores_nothing_and_drops_nothing() {
+        assert_eq!(
+            [size_of::<Watch>(), size_of::<OutletWatch>(), size_of::<Stamp>()],
+            [0; 3]
+        );
+        assert!(!needs_drop::<Watch>() && !needs_drop::<OutletWatch>() && !needs_drop::<Scope>());
+    }
+}
