@@ -34,7 +34,7 @@ const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true];
 ///     bus.stats().to_string(),
 ///     "\
 /// events       3 published, 3 dispatched, 0 of 1024 in the ingress
-/// deliveries   1 delivered, 2 lagged; 0 events unmatched
+/// deliveries   1 delivered, 2 lagged, 0 merged; 0 events unmatched
 /// subscribers  2 listed, 0 reaped
 /// sessions     0 bound, 0 evicted
 /// panics       0 of filters, 0 of payloads
@@ -68,8 +68,8 @@ fn write_totals(stats: &BusStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )?;
     writeln!(
         f,
-        "deliveries   {} delivered, {} lagged; {} events unmatched",
-        stats.delivered, stats.lagged, stats.unmatched
+        "deliveries   {} delivered, {} lagged, {} merged; {} events unmatched",
+        stats.delivered, stats.lagged, stats.merged, stats.unmatched
     )?;
     let listed = stats.subscribers.len();
     writeln!(f, "subscribers  {listed} listed, {} reaped", stats.reaped)?;
@@ -157,6 +157,9 @@ mod tests {
             capacity,
             delivered: 1000 * id,
             lagged: id,
+            lagged_essential: 0,
+            merged: 0,
+            pending: 0,
         }
     }
 
@@ -166,6 +169,7 @@ mod tests {
             dispatched: 11,
             delivered: 10,
             lagged: 9,
+            merged: 13,
             unmatched: 8,
             reaped: 7,
             filter_panics: 6,
@@ -180,7 +184,7 @@ mod tests {
 
     const TOTALS: &str = "\
 events       12 published, 11 dispatched, 1 of 4 in the ingress
-deliveries   10 delivered, 9 lagged; 8 events unmatched";
+deliveries   10 delivered, 9 lagged, 13 merged; 8 events unmatched";
 
     #[test]
     fn without_subscribers_there_are_the_totals_alone() {

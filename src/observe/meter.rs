@@ -19,7 +19,7 @@ use crate::subscribers::Subscription;
 use crate::sync::{Arc, BATCH};
 
 /// Name and meaning, in the order of [`Figures`].
-const COUNTERS: [(&str, &str); 8] = [
+const COUNTERS: [(&str, &str); 9] = [
     ("sharing_bus_published_total", "events accepted from publishers"),
     ("sharing_bus_dispatched_total", "events taken through matching"),
     (
@@ -28,7 +28,11 @@ const COUNTERS: [(&str, &str); 8] = [
     ),
     (
         "sharing_bus_lagged_total",
-        "events that found no room, over all subscribers",
+        "events lost for want of room, over all subscribers",
+    ),
+    (
+        "sharing_bus_merged_total",
+        "events delivered as a part of others, over all subscribers",
     ),
     ("sharing_bus_unmatched_total", "events that matched nobody"),
     ("sharing_bus_filter_panics_total", "panics of filters"),
@@ -77,6 +81,7 @@ impl Figures {
                 totals.dispatched,
                 totals.delivered,
                 totals.lagged,
+                totals.merged,
                 totals.unmatched,
                 totals.filter_panics,
                 totals.payload_panics,
@@ -146,7 +151,11 @@ fn change(gauge: &Gauge, before: u64, now: u64) {
 
 fn describe_subscribers() {
     describe_counter!(SUBSCRIBER_DELIVERED, Unit::Count, "events put into the queue");
-    describe_counter!(SUBSCRIBER_LAGGED, Unit::Count, "events that found no room in the queue");
+    describe_counter!(
+        SUBSCRIBER_LAGGED,
+        Unit::Count,
+        "events lost for want of room in the queue"
+    );
     describe_gauge!(
         QUEUE_DEPTH,
         Unit::Count,
