@@ -85,8 +85,9 @@ impl OutletWatch {
         self.trace.served(subscription);
     }
 
-    /// Its subscription has ended and left the list.
-    pub(crate) fn left<E>(&mut self, subscription: &Subscription<E>) {
+    /// Its subscription has ended and left the list, which lost so many events that were waiting for room.
+    pub(crate) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
+        self.meter.left(lost);
         self.trace.left(subscription);
     }
 }

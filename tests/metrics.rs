@@ -175,6 +175,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         "dispatched",
         "delivered",
         "lagged",
+        "merged",
         "unmatched",
         "filter_panics",
         "payload_panics",
@@ -186,6 +187,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         stats.dispatched,
         stats.delivered,
         stats.lagged,
+        stats.merged,
         stats.unmatched,
         stats.filter_panics,
         stats.payload_panics,
@@ -368,6 +370,25 @@ fn several_buses_add_up() {
 }
 
 #[test]
+fn what_waited_for_room_counts_as_merged_or_as_lost() {
+    let _turn = begin();
+    let bus = SharingBus::new();
+    let conflating = || {
+        let subscription = bus.subscription().queue_capacity(1).overflow(Overflow::Conflate);
+        subscription.label("latest").subscribe()
+    };
+    let (mut stays, leaves) = (conflating(), conflating());
+    (1..=4).for_each(|n| bus.publish(number(n)).unwrap());
+    bus.flush();
+    drop(leaves);
+    stays.recv().unwrap();
+    bus.flush();
+    assert_totals(&bus);
+    assert_eq!(counter("sharing_bus_merged_total"), 2);
+    assert_eq!(counter("sharing_bus_subscriber_lagged_total{subscriber=latest}"), 3);
+}
+
+#[test]
 fn everything_is_described_once_for_a_bus() {
     let _turn = begin();
     let bus = SharingBus::new();
@@ -379,7 +400,7 @@ fn everything_is_described_once_for_a_bus() {
     names.sort();
     let before = names.len();
     names.dedup();
-    assert_eq!((before, names.len()), (15, 15));
+    assert_eq!((before, names.len()), (16, 16));
     let base = |name: &String| name.split('{').next().unwrap_or_default().to_owned();
     let counters = lock(&RECORDER.counters);
     let gauges = lock(&RECORDER.gauges);

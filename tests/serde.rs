@@ -59,6 +59,7 @@ fn overflow_rules_are_names() {
         (Overflow::DropNewest, "drop_newest"),
         (Overflow::DropOldest, "drop_oldest"),
         (Overflow::Disconnect, "disconnect"),
+        (Overflow::Conflate, "conflate"),
     ] {
         assert_eq!(assert_form(&overflow, json!(name)), overflow);
     }
@@ -330,6 +331,7 @@ fn statistics_travel_to_a_monitor() {
             "dispatched": 3,
             "delivered": 1,
             "lagged": 2,
+            "merged": 0,
             "unmatched": 0,
             "reaped": 0,
             "filter_panics": 0,
@@ -347,6 +349,9 @@ fn statistics_travel_to_a_monitor() {
                     "capacity": 1,
                     "delivered": 1,
                     "lagged": 2,
+                    "lagged_essential": 0,
+                    "merged": 0,
+                    "pending": 0,
                 },
                 {
                     "id": 2,
@@ -356,6 +361,9 @@ fn statistics_travel_to_a_monitor() {
                     "capacity": 2,
                     "delivered": 0,
                     "lagged": 0,
+                    "lagged_essential": 0,
+                    "merged": 0,
+                    "pending": 0,
                 },
             ],
         }),

@@ -307,6 +307,14 @@ impl Subscriber {
         self.lost += pushed.lost;
     }
 
+    pub(super) fn left(&mut self, lost: u64) {
+        if let Some(handles) = &self.handles {
+            if boundary::run(|| handles.record(0, lost)).is_err() {
+                boundary::discard(self.handles.take());
+            }
+        }
+    }
+
     pub(super) fn served(&mut self, bus: &mut Bus) {
         let queued = std::mem::take(&mut self.queued);
         let lost = std::mem::take(&mut self.lost);
