@@ -85,10 +85,10 @@ impl OutletWatch {
         self.trace.served(subscription);
     }
 
-    /// Its subscription has ended and left the list, which lost so many events that were waiting for room.
+    /// Its subscription has ended and left the list, and with it so many events that waited for room.
     pub(crate) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
         self.meter.left(lost);
-        self.trace.left(subscription);
+        self.trace.left(subscription, lost);
     }
 }
 

@@ -382,9 +382,9 @@ impl<E> Routes<E> {
         // The outlets and the previous list may be the last owners of queued payloads.
         for (key, mut outlet) in changes.gone {
             self.vacant.push(key);
-            let waited = outlet.producer.lose_rest();
-            lost += waited;
-            outlet.watch.left(&outlet.slot.subscription, waited);
+            let rest = outlet.producer.lose_rest();
+            outlet.watch.left(&outlet.slot.subscription, rest);
+            lost += rest;
             boundary::discard(outlet);
         }
         boundary::discard(before);

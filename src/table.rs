@@ -10,14 +10,15 @@ use crate::stats::{BusStats, SubscriberStats};
 const LABEL_WIDTH: usize = 24;
 const FILTER_WIDTH: usize = 40;
 
-const COLUMNS: usize = 6;
+const COLUMNS: usize = 7;
 type Row = [String; COLUMNS];
 
 /// Numbers are read from the right, names from the left.
-const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true];
+const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true, true];
 
 /// Totals in lines, then a line for each subscription. Long labels and filters are cut; `{:#}` prints them in full. Control
-/// characters in them are escaped, and a subscription that delivers into a channel of the host's has no queue to show.
+/// characters in them are escaped. `2/2+5` is a full queue of two and five events that wait for room; a subscription that
+/// delivers into a channel of the host's has no queue to show.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -39,9 +40,9 @@ const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true];
 /// sessions     0 bound, 0 evicted
 /// panics       0 of filters, 0 of payloads
 ///
-/// id  label  filter      queued  delivered  lagged
-///  1  view   *              1/1          1       2
-///  2  -      kind=error    0/16          0       0"
+/// id  label  filter      queued  delivered  lagged  merged
+///  1  view   *              1/1          1       2       0
+///  2  -      kind=error    0/16          0       0       0"
 /// );
 /// # drop((view, errors));
 /// ```
@@ -86,13 +87,14 @@ fn write_totals(stats: &BusStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 fn header() -> Row {
-    ["id", "label", "filter", "queued", "delivered", "lagged"].map(str::to_owned)
+    ["id", "label", "filter", "queued", "delivered", "lagged", "merged"].map(str::to_owned)
 }
 
 fn row(subscriber: &SubscriberStats, full: bool) -> Row {
     let width = |limit| if full { usize::MAX } else { limit };
     let queued = match subscriber.capacity {
         0 => "-".to_owned(),
+        capacity if subscriber.pending > 0 => format!("{}/{capacity}+{}", subscriber.queued, subscriber.pending),
         capacity => format!("{}/{capacity}", subscriber.queued),
     };
     [
@@ -102,6 +104,7 @@ fn row(subscriber: &SubscriberStats, full: bool) -> Row {
         queued,
         subscriber.delivered.to_string(),
         subscriber.lagged.to_string(),
+        subscriber.merged.to_string(),
     ]
 }
 
@@ -158,8 +161,8 @@ mod tests {
             delivered: 1000 * id,
             lagged: id,
             lagged_essential: 0,
-            merged: 0,
-            pending: 0,
+            merged: 2 * id,
+            pending: if id == 20 { 3 } else { 0 },
         }
     }
 
@@ -169,7 +172,7 @@ mod tests {
             dispatched: 11,
             delivered: 10,
             lagged: 9,
-            merged: 13,
+            merged: 4,
             unmatched: 8,
             reaped: 7,
             filter_panics: 6,
@@ -184,7 +187,7 @@ mod tests {
 
     const TOTALS: &str = "\
 events       12 published, 11 dispatched, 1 of 4 in the ingress
-deliveries   10 delivered, 9 lagged, 13 merged; 8 events unmatched";
+deliveries   10 delivered, 9 lagged, 4 merged; 8 events unmatched";
 
     #[test]
     fn without_subscribers_there_are_the_totals_alone() {
@@ -212,10 +215,10 @@ subscribers  3 listed, 7 reaped
 sessions     3 bound, 2 evicted
 panics       6 of filters, 5 of payloads
 
- id  label                     filter                                     queued  delivered  lagged
-  1  größe                     *                                         128/256       1000       1
- 20  -                         any(connector=é, connector=é, connector…      1/2      20000      20
-300  two\\nlines and a label …  kind=tool                                       -     300000     300";
+ id  label                     filter                                     queued  delivered  lagged  merged
+  1  größe                     *                                         128/256       1000       1       2
+ 20  -                         any(connector=é, connector=é, connector…    1/2+3      20000      20      40
+300  two\\nlines and a label …  kind=tool                                       -     300000     300     600";
         assert_eq!(crowd().to_string(), format!("{TOTALS}{rest}"));
     }
 

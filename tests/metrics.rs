@@ -354,6 +354,30 @@ fn a_backlog_counts_as_delivered() {
 }
 
 #[test]
+fn what_is_merged_and_what_waits_in_vain_is_counted() {
+    let _turn = begin();
+    let bus = SharingBus::new();
+    let subscription = || bus.subscription().overflow(Overflow::Conflate).queue_capacity(1);
+    let mut patient = subscription().label("patient").subscribe();
+    let hasty = subscription().label("hasty").subscribe();
+    for n in 0..5 {
+        bus.publish(number(n)).unwrap();
+        bus.flush();
+    }
+    assert_eq!(bus.stats().subscribers[0].pending, 4);
+    patient.recv().unwrap();
+    // What waits is lost with its subscription.
+    drop(hasty);
+    bus.flush();
+    let seen = |label: &str| {
+        ["delivered", "lagged", "merged"]
+            .map(|what| counter(&format!("sharing_bus_subscriber_{what}_total{{subscriber={label}}}")))
+    };
+    assert_eq!((seen("patient"), seen("hasty")), ([2, 0, 3], [1, 4, 0]));
+    assert_totals(&bus);
+}
+
+#[test]
 fn several_buses_add_up() {
     let _turn = begin();
     let buses = [(); 2].map(|()| SharingBus::new());
@@ -400,7 +424,7 @@ fn everything_is_described_once_for_a_bus() {
     names.sort();
     let before = names.len();
     names.dedup();
-    assert_eq!((before, names.len()), (16, 16));
+    assert_eq!((before, names.len()), (17, 17));
     let base = |name: &String| name.split('{').next().unwrap_or_default().to_owned();
     let counters = lock(&RECORDER.counters);
     let gauges = lock(&RECORDER.gauges);

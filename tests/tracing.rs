@@ -304,6 +304,31 @@ fn a_disconnected_subscriber_is_told_with_its_loss() {
     drop(receiver);
 }
 
+#[test]
+fn what_waits_in_vain_is_told_as_the_subscription_ends() {
+    let _turn = begin();
+    let bus = SharingBus::new();
+    let overflow = Overflow::Conflate;
+    let receiver = bus
+        .subscription()
+        .label("hasty")
+        .overflow(overflow)
+        .queue_capacity(1)
+        .subscribe();
+    for n in 0..5 {
+        bus.publish(number(n)).unwrap();
+        bus.flush();
+    }
+    assert_eq!(lines("hasty").len(), 1, "nothing is lost so far");
+    drop(receiver);
+    bus.flush();
+    let [_, ends, reaped] = &lines("hasty")[..] else {
+        panic!("three lines: {:?}", lines("hasty"));
+    };
+    assert_eq!((ends.message(), ends.number("lost")), ("lagging ends", 4));
+    assert_eq!((reaped.number("delivered"), reaped.number("lagged")), (1, 4));
+}
+
 /// Ten losses and a recovery, ten thousand times: far more than a line a second, and every loss in one of them.
 #[test]
 fn a_hundred_thousand_losses_are_told_in_a_handful_of_lines() {

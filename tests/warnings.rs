@@ -63,7 +63,7 @@ fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
     bus.flush();
     assert_eq!(bus.stats().filter_panics, 3);
     assert_eq!(bad.id().to_string(), "2");
-    assert_eq!(lines_with("WARN the filter of subscriber 2 panicked"), 1);
+    assert_eq!(lines_with("WARN a filter of subscriber 2 panicked"), 1);
     drop(bad);
 
     RECORDER.panics.store(true, Ordering::SeqCst);

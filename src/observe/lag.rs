@@ -74,12 +74,13 @@ impl Lag {
         None
     }
 
-    /// The subscription is over: what has not been told yet.
-    pub(super) fn finish(&mut self) -> Option<Line> {
-        if self.episode.is_none() && self.left_out.episodes == 0 {
+    /// The subscription is over, and these are lost with it: what has not been told yet.
+    pub(super) fn finish(&mut self, lost: u64) -> Option<Line> {
+        if self.episode.is_none() && self.left_out.episodes == 0 && lost == 0 {
             return None;
         }
-        let episode = self.episode.take().unwrap_or_default();
+        let mut episode = self.episode.take().unwrap_or_default();
+        episode.lost += lost;
         Some(self.ends(episode))
     }
 
@@ -126,7 +127,7 @@ mod tests {
             })
         );
         assert_eq!(lag.batch(1, 0, unread), None);
-        assert_eq!(lag.finish(), None);
+        assert_eq!(lag.finish(0), None);
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
         let mut lag = Lag::default();
         lag.batch(0, 1, || start);
         assert_eq!(
-            lag.finish(),
+            lag.finish(0),
             Some(Line::Ends {
                 lost: 1,
                 left_out: none()
@@ -187,7 +188,7 @@ mod tests {
         lag.batch(1, 0, unread);
         lag.batch(0, 4, || start);
         let left_out = LeftOut { episodes: 1, lost: 2 };
-        assert_eq!(lag.finish(), Some(Line::Ends { lost: 4, left_out }));
-        assert_eq!(lag.finish(), None);
+        assert_eq!(lag.finish(0), Some(Line::Ends { lost: 4, left_out }));
+        assert_eq!(lag.finish(0), None);
     }
 }

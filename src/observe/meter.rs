@@ -49,6 +49,7 @@ const GAUGES: [(&str, &str); 3] = [
 ];
 const LATENCY: &str = "sharing_bus_dispatch_latency_seconds";
 const SUBSCRIBER_DELIVERED: &str = "sharing_bus_subscriber_delivered_total";
+const SUBSCRIBER_MERGED: &str = "sharing_bus_subscriber_merged_total";
 const SUBSCRIBER_LAGGED: &str = "sharing_bus_subscriber_lagged_total";
 const QUEUE_DEPTH: &str = "sharing_bus_queue_depth";
 
@@ -150,6 +151,7 @@ fn change(gauge: &Gauge, before: u64, now: u64) {
 }
 
 fn describe_subscribers() {
+    describe_counter!(SUBSCRIBER_MERGED, Unit::Count, "events delivered as a part of others");
     describe_counter!(SUBSCRIBER_DELIVERED, Unit::Count, "events put into the queue");
     describe_counter!(
         SUBSCRIBER_LAGGED,
@@ -252,13 +254,21 @@ impl Depth {
 pub(super) struct Subscriber {
     /// None once the recorder has panicked.
     handles: Option<SubscriberHandles>,
+    sum: Sum,
+}
+
+/// What became of a subscriber's events since it was told last.
+#[derive(Clone, Copy, Default)]
+struct Sum {
     queued: u64,
     lost: u64,
+    merged: u64,
 }
 
 struct SubscriberHandles {
     delivered: Counter,
     lagged: Counter,
+    merged: Counter,
     depth: Arc<Depth>,
 }
 
@@ -271,6 +281,7 @@ impl SubscriberHandles {
         SubscriberHandles {
             delivered: counter!(SUBSCRIBER_DELIVERED, LABEL => label.clone()),
             lagged: counter!(SUBSCRIBER_LAGGED, LABEL => label.clone()),
+            merged: counter!(SUBSCRIBER_MERGED, LABEL => label.clone()),
             depth: Arc::new(Depth {
                 queue: Arc::clone(&subscription.queue),
                 gauge: gauge!(QUEUE_DEPTH, LABEL => label),
@@ -278,12 +289,15 @@ impl SubscriberHandles {
         }
     }
 
-    fn record(&self, queued: u64, lost: u64) {
-        if queued > 0 {
-            self.delivered.increment(queued);
-        }
-        if lost > 0 {
-            self.lagged.increment(lost);
+    fn record(&self, sum: Sum) {
+        for (counter, events) in [
+            (&self.delivered, sum.queued),
+            (&self.lagged, sum.lost),
+            (&self.merged, sum.merged),
+        ] {
+            if events > 0 {
+                counter.increment(events);
+            }
         }
     }
 
@@ -297,36 +311,36 @@ impl Subscriber {
     pub(super) fn new<E>(subscription: &Subscription<E>) -> Self {
         Subscriber {
             handles: boundary::run(|| SubscriberHandles::register(subscription)).ok(),
-            queued: 0,
-            lost: 0,
+            sum: Sum::default(),
         }
     }
 
     pub(super) fn pushed(&mut self, pushed: Pushed) {
-        self.queued += pushed.queued;
-        self.lost += pushed.lost;
-    }
-
-    pub(super) fn left(&mut self, lost: u64) {
-        if let Some(handles) = &self.handles {
-            if boundary::run(|| handles.record(0, lost)).is_err() {
-                boundary::discard(self.handles.take());
-            }
-        }
+        self.sum.queued += pushed.queued;
+        self.sum.lost += pushed.lost;
+        self.sum.merged += pushed.merged;
     }
 
     pub(super) fn served(&mut self, bus: &mut Bus) {
-        let queued = std::mem::take(&mut self.queued);
-        let lost = std::mem::take(&mut self.lost);
+        let sum = std::mem::take(&mut self.sum);
+        self.record(sum);
+        let unlisted = self.handles.as_ref().filter(|handles| !handles.is_listed());
+        if let (Some(handles), 1..) = (unlisted, sum.queued) {
+            let depth = Arc::clone(&handles.depth);
+            bus.filled.push(Filled { depth, shown: 0 });
+        }
+    }
+
+    pub(super) fn left(&mut self, lost: u64) {
+        self.record(Sum { lost, ..Sum::default() });
+    }
+
+    fn record(&mut self, sum: Sum) {
         let Some(handles) = &self.handles else {
             return;
         };
-        if boundary::run(|| handles.record(queued, lost)).is_err() {
-            return boundary::discard(self.handles.take());
-        }
-        if queued > 0 && !handles.is_listed() {
-            let depth = Arc::clone(&handles.depth);
-            bus.filled.push(Filled { depth, shown: 0 });
+        if boundary::run(|| handles.record(sum)).is_err() {
+            boundary::discard(self.handles.take());
         }
     }
 }

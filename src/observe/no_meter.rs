@@ -32,9 +32,9 @@ impl Subscriber {
         Subscriber
     }
 
-    pub(super) fn left(&mut self, _: u64) {}
-
     pub(super) fn pushed(&mut self, _: Pushed) {}
 
     pub(super) fn served(&mut self, _: &mut Bus) {}
+
+    pub(super) fn left(&mut self, _: u64) {}
 }

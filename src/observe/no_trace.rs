@@ -42,5 +42,5 @@ impl Subscriber {
 
     pub(super) fn served<E>(&mut self, _: &Subscription<E>) {}
 
-    pub(super) fn left<E>(&mut self, _: &Subscription<E>) {}
+    pub(super) fn left<E>(&mut self, _: &Subscription<E>, _: u64) {}
 }

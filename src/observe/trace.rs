@@ -116,8 +116,8 @@ impl Subscriber {
         }
     }
 
-    pub(super) fn left<E>(&mut self, subscription: &Subscription<E>) {
-        if let Some(line) = self.lag.finish() {
+    pub(super) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
+        if let Some(line) = self.lag.finish(lost) {
             tell(|| lagging(subscription, line));
         }
         tell(|| {
