@@ -264,6 +264,7 @@ struct Tally {
 }
 
 impl Tally {
+    #[inline]
     fn settle<E: Payload>(&mut self, shared: &Shared<E>, outlet: &mut Outlet<E>, pushed: Pushed) {
         self.totals.delivered += pushed.queued;
         self.totals.lagged += pushed.lost;

@@ -394,25 +394,6 @@ fn several_buses_add_up() {
 }
 
 #[test]
-fn what_waited_for_room_counts_as_merged_or_as_lost() {
-    let _turn = begin();
-    let bus = SharingBus::new();
-    let conflating = || {
-        let subscription = bus.subscription().queue_capacity(1).overflow(Overflow::Conflate);
-        subscription.label("latest").subscribe()
-    };
-    let (mut stays, leaves) = (conflating(), conflating());
-    (1..=4).for_each(|n| bus.publish(number(n)).unwrap());
-    bus.flush();
-    drop(leaves);
-    stays.recv().unwrap();
-    bus.flush();
-    assert_totals(&bus);
-    assert_eq!(counter("sharing_bus_merged_total"), 2);
-    assert_eq!(counter("sharing_bus_subscriber_lagged_total{subscriber=latest}"), 3);
-}
-
-#[test]
 fn everything_is_described_once_for_a_bus() {
     let _turn = begin();
     let bus = SharingBus::new();

@@ -40,6 +40,7 @@ impl<E> Conflating<E> {
 
 impl Account {
     /// What finds no room, or something that waits already, waits.
+    #[inline(never)]
     pub(super) fn push_or_wait<E>(&mut self, tail: &mut Conflating<E>, parcel: Parcel<E>) -> Pushed {
         let mut pushed = Pushed::default();
         self.fill_room(tail, &mut pushed);

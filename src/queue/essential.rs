@@ -29,6 +29,7 @@ impl<E> Essential<E> {
 
 impl Account {
     /// Event by event: the last places are for the essential ones, and only they end the subscription if they are lost.
+    #[inline(never)]
     pub(super) fn push_by_class<E>(
         &mut self,
         ring: &mut ring::Producer<Entry<E>>,

@@ -82,6 +82,8 @@ impl<E> QueueProducer<E> {
 
     /// Queues what there is room for, and makes the counts of it visible to everybody. A subscription that has ended
     /// matches nothing.
+    // Inlined, so that what is pushed to a thousand subscribers need not be told through memory.
+    #[inline]
     pub(crate) fn push(&mut self, parcel: Parcel<E>) -> Pushed
     where
         E: 'static,
@@ -165,6 +167,7 @@ impl Account {
         self.state.overflow == Overflow::Disconnect
     }
 
+    #[inline]
     fn push_newest<E>(&mut self, tail: &mut Newest<E>, mut parcel: Parcel<E>) -> Pushed {
         let len = parcel.len();
         if let Some(essential) = &tail.essential {
