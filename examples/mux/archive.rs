@@ -58,7 +58,7 @@ fn take(
     early: &mut HashMap<Session, Vec<Record>>,
     delivery: &Delivery<Record>,
 ) -> io::Result<()> {
-    let record = Record::received(delivery);
+    let record = received(delivery);
     let session = record
         .native_session_id
         .clone()
@@ -81,6 +81,14 @@ fn take(
             Ok(())
         }
         (None, None) => shelf.append(None, &record),
+    }
+}
+
+/// The record as received, with the scroll that the bus knows.
+fn received(delivery: &Delivery<Record>) -> Record {
+    Record {
+        scroll_id: delivery.routing.scroll_id,
+        ..Record::clone(&delivery.event)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sharing_bus::{BusEvent, Delivery, EventKind, EventOrigin, EventRouting, Payload, SessionChange};
+use sharing_bus::{BusEvent, EventKind, EventOrigin, EventRouting, Payload, SessionChange};
 use uuid::Uuid;
 
 pub(crate) const SESSION_REGISTERED: &str = "session_registered";
@@ -58,14 +58,6 @@ impl Record {
             kind: event_kind(&self.kind),
         };
         BusEvent::new(routing, self).with_origin(origin)
-    }
-
-    /// The record as received, with the scroll that the bus knows.
-    pub(crate) fn received(delivery: &Delivery<Record>) -> Record {
-        Record {
-            scroll_id: delivery.routing.scroll_id,
-            ..Record::clone(&delivery.event)
-        }
     }
 }
 

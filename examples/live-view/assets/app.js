@@ -1,0 +1,165 @@
+// The page: one stream at a time, replaced when the filter changes.
+
+import { ask, serverEvents } from "./feed.js";
+import * as log from "./log.js";
+import { count, showRates, showSessions, showSubscribers } from "./panels.js";
+
+const RETRY_SECONDS = 2;
+/// From the last key to the new stream: typing on is quicker than this.
+const SETTLE_MILLISECONDS = 150;
+
+const byId = (id) => document.getElementById(id);
+const input = byId("filter");
+
+/// The stream that is shown, and the one that was asked for and has not answered.
+let shown = null;
+let asked = null;
+let retry = 0;
+let settle = 0;
+
+async function connect() {
+  const filter = input.value;
+  const mine = new AbortController();
+  clearTimeout(retry);
+  clearTimeout(settle);
+  asked?.abort();
+  asked = mine;
+  let response;
+  try {
+    response = await ask(filter, mine.signal);
+  } catch {
+    if (asked === mine) tryAgain("The server does not answer");
+    return;
+  }
+  if (asked !== mine) return;
+  if (response.status === 400) {
+    refuse(await response.text());
+  } else if (!response.ok) {
+    tryAgain(`Refused: ${(await response.text()).trim()}`, response.headers.get("retry-after"));
+  } else {
+    asked = null;
+    await show(response, filter, mine);
+  }
+}
+
+/// The filter is bad: what was shown before goes on.
+function refuse(message) {
+  asked = null;
+  input.setAttribute("aria-invalid", "true");
+  byId("filter-error").textContent = message.trim();
+  byId("filter-error").hidden = false;
+  if (shown === null) setStatus("waiting", "Waiting for a filter");
+}
+
+function tryAgain(what, seconds) {
+  asked = null;
+  shown?.abort();
+  shown = null;
+  const after = Number(seconds) || RETRY_SECONDS;
+  setStatus("broken", `${what}. Trying again every ${after} s`);
+  clearTimeout(retry);
+  retry = setTimeout(connect, after * 1000);
+}
+
+async function show(response, filter, mine) {
+  shown?.abort();
+  shown = mine;
+  input.removeAttribute("aria-invalid");
+  byId("filter-error").hidden = true;
+  history.replaceState(null, "", filter.trim() === "" ? "/" : `/?${new URLSearchParams({ filter })}`);
+  log.clear();
+  const view = new View();
+  try {
+    for await (const { name, data } of serverEvents(response)) {
+      if (shown !== mine) return;
+      view[name]?.(data);
+    }
+  } catch {
+    // Cut off; told below as the end is.
+  }
+  if (shown === mine) tryAgain(view.ended ? "The server has ended" : "The connection is lost");
+}
+
+/// What one stream shows.
+class View {
+  id = null;
+  label = "";
+  received = 0;
+  missed = 0;
+  ended = false;
+
+  constructor() {
+    this.count();
+    this.tellMissed(0);
+  }
+
+  hello({ id, label, filter }) {
+    this.id = id;
+    this.label = label;
+    byId("filter-read").textContent = filter === "*" ? "Showing every event" : `Read as ${filter}`;
+    setStatus("live", `Live as ${label}`);
+  }
+
+  event(event) {
+    this.received += 1;
+    this.count();
+    log.add(event);
+    this.tellMissed(this.missed + event.missed);
+  }
+
+  overview({ rates, subscribers, sessions, sessions_seen, source_ended }) {
+    showRates(rates);
+    showSubscribers(subscribers, this.id);
+    showSessions(sessions, sessions_seen, pick);
+    setStatus("live", source_ended ? `Live as ${this.label}; the source has ended` : `Live as ${this.label}`);
+    // What was lost after the last event is known from here only.
+    const me = subscribers.find((subscriber) => subscriber.id === this.id);
+    if (me !== undefined) this.tellMissed(Math.max(this.missed, me.lagged));
+  }
+
+  end() {
+    this.ended = true;
+  }
+
+  count() {
+    byId("count").textContent = `${this.received.toLocaleString("en")} received`;
+  }
+
+  tellMissed(missed) {
+    this.missed = missed;
+    byId("missed").hidden = missed === 0;
+    byId("missed").textContent = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
+  }
+}
+
+function setStatus(state, text) {
+  const status = byId("status");
+  if (status.dataset.state === state && status.textContent === text) return;
+  status.dataset.state = state;
+  status.textContent = text;
+}
+
+/// Shows one session, given as CONNECTOR/SESSION.
+function pick(session) {
+  const plain = /^[^\s()|,"]+$/.test(session);
+  input.value = plain ? `session=${session}` : `session="${session.replace(/["\\]/g, "\\$&")}"`;
+  connect();
+  input.focus();
+}
+
+input.addEventListener("input", () => {
+  clearTimeout(settle);
+  settle = setTimeout(connect, SETTLE_MILLISECONDS);
+});
+byId("filter-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  connect();
+});
+byId("clear").addEventListener("click", () => {
+  input.value = "";
+  connect();
+  input.focus();
+});
+
+input.value = new URLSearchParams(location.search).get("filter") ?? "";
+connect();

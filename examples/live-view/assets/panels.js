@@ -1,0 +1,130 @@
+// The overview: rate, subscribers, sessions. All text goes in as text.
+
+const COLOURS = 8;
+
+export function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+export function count(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/// A connector keeps its colour.
+export function connectorClass(name) {
+  let sum = 0;
+  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65521;
+  return `c${sum % COLOURS}`;
+}
+
+export function showRates(rates) {
+  const most = Math.max(...rates);
+  const top = niceAbove(most);
+  const points = rates.map((rate, index) => `${index} ${(39.5 - (39 * rate) / top).toFixed(2)}`);
+  const now = rates[rates.length - 1];
+  set("chart-line", "d", `M${points.join("L")}`);
+  set("chart-area", "d", `M0 39.5L${points.join("L")}L${rates.length - 1} 39.5Z`);
+  set("chart", "aria-label", `Events per second over the last minute: now ${now}, at most ${most}`);
+  document.getElementById("chart-top").textContent = top.toLocaleString("en");
+  document.getElementById("rate-now").textContent = now.toLocaleString("en");
+}
+
+function set(id, attribute, value) {
+  document.getElementById(id).setAttribute(attribute, value);
+}
+
+/// 1, 2 or 5 with zeros, at least 10.
+function niceAbove(number) {
+  const zeros = 10 ** Math.floor(Math.log10(Math.max(number, 10)));
+  return [1, 2, 5, 10].map((step) => step * zeros).find((step) => step >= number);
+}
+
+/// Rows by a key, made once and changed in place, so that focus and scrolling stay.
+function keyed(list, items, keyOf, make, change) {
+  const known = new Map([...list.children].map((row) => [row.dataset.key, row]));
+  items.forEach((item, index) => {
+    const key = keyOf(item);
+    const row = known.get(key) ?? make(item);
+    known.delete(key);
+    row.dataset.key = key;
+    change(row, item);
+    if (list.children[index] !== row) list.insertBefore(row, list.children[index] ?? null);
+  });
+  for (const gone of known.values()) gone.remove();
+}
+
+export function showSubscribers(subscribers, me) {
+  const list = document.getElementById("subscribers");
+  keyed(list, subscribers, (subscriber) => subscriber.id, makeSubscriber, (row, subscriber) => {
+    const [name, numbers, filter, depth, lost] = row.children;
+    const mine = subscriber.id === me;
+    name.textContent = mine ? `${subscriber.label} (you)` : subscriber.label;
+    row.classList.toggle("mine", mine);
+    const losses = subscriber.lagged > 0 ? `, ${subscriber.lagged.toLocaleString("en")} lost` : "";
+    numbers.textContent = `${subscriber.queued.toLocaleString("en")} queued${losses}`;
+    numbers.classList.toggle("bad", subscriber.lagged > 0);
+    filter.textContent = subscriber.filter === "*" ? "every event" : subscriber.filter;
+    filter.title = subscriber.filter;
+    fill(depth, subscriber.queued, subscriber.capacity);
+    fill(lost, subscriber.lagged, subscriber.delivered + subscriber.lagged);
+  });
+}
+
+function makeSubscriber() {
+  const row = element("li", "subscriber");
+  row.append(
+    element("span", "name"),
+    element("span", "numbers"),
+    element("code", "filter-text"),
+    meter("depth", "Queue filled"),
+    meter("lost", "Lost of what matched"),
+  );
+  return row;
+}
+
+function meter(className, label) {
+  const bar = element("div", `bar ${className}`);
+  bar.setAttribute("role", "meter");
+  bar.setAttribute("aria-label", label);
+  bar.setAttribute("aria-valuemin", "0");
+  bar.setAttribute("aria-valuemax", "100");
+  bar.append(element("div", "fill"));
+  return bar;
+}
+
+/// Anything above nothing is seen.
+function fill(bar, part, whole) {
+  const share = whole > 0 ? (100 * part) / whole : 0;
+  bar.setAttribute("aria-valuenow", share.toFixed(0));
+  bar.firstElementChild.style.width = part > 0 ? `${Math.max(share, 1)}%` : "0";
+}
+
+export function showSessions(sessions, seen, pick) {
+  const shown = sessions.length < seen ? `latest ${sessions.length} of ${seen}` : `${seen}`;
+  document.getElementById("sessions-count").textContent = shown;
+  const make = () => makeSession(pick);
+  const list = document.getElementById("sessions");
+  keyed(list, sessions, (session) => `${session.connector}/${session.session}`, make, (row, session) => {
+    const [connector, name, events] = row.firstElementChild.children;
+    row.classList.toggle("ended", session.ended);
+    connector.className = `source ${connectorClass(session.connector)}`;
+    connector.textContent = session.connector;
+    name.textContent = session.session;
+    events.textContent = session.ended ? `${session.events.toLocaleString("en")}, ended` : session.events.toLocaleString("en");
+    row.firstElementChild.title = session.scroll === null ? "no scroll yet" : `scroll ${session.scroll}`;
+    row.firstElementChild.setAttribute("aria-label", `Show ${session.connector}/${session.session}, ${count(session.events, "event")}`);
+  });
+}
+
+function makeSession(pick) {
+  const row = element("li", "session");
+  const button = element("button", "");
+  button.type = "button";
+  button.append(element("span", "source"), element("span", "name"), element("span", "numbers"));
+  button.addEventListener("click", () => pick(row.dataset.key));
+  row.append(button);
+  return row;
+}

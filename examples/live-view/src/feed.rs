@@ -1,0 +1,73 @@
+//! One browser's stream: its deliveries and the overview, as server-sent events.
+//!
+//! The stream takes from its receiver only when the connection asks for more, which it does as the socket accepts. So a
+//! browser that does not read fills its own queue and nothing else.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::response::sse::Event;
+use futures_util::stream::{self, Stream};
+use serde_json::json;
+use sharing_bus::BusReceiver;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::record::Record;
+use crate::shown;
+
+pub(crate) struct Feed {
+    pub(crate) receiver: BusReceiver<Record>,
+    pub(crate) overview: watch::Receiver<Arc<str>>,
+    /// The browser's place, given back with the stream.
+    pub(crate) _place: OwnedSemaphorePermit,
+}
+
+/// What comes next.
+enum Step {
+    Hello,
+    Live,
+    Over,
+}
+
+impl Feed {
+    /// `hello`, then `event` and `overview` as they come, and `end` when the bus has ended. `filter` is the filter as it
+    /// was read.
+    pub(crate) fn stream(self, filter: String) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        stream::unfold((self, Step::Hello), move |(mut feed, step)| {
+            let filter = filter.clone();
+            async move {
+                let (event, next) = match step {
+                    Step::Hello => (feed.hello(&filter), Step::Live),
+                    Step::Live => feed.next().await,
+                    Step::Over => return None,
+                };
+                Some((Ok(event), (feed, next)))
+            }
+        })
+    }
+
+    fn hello(&self, filter: &str) -> Event {
+        let hello = json!({
+            "id": self.receiver.id().to_string(),
+            "label": self.receiver.label(),
+            "filter": filter,
+            "capacity": self.receiver.capacity(),
+        });
+        Event::default().event("hello").data(hello.to_string())
+    }
+
+    /// The overview goes first: it comes twice a second and must not wait for a pause in the events.
+    async fn next(&mut self) -> (Event, Step) {
+        tokio::select! {
+            biased;
+            Ok(()) = self.overview.changed() => {
+                let text = Arc::clone(&self.overview.borrow_and_update());
+                (Event::default().event("overview").data(&*text), Step::Live)
+            }
+            received = self.receiver.recv_async() => match received {
+                Ok(delivery) => (Event::default().event("event").data(shown::json(&delivery)), Step::Live),
+                Err(_) => (Event::default().event("end").data("{}"), Step::Over),
+            },
+        }
+    }
+}

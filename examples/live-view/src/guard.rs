@@ -1,0 +1,87 @@
+//! What is refused, and the headers that harden what is answered.
+//!
+//! A server on loopback is within reach of every page that the same browser has open. A page of another name that resolves
+//! to loopback (DNS rebinding) is told by the `Host` it asks for, one that merely asks across by `Sec-Fetch-Site`.
+
+use axum::extract::{Request, State};
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+const HEADERS: [(HeaderName, &str); 5] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+];
+
+/// Whether the server is bound to loopback alone.
+#[derive(Clone, Copy)]
+pub(crate) struct Loopback(pub(crate) bool);
+
+pub(crate) async fn guard(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
+    let mut response = if loopback && !is_local(request.headers()) {
+        (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response()
+    } else if is_from_elsewhere(&request) {
+        (StatusCode::FORBIDDEN, "another site may not read this\n").into_response()
+    } else {
+        next.run(request).await
+    };
+    for (name, value) in HEADERS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// Whether the `Host` asked for is this machine by a name that only this machine has. Any port: it may be forwarded.
+fn is_local(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
+}
+
+/// Whether a page of another site asks for the events. A link from elsewhere to the page itself is fine.
+fn is_from_elsewhere(request: &Request) -> bool {
+    request.uri().path() != "/"
+        && request
+            .headers()
+            .get("sec-fetch-site")
+            .is_some_and(|site| site == "cross-site" || site == "same-site")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_local() {
+        for (host, expected) in [
+            ("localhost", true),
+            ("LocalHost:7878", true),
+            ("127.0.0.1:7878", true),
+            ("127.0.0.1", true),
+            ("[::1]:7878", true),
+            ("[::1]", true),
+            ("localhost.evil.example", false),
+            ("evil.example:7878", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost:x", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(host))]);
+            assert_eq!(is_local(&headers), expected, "{host}");
+        }
+        assert!(!is_local(&HeaderMap::new()));
+    }
+}

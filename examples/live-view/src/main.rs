@@ -1,0 +1,85 @@
+//! The sessions of a bus, live in the browser: runs commands, or replays a recording, and serves a page that shows what
+//! passes. Each browser is a subscription of its own, with its own filter and its own bounded queue.
+//!
+//! ```sh
+//! cargo run --release -p live-view                                # three commands of the Rust toolchain, slowed down
+//! cargo run --release -p live-view -- 'make -j2' 'tail -f log'    # your own
+//! cargo run --release -p live-view -- --replay recording.jsonl --rate 50
+//! ```
+//!
+//! The rooms: `args` what was asked for; `record`, `commands` and `replay`, shared with the example `mux`, publish; `filter`
+//! reads what a browser asks for; `feed` is one browser's stream; `sessions` and `overview` watch the bus for all of them;
+//! `guard` refuses and hardens, `server` puts it together.
+
+mod args;
+#[path = "../../mux/commands.rs"]
+mod commands;
+mod feed;
+mod filter;
+mod guard;
+mod overview;
+#[path = "../../mux/record.rs"]
+mod record;
+#[path = "../../mux/replay.rs"]
+mod replay;
+mod server;
+mod sessions;
+mod shown;
+mod troubles;
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::thread;
+
+use clap::Parser;
+
+use crate::args::Args;
+use crate::overview::Overview;
+use crate::record::Record;
+use crate::troubles::Troubles;
+
+type Bus = sharing_bus::SharingBus<Record>;
+type Filter = sharing_bus::EventFilter<Record>;
+
+/// Events kept for browsers that open later.
+const HISTORY: usize = 1000;
+
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("live-view: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(args: Args) -> io::Result<()> {
+    let bus = Bus::builder().history(HISTORY).build().map_err(io::Error::other)?;
+    let sessions = sessions::follow(&bus);
+    let overview = Arc::new(Overview::new(bus.clone(), sessions));
+    let server = server::bind(&args, bus.clone(), Arc::clone(&overview))?;
+    println!("live view on http://{}", server.address());
+    thread::spawn(move || {
+        publish(&bus, &args);
+        overview.source_ended();
+    });
+    server.serve().await
+}
+
+/// Publishes what was asked for, again and again if so asked, until the bus closes.
+fn publish(bus: &Bus, args: &Args) {
+    let troubles = Troubles;
+    loop {
+        let published = match &args.replay {
+            Some(source) => replay::replay(bus, source, args.rate(), &troubles),
+            None => commands::run(bus, &args.commands(), &troubles),
+        };
+        // Nothing comes of a source that has nothing, however often.
+        if !args.repeat() || published == 0 || bus.is_closed() {
+            return;
+        }
+    }
+}

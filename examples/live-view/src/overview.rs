@@ -1,0 +1,130 @@
+//! What every browser is shown beside its events: the rate, the subscribers, the sessions.
+//!
+//! One task looks at the bus twice a second and leaves the text in a watch; a browser that is slow to take it gets the
+//! latest, never a queue of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde::Serialize;
+use sharing_bus::SubscriberStats;
+use tokio::sync::watch;
+use tokio::time::{self, MissedTickBehavior};
+
+use crate::Bus;
+use crate::sessions::{Session, Sessions};
+
+const INTERVAL: Duration = Duration::from_millis(500);
+/// A minute of them.
+const RATES: usize = 120;
+const SESSIONS: usize = 40;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    published: u64,
+    source_ended: bool,
+    /// Events per second, the latest last.
+    rates: &'a VecDeque<u64>,
+    subscribers: Vec<Subscriber>,
+    sessions: Vec<Session>,
+    sessions_seen: usize,
+}
+
+#[derive(Serialize)]
+struct Subscriber {
+    id: String,
+    label: String,
+    filter: String,
+    queued: u64,
+    capacity: usize,
+    delivered: u64,
+    lagged: u64,
+}
+
+impl From<SubscriberStats> for Subscriber {
+    fn from(stats: SubscriberStats) -> Self {
+        Subscriber {
+            id: stats.id.to_string(),
+            label: stats.label.as_deref().unwrap_or_default().to_owned(),
+            filter: stats.filter,
+            queued: stats.queued,
+            capacity: stats.capacity,
+            delivered: stats.delivered,
+            lagged: stats.lagged,
+        }
+    }
+}
+
+pub(crate) struct Overview {
+    bus: Bus,
+    sessions: Sessions,
+    source_ended: AtomicBool,
+    text: watch::Sender<Arc<str>>,
+}
+
+impl Overview {
+    pub(crate) fn new(bus: Bus, sessions: Sessions) -> Self {
+        Overview {
+            bus,
+            sessions,
+            source_ended: AtomicBool::new(false),
+            text: watch::Sender::new("{}".into()),
+        }
+    }
+
+    /// The latest text, and those that follow.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<str>> {
+        self.text.subscribe()
+    }
+
+    pub(crate) fn source_ended(&self) {
+        // Ordering: Relaxed, a flag that publishes nothing.
+        self.source_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks at the bus again and again.
+    pub(crate) async fn keep(&self) {
+        let mut ticks = time::interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut rates = VecDeque::from([0; RATES]);
+        let (mut before, mut dispatched) = (time::Instant::now(), 0);
+        loop {
+            ticks.tick().await;
+            let stats = self.bus.stats();
+            let now = time::Instant::now();
+            rates.pop_front();
+            rates.push_back(per_second(stats.dispatched - dispatched, now - before));
+            (before, dispatched) = (now, stats.dispatched);
+            let (sessions, sessions_seen) = self.sessions.latest(SESSIONS);
+            let shown = Shown {
+                published: stats.published,
+                // Ordering: Relaxed, as where it is stored.
+                source_ended: self.source_ended.load(Ordering::Relaxed),
+                rates: &rates,
+                subscribers: stats.subscribers.into_iter().map(Subscriber::from).collect(),
+                sessions,
+                sessions_seen,
+            };
+            let text = serde_json::to_string(&shown).expect("strings and numbers are JSON");
+            self.text.send_replace(text.into());
+        }
+    }
+}
+
+fn per_second(events: u64, time: Duration) -> u64 {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+    events.saturating_mul(1_000_000) / micros
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_per_second() {
+        assert_eq!(per_second(50, Duration::from_millis(500)), 100);
+        assert_eq!(per_second(50, Duration::from_secs(2)), 25);
+    }
+}

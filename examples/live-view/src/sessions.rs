@@ -1,0 +1,170 @@
+//! The sessions seen so far: a subscriber of its own that counts, whatever browsers ask for.
+//!
+//! One thread writes the table, the overview reads it; between them a mutex, held for a batch or a copy.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use serde::Serialize;
+use sharing_bus::{BusReceiver, Delivery, Overflow};
+
+use crate::Bus;
+use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
+
+/// Enough for a burst of some seconds.
+const QUEUE: usize = 65_536;
+/// Deliveries between two looks of the overview, at most.
+const BATCH: usize = 256;
+/// Sessions in the table; the one that ended first goes first, else the oldest.
+const MOST: usize = 500;
+
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Session {
+    connector: Arc<str>,
+    session: Arc<str>,
+    scroll: Option<String>,
+    events: u64,
+    ended: bool,
+}
+
+/// A handle on the table.
+#[derive(Clone, Default)]
+pub(crate) struct Sessions(Arc<Mutex<Vec<Session>>>);
+
+/// Starts the thread that keeps the table, to the end of the bus.
+pub(crate) fn follow(bus: &Bus) -> Sessions {
+    let receiver = bus
+        .subscription()
+        .label("sessions")
+        .queue_capacity(QUEUE)
+        .overflow(Overflow::DropOldest)
+        .subscribe();
+    let sessions = Sessions::default();
+    let table = sessions.clone();
+    thread::spawn(move || table.keep(receiver));
+    sessions
+}
+
+impl Sessions {
+    /// The latest sessions, those that go on first, and how many there are in all.
+    pub(crate) fn latest(&self, most: usize) -> (Vec<Session>, usize) {
+        let table = self.lock();
+        let latest = |ended| table.iter().rev().filter(move |session| session.ended == ended);
+        let shown = latest(false).chain(latest(true)).take(most).cloned().collect();
+        (shown, table.len())
+    }
+
+    fn keep(&self, mut receiver: BusReceiver<Record>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while receiver.recv_many(&mut batch, BATCH) > 0 {
+            let mut table = self.lock();
+            for delivery in batch.drain(..) {
+                count(&mut table, &delivery);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
+    let record = &delivery.event;
+    let Some(id) = &record.native_session_id else { return };
+    let known = table
+        .iter()
+        .rposition(|session| session.session == *id && session.connector == record.connector_id);
+    let place = known.unwrap_or_else(|| {
+        make_room(table);
+        table.push(Session {
+            connector: Arc::clone(&record.connector_id),
+            session: Arc::clone(id),
+            scroll: None,
+            events: 0,
+            ended: false,
+        });
+        table.len() - 1
+    });
+    let session = &mut table[place];
+    session.events += 1;
+    if record.kind == SESSION_ENDED {
+        session.ended = true;
+    } else if record.kind == SESSION_REGISTERED {
+        session.ended = false;
+    }
+    if let Some(scroll) = delivery.routing.scroll_id {
+        session.scroll = Some(scroll.to_string());
+    }
+}
+
+fn make_room(table: &mut Vec<Session>) {
+    if table.len() == MOST {
+        let place = table.iter().position(|session| session.ended).unwrap_or(0);
+        table.remove(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sharing_bus::EventOrigin;
+
+    fn record(session: &str, kind: &str) -> Record {
+        let line = format!(r#"{{"ts":"t","connector_id":"c","native_session_id":"{session}","kind":"{kind}"}}"#);
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn table(records: impl IntoIterator<Item = Record>) -> Sessions {
+        let bus = Bus::new();
+        let receiver = bus.subscription().queue_capacity(QUEUE).subscribe();
+        for record in records {
+            bus.publish(record.into_event(EventOrigin::Replay)).unwrap();
+        }
+        bus.shutdown();
+        let sessions = Sessions::default();
+        sessions.keep(receiver);
+        sessions
+    }
+
+    fn summary(sessions: &Sessions, most: usize) -> Vec<(String, u64, bool)> {
+        let (latest, _) = sessions.latest(most);
+        latest
+            .iter()
+            .map(|s| (s.session.to_string(), s.events, s.ended))
+            .collect()
+    }
+
+    #[test]
+    fn those_that_go_on_come_first_and_the_latest_of_them_before_the_others() {
+        let sessions = table([
+            record("a", "stdout"),
+            record("b", "stdout"),
+            record("c", "stdout"),
+            record("b", SESSION_ENDED),
+            record("a", "stdout"),
+        ]);
+        let all = [
+            ("c".to_owned(), 1, false),
+            ("a".to_owned(), 2, false),
+            ("b".to_owned(), 2, true),
+        ];
+        assert_eq!(summary(&sessions, 9), all);
+        assert_eq!(summary(&sessions, 2), all[..2]);
+        assert_eq!(sessions.latest(2).1, 3);
+    }
+
+    #[test]
+    fn a_full_table_gives_up_what_ended() {
+        let mut records: Vec<_> = (0..MOST).map(|n| record(&n.to_string(), "stdout")).collect();
+        records.push(record("7", SESSION_ENDED));
+        records.push(record("new", "stdout"));
+        let names: Vec<_> = summary(&table(records), MOST)
+            .into_iter()
+            .map(|(name, ..)| name)
+            .collect();
+        assert_eq!(names.len(), MOST);
+        assert_eq!(names[0], "new");
+        assert!(!names.contains(&"7".to_owned()) && names.contains(&"0".to_owned()));
+    }
+}

@@ -1,0 +1,84 @@
+//! An event as a browser is shown it: a line of JSON with text no longer than a screen.
+
+use serde::Serialize;
+use serde_json::Value;
+use sharing_bus::Delivery;
+
+use crate::record::Record;
+
+/// Characters of an event's text; the rest is cut off.
+const LONGEST: usize = 1000;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    sequence: u64,
+    missed: u64,
+    backlog: bool,
+    ts: &'a str,
+    connector: &'a str,
+    session: Option<&'a str>,
+    scroll: Option<String>,
+    kind: &'static str,
+    text: String,
+}
+
+pub(crate) fn json(delivery: &Delivery<Record>) -> String {
+    let Record {
+        ts,
+        connector_id,
+        native_session_id,
+        ..
+    } = &*delivery.event;
+    let shown = Shown {
+        sequence: delivery.sequence(),
+        missed: delivery.missed(),
+        backlog: delivery.is_backlog(),
+        ts,
+        connector: connector_id,
+        session: native_session_id.as_deref(),
+        scroll: delivery.routing.scroll_id.map(|id| id.to_string()),
+        kind: delivery.routing.kind.as_str(),
+        text: cut(text(&delivery.event)),
+    };
+    serde_json::to_string(&shown).expect("strings and numbers are JSON")
+}
+
+/// The line that a command wrote, or a record's kind and payload.
+fn text(record: &Record) -> String {
+    match (&record.payload, record.payload.get("text")) {
+        (_, Some(Value::String(line))) => line.clone(),
+        (Value::Null, _) => record.kind.clone(),
+        (payload, _) => format!("{} {payload}", record.kind),
+    }
+}
+
+fn cut(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_text_is_cut_between_characters() {
+        assert_eq!(cut("ä".repeat(LONGEST)), "ä".repeat(LONGEST));
+        assert_eq!(cut("ä".repeat(LONGEST + 1)), format!("{}…", "ä".repeat(LONGEST)));
+    }
+
+    #[test]
+    fn a_line_is_its_text_and_anything_else_its_kind_and_payload() {
+        let record = |payload: &str| -> Record {
+            let line =
+                format!(r#"{{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k","payload":{payload}}}"#);
+            serde_json::from_str(&line).unwrap()
+        };
+        assert_eq!(text(&record(r#"{"text":"<b>"}"#)), "<b>");
+        assert_eq!(text(&record(r#"{"bytes":1}"#)), r#"k {"bytes":1}"#);
+        assert_eq!(text(&record("null")), "k");
+    }
+}
