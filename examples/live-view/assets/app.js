@@ -85,12 +85,14 @@ class View {
   id = null;
   label = "";
   received = 0;
+  /// Missed before the events so far, and by the server's own count, which is ahead of them.
   missed = 0;
+  lagged = 0;
   ended = false;
 
   constructor() {
     this.count();
-    this.tellMissed(0);
+    this.tellMissed();
   }
 
   hello({ id, label, filter }) {
@@ -104,7 +106,8 @@ class View {
     this.received += 1;
     this.count();
     log.add(event);
-    this.tellMissed(this.missed + event.missed);
+    this.missed += event.missed;
+    this.tellMissed();
   }
 
   overview({ rates, subscribers, sessions, sessions_seen, source_ended }) {
@@ -112,9 +115,8 @@ class View {
     showSubscribers(subscribers, this.id);
     showSessions(sessions, sessions_seen, pick);
     setStatus("live", source_ended ? `Live as ${this.label}; the source has ended` : `Live as ${this.label}`);
-    // What was lost after the last event is known from here only.
-    const me = subscribers.find((subscriber) => subscriber.id === this.id);
-    if (me !== undefined) this.tellMissed(Math.max(this.missed, me.lagged));
+    this.lagged = subscribers.find((subscriber) => subscriber.id === this.id)?.lagged ?? this.lagged;
+    this.tellMissed();
   }
 
   end() {
@@ -125,8 +127,8 @@ class View {
     byId("count").textContent = `${this.received.toLocaleString("en")} received`;
   }
 
-  tellMissed(missed) {
-    this.missed = missed;
+  tellMissed() {
+    const missed = Math.max(this.missed, this.lagged);
     byId("missed").hidden = missed === 0;
     byId("missed").textContent = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
   }

@@ -153,7 +153,7 @@ fn who_does_not_read_loses_only_its_own_and_is_told_how_many() {
     // What the server counts is what it told.
     let mut rest = Vec::new();
     let overview = stopped.next_overview(&mut rest);
-    assert_eq!(subscriber(overview, &id).unwrap()["lagged"], missed(&late));
+    assert_eq!(subscriber(&overview, &id).unwrap()["lagged"], missed(&late));
     assert_eq!(rest.len(), 0);
 }
 
@@ -299,7 +299,7 @@ fn the_overview_tells_of_rate_subscribers_and_sessions() {
     let overview = loop {
         let overview = browser.next_overview(&mut seen);
         if overview["published"] == 11 && overview["source_ended"] == true {
-            break overview.clone();
+            break overview;
         }
         assert!(started.elapsed() < DEADLINE, "{overview}");
     };

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its share")]
 
+pub(crate) mod chromium;
+
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -233,13 +235,13 @@ impl Events {
     }
 
     /// The next overview; events of the bus before it are put into `seen`.
-    pub(crate) fn next_overview(&mut self, seen: &mut Vec<Value>) -> &Value {
+    pub(crate) fn next_overview(&mut self, seen: &mut Vec<Value>) -> Value {
         loop {
             match self.next_raw().expect("the stream goes on") {
                 (name, value) if name == "event" => seen.push(value),
                 (_, value) => {
-                    self.overview = value;
-                    return &self.overview;
+                    self.overview = value.clone();
+                    return value;
                 }
             }
         }

@@ -1,0 +1,359 @@
+//! The page in a real browser, a headless Chromium. `ci/live-view.sh` gets one and runs these.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::path::Path;
+
+use common::chromium::{Chromium, Page};
+use common::{Server, subscriber};
+use serde_json::{Value, json};
+
+const TAB: (&str, u32) = ("Tab", 9);
+const ENTER: (&str, u32) = ("Enter", 13);
+
+fn open(chromium: &mut Chromium, server: &Server, query: &str) -> Page {
+    let mut page = chromium.open(&format!("http://{}/{query}", server.address));
+    page.wait_for(
+        "document.querySelector('#status[data-state=live], #status[data-state=broken], #filter-error:not([hidden])')",
+    );
+    page
+}
+
+fn rows(page: &mut Page) -> Vec<String> {
+    let texts = page.evaluate("[...document.querySelectorAll('.row .text')].map((row) => row.textContent)");
+    serde_json::from_value(texts).unwrap()
+}
+
+fn wait_for_row(page: &mut Page, text: &str) {
+    page.wait_for(&format!(
+        "[...document.querySelectorAll('.row .text')].some((row) => row.textContent === {text:?})"
+    ));
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn events_appear_and_markup_is_shown_as_text() {
+    let markup = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"><b>bold</b>";
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    server.publish("<i>agent</i>", "stdout", ["first", markup, "last"]);
+    wait_for_row(&mut page, "last");
+    assert_eq!(rows(&mut page), ["first", markup, "last"]);
+    assert_eq!(page.text(".row .source"), "<i>agent</i>");
+    page.wait_for("document.querySelector('.session .source')?.textContent === '<i>agent</i>'");
+    let made = page.evaluate("document.querySelectorAll('main script, main img, main b, main i').length");
+    assert_eq!(made, 0);
+    assert_eq!(page.evaluate("document.title"), "Live view");
+    assert_eq!(page.complaints(), Vec::<Value>::new());
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn the_filter_applies_as_it_is_typed() {
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    server.publish("a", "stdout", ["1"]);
+    server.publish("a", "stderr", ["2"]);
+    wait_for_row(&mut page, "2");
+    page.evaluate("document.querySelector('#filter').focus()");
+    page.type_text("kind=error");
+    page.wait_for("document.querySelector('#filter-read').textContent === 'Read as kind=error'");
+    server.publish("a", "stdout", ["3"]);
+    server.publish("a", "stderr", ["4"]);
+    wait_for_row(&mut page, "4");
+    assert_eq!(rows(&mut page), ["2", "4"]);
+    assert_eq!(page.evaluate("location.search"), "?filter=kind%3Derror");
+    // A subscription for each browser, and not for each filter it ever had.
+    page.wait_for("document.querySelectorAll('.subscriber').length === 2");
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn a_bad_filter_says_why_and_what_was_shown_goes_on() {
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "?filter=kind%3Dtelepathy");
+    let error = page.text("#filter-error");
+    assert!(
+        error.starts_with("`telepathy` is no kind: it is one of system,"),
+        "{error}"
+    );
+    assert_eq!(page.evaluate("document.querySelector('#filter').ariaInvalid"), "true");
+
+    let mut page = open(&mut chromium, &server, "?filter=kind%3Doutput");
+    page.evaluate("document.querySelector('#filter').focus()");
+    page.type_text(" colour=red");
+    page.wait_for("document.querySelector('#filter-error').textContent.startsWith('`colour` is none of kind,')");
+    server.publish("a", "stdout", ["still here"]);
+    wait_for_row(&mut page, "still here");
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn the_keyboard_is_enough() {
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    let focus = |page: &mut Page| page.evaluate("document.activeElement.id || document.activeElement.className");
+    page.press(TAB.0, TAB.1);
+    assert_eq!(focus(&mut page), "skip");
+    let ring = "getComputedStyle(document.activeElement).outlineStyle";
+    assert_eq!(page.evaluate(ring), "solid");
+    page.press(TAB.0, TAB.1);
+    assert_eq!(focus(&mut page), "filter");
+    assert_eq!(page.evaluate(ring), "solid");
+    page.type_text("session=a/main");
+    page.press(ENTER.0, ENTER.1);
+    page.wait_for("document.querySelector('#filter-read').textContent === 'Read as session=a/main'");
+    server.publish("b", "stdout", ["1"]);
+    server.publish("a", "stdout", ["2"]);
+    wait_for_row(&mut page, "2");
+    assert_eq!(rows(&mut page), ["2"]);
+
+    // On to a session, whose button makes the filter.
+    page.wait_for("document.querySelectorAll('.session').length === 2");
+    let mut passed = vec![];
+    while page.evaluate("document.activeElement.getAttribute('aria-label')") != "Show b/main, 1 event" {
+        page.press(TAB.0, TAB.1);
+        passed.push(focus(&mut page));
+        assert!(passed.len() < 20, "{passed:?}");
+    }
+    assert!(
+        passed.contains(&"clear".into()) && passed.contains(&"log".into()),
+        "{passed:?}"
+    );
+    page.press(ENTER.0, ENTER.1);
+    page.wait_for("document.querySelector('#filter').value === 'session=b/main'");
+    wait_for_row(&mut page, "1");
+    assert_eq!(rows(&mut page), ["1"]);
+
+    // The skip link goes to the events.
+    page.evaluate("document.querySelector('.skip').focus()");
+    page.press(ENTER.0, ENTER.1);
+    assert_eq!(focus(&mut page), "log");
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn every_control_has_a_name() {
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    server.publish("a", "stdout", ["1"]);
+    page.wait_for("document.querySelectorAll('.session').length === 1");
+    let tree = page.call("Accessibility.getFullAXTree", json!({}));
+    let controls: Vec<_> = tree["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|node| {
+            let role = node["role"]["value"].as_str().unwrap_or_default();
+            ["textbox", "button", "link", "log", "meter", "image", "list", "region"].contains(&role)
+        })
+        .collect();
+    assert!(controls.len() >= 10, "{}", controls.len());
+    for control in controls {
+        assert_ne!(control["name"]["value"].as_str().unwrap_or_default(), "", "{control}");
+    }
+}
+
+/// A tab whose JavaScript stands still, as under a debugger, reads no more of its stream than Chromium buffers.
+#[test]
+#[ignore = "needs Chromium"]
+fn a_stopped_tab_loses_only_its_own_and_says_how_many() {
+    const BATCH: usize = 100;
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut attentive = server.watch("");
+    let mut page = open(&mut chromium, &server, "");
+    server.publish("c", "stdout", ["first"]);
+    attentive.until("first");
+    wait_for_row(&mut page, "first");
+
+    let mut overviews = Vec::new();
+    let id = subscribers(&attentive.next_overview(&mut overviews))
+        .into_iter()
+        .find(|id| id != &attentive.id && id != "1")
+        .expect("the tab subscribes");
+    page.call("Debugger.enable", json!({}));
+    page.call("Debugger.pause", json!({}));
+
+    let text = "x".repeat(900);
+    let mut published = 1;
+    let mut lost = 0;
+    while lost == 0 {
+        assert!(published < 100_000, "a stopped tab loses nothing");
+        server.publish("c", "stdout", (0..BATCH).map(|_| &text));
+        published += BATCH;
+        for _ in 0..BATCH {
+            let event = attentive.next().unwrap();
+            assert_eq!(event["missed"], 0);
+        }
+        lost = lagged(&attentive.overview, &id);
+    }
+    server.publish("c", "stdout", ["last"]);
+    assert!(attentive.until("last").is_empty());
+    let lost = lagged(&attentive.next_overview(&mut overviews), &id);
+
+    page.call("Debugger.resume", json!({}));
+    page.call("Debugger.disable", json!({}));
+    wait_for_row(&mut page, "last");
+    page.wait_for("!document.querySelector('#missed').hidden");
+    let said = page.text("#missed");
+    let number: String = said.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(number, lost.to_string(), "{said}");
+    let received: String = page.text("#count").chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(received.parse::<u64>().unwrap() + lost, published as u64 + 1);
+    assert_eq!(lagged(&attentive.next_overview(&mut overviews), &attentive.id), 0);
+}
+
+fn subscribers(overview: &Value) -> Vec<String> {
+    let subscribers = overview["subscribers"].as_array().unwrap().iter();
+    subscribers
+        .map(|stats| stats["id"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn lagged(overview: &Value, id: &str) -> u64 {
+    subscriber(overview, id).map_or(0, |stats| stats["lagged"].as_u64().unwrap())
+}
+
+/// Ten pages, each in a browser context of its own since one context makes at most six connections to a server, and four
+/// `EventSource`s beside the stream that each page shows. Fifty streams, that is, in one Chromium.
+#[test]
+#[ignore = "needs Chromium"]
+fn fifty_streams_at_once() {
+    const EVENTS: usize = 200;
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut pages: Vec<_> = (0..10).map(|_| open(&mut chromium, &server, "")).collect();
+    for page in &mut pages {
+        page.evaluate(
+            "window.seen = [0, 1, 2, 3].map(() => []);
+             window.sources = seen.map((list) => {
+                 const source = new EventSource('/events');
+                 source.addEventListener('event', (event) => list.push(JSON.parse(event.data)));
+                 return source;
+             });",
+        );
+        page.wait_for("sources.every((source) => source.readyState === EventSource.OPEN)");
+    }
+    let mut raw = server.watch("");
+    let mut seen = Vec::new();
+    let listed = subscribers(&raw.next_overview(&mut seen));
+    assert_eq!(
+        listed.len(),
+        1 + 50 + 1,
+        "sessions, fifty streams, and ours: {listed:?}"
+    );
+
+    server.publish("c", "stdout", (1..=EVENTS).map(|number| number.to_string()));
+    for page in &mut pages {
+        wait_for_row(page, &EVENTS.to_string());
+        assert_eq!(rows(page).len(), EVENTS);
+        page.wait_for(&format!("seen.every((list) => list.length === {EVENTS})"));
+        assert_eq!(page.evaluate("seen.flat().every((event) => event.missed === 0)"), true);
+        assert!(
+            page.evaluate("document.querySelector('#missed').hidden")
+                .as_bool()
+                .unwrap()
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs Chromium"]
+fn one_too_many_is_told_so_and_gets_in_later() {
+    let mut server = Server::start(&["--max-browsers", "1"]);
+    let mut chromium = Chromium::start();
+    let raw = server.watch("");
+    let mut page = open(&mut chromium, &server, "");
+    page.wait_for("document.querySelector('#status').textContent.startsWith('Refused: 1 browsers are watching')");
+    drop(raw);
+    page.wait_for("document.querySelector('#status').dataset.state === 'live'");
+    server.publish("c", "stdout", ["hello"]);
+    wait_for_row(&mut page, "hello");
+
+    server.interrupt();
+    page.wait_for("document.querySelector('#status').textContent.startsWith('The server')");
+}
+
+/// Screenshots for the eye, in `target/live-view/`; what can be checked without one is.
+#[test]
+#[ignore = "needs Chromium"]
+fn it_fits_narrow_and_wide_light_and_dark() {
+    let mut server = Server::start(&["--queue", "64"]);
+    let mut chromium = Chromium::start();
+    let others: Vec<_> = ["connector=claude-code@dev-2", "kind=error+|+kind=tool"]
+        .map(|filter| server.watch(filter))
+        .into();
+    let mut page = open(&mut chromium, &server, "");
+    publish_a_day(&mut server);
+    wait_for_row(&mut page, "done");
+    page.wait_for(
+        "document.querySelectorAll('.session').length > 3 && document.querySelector('#rate-now').textContent !== '0'",
+    );
+    let shots = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .unwrap()
+        .join("live-view");
+    for width in [390, 1280] {
+        for scheme in ["light", "dark"] {
+            page.call(
+                "Emulation.setDeviceMetricsOverride",
+                json!({ "width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500 }),
+            );
+            page.call(
+                "Emulation.setEmulatedMedia",
+                json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] }),
+            );
+            page.wait_for(&format!("innerWidth === {width}"));
+            page.screenshot(&shots.join(format!("{width}-{scheme}.png")));
+            assert_eq!(page.evaluate("document.documentElement.scrollWidth"), width, "{scheme}");
+            let background = page.evaluate("getComputedStyle(document.body).backgroundColor");
+            assert_eq!(background == "rgb(17, 20, 24)", scheme == "dark", "{background}");
+        }
+    }
+    drop(others);
+}
+
+fn publish_a_day(server: &mut Server) {
+    for agent in ["claude-code@dev-1", "claude-code@dev-2", "codex", "cargo", "git"] {
+        server.publish(agent, "session_registered", [""]);
+    }
+    for round in 1..=12 {
+        server.publish(
+            "claude-code@dev-1",
+            "user_message",
+            ["Make the tests of the parser pass, then say what was wrong."],
+        );
+        server.publish(
+            "claude-code@dev-1",
+            "assistant_thinking",
+            ["The failure is in the lexer: a quote right behind the sign is taken for a word of its own."],
+        );
+        server.publish(
+            "claude-code@dev-2",
+            "tool_call",
+            [format!("Read src/filter/words.rs:{round}")],
+        );
+        server.publish(
+            "cargo",
+            "stdout",
+            [format!("   Compiling live-view v0.0.{round} (examples/live-view)")],
+        );
+        server.publish(
+            "cargo",
+            "stderr",
+            ["error[E0308]: mismatched types: expected `Option<Word>`, found `Word`"],
+        );
+        server.publish("codex", "tool_progress", [format!("{}%", round * 8)]);
+        server.publish("git", "stdout", ["<script>alert('shown as text')</script>"]);
+    }
+    server.publish("git", "session_ended", [""]);
+    server.publish("cargo", "stdout", ["done"]);
+}
