@@ -98,7 +98,7 @@ class View {
   hello({ id, label, filter }) {
     this.id = id;
     this.label = label;
-    byId("filter-read").textContent = filter === "*" ? "Showing every event" : `Read as ${filter}`;
+    byId("filter-read").textContent = `Showing ${filter === "*" ? "every event" : filter}`;
     setStatus("live", `Live as ${label}`);
   }
 

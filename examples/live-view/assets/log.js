@@ -70,6 +70,9 @@ log.addEventListener("scroll", () => {
   following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
   latest.hidden = following;
 });
+new ResizeObserver(() => {
+  if (following) follow();
+}).observe(log);
 latest.addEventListener("click", () => {
   follow();
   log.focus();

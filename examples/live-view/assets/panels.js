@@ -13,11 +13,12 @@ export function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/// A connector keeps its colour.
+const colours = new Map();
+
+/// Each connector has the next colour, and keeps it.
 export function connectorClass(name) {
-  let sum = 0;
-  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65521;
-  return `c${sum % COLOURS}`;
+  if (!colours.has(name)) colours.set(name, `c${colours.size % COLOURS}`);
+  return colours.get(name);
 }
 
 export function showRates(rates) {
@@ -58,9 +59,12 @@ function keyed(list, items, keyOf, make, change) {
 
 export function showSubscribers(subscribers, me) {
   const list = document.getElementById("subscribers");
-  keyed(list, subscribers, (subscriber) => subscriber.id, makeSubscriber, (row, subscriber) => {
-    const [name, numbers, filter, depth, lost] = row.children;
-    const mine = subscriber.id === me;
+  const isMine = (subscriber) => subscriber.id === me;
+  const mineFirst = [...subscribers.filter(isMine), ...subscribers.filter((subscriber) => !isMine(subscriber))];
+  keyed(list, mineFirst, (subscriber) => subscriber.id, makeSubscriber, (row, subscriber) => {
+    const [name, numbers, filter, bars] = row.children;
+    const [depth, lost] = bars.children;
+    const mine = isMine(subscriber);
     name.textContent = mine ? `${subscriber.label} (you)` : subscriber.label;
     row.classList.toggle("mine", mine);
     const losses = subscriber.lagged > 0 ? `, ${subscriber.lagged.toLocaleString("en")} lost` : "";
@@ -75,13 +79,9 @@ export function showSubscribers(subscribers, me) {
 
 function makeSubscriber() {
   const row = element("li", "subscriber");
-  row.append(
-    element("span", "name"),
-    element("span", "numbers"),
-    element("code", "filter-text"),
-    meter("depth", "Queue filled"),
-    meter("lost", "Lost of what matched"),
-  );
+  const bars = element("div", "bars");
+  bars.append(meter("depth", "Queue filled, in percent"), meter("lost", "Lost of what matched, in percent"));
+  row.append(element("span", "name"), element("span", "numbers"), element("code", "filter-text"), bars);
   return row;
 }
 

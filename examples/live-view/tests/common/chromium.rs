@@ -155,8 +155,10 @@ impl Page {
         }
     }
 
+    /// The whole page, beyond what the window shows.
     pub(crate) fn screenshot(&mut self, path: &Path) {
-        let answer = self.call("Page.captureScreenshot", json!({ "format": "png" }));
+        let parameters = json!({ "format": "png", "captureBeyondViewport": true });
+        let answer = self.call("Page.captureScreenshot", parameters);
         let image = decode(answer["data"].as_str().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, image).unwrap();
