@@ -9,11 +9,12 @@
 //!
 //! The rooms: `args` what was asked for; `record`, `commands` and `replay`, shared with the example `mux`, publish; `filter`
 //! reads what a browser asks for; `feed` is one browser's stream; `sessions` and `overview` watch the bus for all of them;
-//! `guard` refuses and hardens, `server` puts it together.
+//! `connections` speaks HTTP, `guard` refuses and hardens, `server` puts it together.
 
 mod args;
 #[path = "../../mux/commands.rs"]
 mod commands;
+mod connections;
 mod feed;
 mod filter;
 mod guard;
@@ -66,7 +67,8 @@ async fn run(args: Args) -> io::Result<()> {
         publish(&bus, &args);
         overview.source_ended();
     });
-    server.serve().await
+    server.serve().await;
+    Ok(())
 }
 
 /// Publishes what was asked for, again and again if so asked, until the bus closes.

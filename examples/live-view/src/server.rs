@@ -4,7 +4,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
@@ -14,22 +13,18 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use serde::Deserialize;
 use sharing_bus::Overflow;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Semaphore;
-use tokio::{select, signal, task, time};
+use tokio::{select, signal, task};
 
 use crate::args::Args;
+use crate::connections::Listener;
 use crate::feed::Feed;
 use crate::guard::{Loopback, guard};
 use crate::overview::Overview;
 use crate::{Bus, filter};
 
-/// Bytes that the system takes for a browser that does not read: little, so that what is lost is lost in its queue, where
-/// it is counted, and soon.
-const SEND_BUFFER: u32 = 32 * 1024;
-const BACKLOG: u32 = 1024;
-/// How long browsers may take for what is queued once the bus has ended.
-const GRACE: Duration = Duration::from_secs(2);
+/// Connections beside those of the browsers that watch: for the page, and for refusals.
+const OTHERS: usize = 64;
 /// Seconds after which a browser that was refused may ask again.
 const RETRY_AFTER: &str = "2";
 
@@ -59,18 +54,15 @@ struct Host {
 }
 
 pub(crate) struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Listener,
     host: Arc<Host>,
 }
 
 /// Binds to the address asked for. Whoever connects from now on is served as soon as [`Server::serve`] runs.
 pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result<Server> {
-    let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", args.listen));
-    let listener = listen(args.listen).map_err(named)?;
+    let listener = Listener::bind(args.listen)?;
     let max_browsers = args.max_browsers.get();
     Ok(Server {
-        address: listener.local_addr()?,
         listener,
         host: Arc::new(Host {
             bus,
@@ -83,66 +75,36 @@ pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result
     })
 }
 
-/// A listener whose connections have a small send buffer.
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() {
-        TcpSocket::new_v4()
-    } else {
-        TcpSocket::new_v6()
-    }?;
-    socket.set_reuseaddr(cfg!(unix))?;
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
-}
-
 impl Server {
     pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+        self.listener.address()
     }
 
     /// Serves until ctrl-c; then ends the bus, and with it every stream.
-    pub(crate) async fn serve(self) -> io::Result<()> {
-        let Server {
-            listener,
-            address,
-            host,
-        } = self;
+    pub(crate) async fn serve(self) {
+        let Server { listener, host } = self;
         let overview = Arc::clone(&host.overview);
         let overview = task::spawn(async move { overview.keep().await });
         let bus = host.bus.clone();
-        let closing = async move {
+        let ended = async move {
             stop_asked().await;
-            // The thread that joins the dispatch thread is none of the runtime's.
+            // It joins the dispatch thread, which no task may wait for.
             let ended = task::spawn_blocking(move || bus.shutdown()).await;
             ended.expect("shutdown does not panic");
         };
-        let (closed, close) = tokio::sync::oneshot::channel();
-        let served = axum::serve(listener, routes(host, address)).with_graceful_shutdown(async move {
-            closing.await;
-            let _ = closed.send(());
-        });
-        let grace = async move {
-            if close.await.is_ok() {
-                time::sleep(GRACE).await;
-            }
-        };
-        let served = select! {
-            served = served => served,
-            () = grace => Ok(()),
-        };
+        let most = host.max_browsers + OTHERS;
+        let loopback = Loopback(listener.address().ip().is_loopback());
+        listener.serve(routes(host, loopback), most, ended).await;
         overview.abort();
-        served
     }
 }
 
-fn routes(host: Arc<Host>, address: SocketAddr) -> Router {
+fn routes(host: Arc<Host>, loopback: Loopback) -> Router {
     let mut routes = Router::new().route("/events", get(events)).with_state(host);
     for (path, media_type, content) in ASSETS {
         let asset = move || async move { ([(header::CONTENT_TYPE, media_type)], content) };
         routes = routes.route(path, get(asset));
     }
-    let loopback = Loopback(address.ip().is_loopback());
     routes.layer(middleware::from_fn_with_state(loopback, guard))
 }
 

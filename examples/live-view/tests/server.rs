@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -114,6 +115,16 @@ fn a_limit_of_ones_own_is_kept() {
     let server = Server::start(&["--max-browsers", "1"]);
     let _browser = server.watch("");
     assert_eq!(server.get("/events").status, 503);
+}
+
+/// As many as the server admits are hung up on after ten seconds, so that others get their turn.
+#[test]
+fn who_connects_and_says_nothing_is_hung_up_on() {
+    let server = Server::start(&["--max-browsers", "1"]);
+    let mut silent: Vec<_> = (0..70).map(|_| TcpStream::connect(server.address).unwrap()).collect();
+    assert_eq!(server.get("/").status, 200);
+    silent[0].set_nonblocking(true).unwrap();
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
 }
 
 /// Publishes, with `attentive` reading along, until `id` has lost some. Returns how many that took and what was seen.
@@ -244,11 +255,12 @@ fn it_is_on_loopback_alone_unless_told() {
         .spawn()
         .unwrap();
     let mut said = String::new();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut said).unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut said)
+        .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    std::io::Read::read_to_string(&mut { stderr }, &mut said).unwrap();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     assert!(said.contains("127.0.0.1:7878"), "{said}");
 
     // Bound to one address, and not to all of them.
