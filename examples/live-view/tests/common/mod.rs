@@ -220,7 +220,9 @@ pub(crate) struct Events {
 impl Events {
     /// The next event of the bus; `None` at the end of the stream, which must have been announced.
     pub(crate) fn next(&mut self) -> Option<Value> {
+        let started = Instant::now();
         loop {
+            assert!(started.elapsed() < DEADLINE, "no event comes: {}", self.overview);
             match self.next_raw() {
                 Some((name, value)) if name == "event" => return Some(value),
                 Some((name, value)) if name == "overview" => self.overview = value,
@@ -234,15 +236,12 @@ impl Events {
         }
     }
 
-    /// The next overview; events of the bus before it are put into `seen`.
-    pub(crate) fn next_overview(&mut self, seen: &mut Vec<Value>) -> Value {
+    /// The next overview; events of the bus before it are passed over.
+    pub(crate) fn next_overview(&mut self) -> Value {
         loop {
-            match self.next_raw().expect("the stream goes on") {
-                (name, value) if name == "event" => seen.push(value),
-                (_, value) => {
-                    self.overview = value.clone();
-                    return value;
-                }
+            let (name, value) = self.next_raw().expect("the stream goes on");
+            if name == "overview" {
+                return value;
             }
         }
     }
