@@ -70,13 +70,17 @@ impl Overview {
             bus,
             sessions,
             source_ended: AtomicBool::new(false),
-            text: watch::Sender::new("{}".into()),
+            text: watch::Sender::new("".into()),
         }
     }
 
-    /// The latest text, and those that follow.
+    /// The latest text if there is one, and those that follow.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<str>> {
-        self.text.subscribe()
+        let mut text = self.text.subscribe();
+        if !text.borrow().is_empty() {
+            text.mark_changed();
+        }
+        text
     }
 
     pub(crate) fn source_ended(&self) {
@@ -113,9 +117,10 @@ impl Overview {
     }
 }
 
+/// The first look comes at once, and tells of no more than an interval either.
 fn per_second(events: u64, time: Duration) -> u64 {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-    events.saturating_mul(1_000_000) / micros
+    let micros = time.max(INTERVAL).as_micros();
+    u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -126,5 +131,7 @@ mod tests {
     fn rates_are_per_second() {
         assert_eq!(per_second(50, Duration::from_millis(500)), 100);
         assert_eq!(per_second(50, Duration::from_secs(2)), 25);
+        assert_eq!(per_second(50, Duration::ZERO), 100);
+        assert_eq!(per_second(u64::MAX, INTERVAL), u64::MAX);
     }
 }

@@ -152,7 +152,8 @@ async fn events(State(host): State<Arc<Host>>, Query(Wanted { filter }): Query<W
         .queue_capacity(host.queue)
         // Who watches the present can do without the oldest events.
         .overflow(Overflow::DropOldest)
-        .backlog(host.queue)
+        // Half of the queue stays free for what comes meanwhile.
+        .backlog(host.queue / 2)
         .label(format!("browser {number}"))
         .subscribe();
     let feed = Feed {

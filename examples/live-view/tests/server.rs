@@ -42,6 +42,22 @@ fn events_appear_with_their_scroll() {
     assert!(event["scroll"].is_string());
 }
 
+/// With a queue full of what has passed, a late browser would lose what comes next.
+#[test]
+fn what_has_passed_leaves_room_for_what_comes() {
+    let mut server = Server::start(&["--queue", "10"]);
+    let mut first = server.watch("");
+    for number in numbers(0, 20) {
+        server.publish("c", "stdout", [&number]);
+        assert_eq!(first.next().unwrap()["text"], number);
+    }
+    let mut late = server.watch("");
+    server.publish("c", "stdout", ["last"]);
+    let seen = late.until("last");
+    assert_eq!(texts(&seen), ["15", "16", "17", "18", "19"]);
+    assert_eq!(missed(&seen), 0);
+}
+
 #[test]
 fn a_filter_narrows() {
     let mut server = Server::start(&[]);
