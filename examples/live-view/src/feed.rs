@@ -17,6 +17,8 @@ use crate::shown;
 
 pub(crate) struct Feed {
     pub(crate) receiver: BusReceiver<Record>,
+    /// The filter as it was read.
+    pub(crate) filter: String,
     pub(crate) overview: watch::Receiver<Arc<str>>,
     /// The browser's place, given back with the stream.
     pub(crate) _place: OwnedSemaphorePermit,
@@ -30,27 +32,23 @@ enum Step {
 }
 
 impl Feed {
-    /// `hello`, then `event` and `overview` as they come, and `end` when the bus has ended. `filter` is the filter as it
-    /// was read.
-    pub(crate) fn stream(self, filter: String) -> impl Stream<Item = Result<Event, Infallible>> + Send {
-        stream::unfold((self, Step::Hello), move |(mut feed, step)| {
-            let filter = filter.clone();
-            async move {
-                let (event, next) = match step {
-                    Step::Hello => (feed.hello(&filter), Step::Live),
-                    Step::Live => feed.next().await,
-                    Step::Over => return None,
-                };
-                Some((Ok(event), (feed, next)))
-            }
+    /// `hello`, then `event` and `overview` as they come, and `end` when the bus has ended.
+    pub(crate) fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        stream::unfold((self, Step::Hello), |(mut feed, step)| async move {
+            let (event, next) = match step {
+                Step::Hello => (feed.hello(), Step::Live),
+                Step::Live => feed.next().await,
+                Step::Over => return None,
+            };
+            Some((Ok(event), (feed, next)))
         })
     }
 
-    fn hello(&self, filter: &str) -> Event {
+    fn hello(&self) -> Event {
         let hello = json!({
             "id": self.receiver.id().to_string(),
             "label": self.receiver.label(),
-            "filter": filter,
+            "filter": self.filter,
             "capacity": self.receiver.capacity(),
         });
         Event::default().event("hello").data(hello.to_string())

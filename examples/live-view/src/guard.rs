@@ -3,6 +3,8 @@
 //! A server on loopback is within reach of every page that the same browser has open. A page of another name that resolves
 //! to loopback (DNS rebinding) is told by the `Host` it asks for, one that merely asks across by `Sec-Fetch-Site`.
 
+use std::net::IpAddr;
+
 use axum::extract::{Request, State};
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, StatusCode};
@@ -39,7 +41,8 @@ pub(crate) async fn guard(State(Loopback(loopback)): State<Loopback>, request: R
     response
 }
 
-/// Whether the `Host` asked for is this machine by a name that only this machine has. Any port: it may be forwarded.
+/// Whether the `Host` asked for is loopback by number, which no name resolves to, or by the name that every machine gives
+/// itself. Any port: it may be forwarded.
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
         return false;
@@ -48,7 +51,11 @@ fn is_local(headers: &HeaderMap) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    matches!(name, "127.0.0.1" | "[::1]") || name.eq_ignore_ascii_case("localhost")
+    let number = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost") || number.parse().is_ok_and(|number: IpAddr| number.is_loopback())
 }
 
 /// Whether a page of another site asks for the events. A link from elsewhere to the page itself is fine.
@@ -73,6 +80,9 @@ mod tests {
             ("127.0.0.1", true),
             ("[::1]:7878", true),
             ("[::1]", true),
+            ("127.0.0.2:7878", true),
+            ("192.0.2.1:7878", false),
+            ("0.0.0.0:7878", false),
             ("localhost.evil.example", false),
             ("evil.example:7878", false),
             ("127.0.0.1.evil.example", false),

@@ -158,10 +158,9 @@ async fn events(State(host): State<Arc<Host>>, Query(Wanted { filter }): Query<W
         .subscribe();
     let feed = Feed {
         receiver,
+        filter: text,
         overview: host.overview.watch(),
         _place: place,
     };
-    Sse::new(feed.stream(text))
-        .keep_alive(KeepAlive::default())
-        .into_response()
+    Sse::new(feed.stream()).keep_alive(KeepAlive::default()).into_response()
 }
