@@ -25,38 +25,37 @@ async function connect() {
   asked?.abort();
   asked = mine;
   let response;
+  let refusal = "The server does not answer";
   try {
     response = await ask(filter, mine.signal);
+    if (!response.ok) refusal = (await response.text()).trim();
   } catch {
-    if (asked === mine) tryAgain("The server does not answer");
-    return;
+    // Told below, unless it was given up for another.
   }
   if (asked !== mine) return;
-  if (response.status === 400) {
-    refuse(await response.text());
-  } else if (!response.ok) {
-    tryAgain(`Refused: ${(await response.text()).trim()}`, response.headers.get("retry-after"));
-  } else {
-    asked = null;
+  asked = null;
+  if (response?.ok) {
     await show(response, filter, mine);
+  } else if (response?.status === 400) {
+    refuse(refusal);
+  } else {
+    tryAgain(refusal, response?.headers.get("retry-after"));
   }
 }
 
 /// The filter is bad: what was shown before goes on.
 function refuse(message) {
-  asked = null;
   input.setAttribute("aria-invalid", "true");
-  byId("filter-error").textContent = message.trim();
+  byId("filter-error").textContent = message;
   byId("filter-error").hidden = false;
   if (shown === null) setStatus("waiting", "Waiting for a filter");
 }
 
 function tryAgain(what, seconds) {
-  asked = null;
   shown?.abort();
   shown = null;
   const after = Number(seconds) || RETRY_SECONDS;
-  setStatus("broken", `${what}. Trying again every ${after} s`);
+  setStatus("broken", `${what}; trying again every ${after} s`);
   clearTimeout(retry);
   retry = setTimeout(connect, after * 1000);
 }
@@ -77,7 +76,10 @@ async function show(response, filter, mine) {
   } catch {
     // Cut off; told below as the end is.
   }
-  if (shown === mine) tryAgain(view.ended ? "The server has ended" : "The connection is lost");
+  if (shown !== mine) return;
+  shown = null;
+  // If another filter is being asked for, its answer tells.
+  if (asked === null) tryAgain(view.ended ? "The server has ended" : "The connection is lost");
 }
 
 /// What one stream shows.
@@ -106,8 +108,10 @@ class View {
     this.received += 1;
     this.count();
     log.add(event);
-    this.missed += event.missed;
-    this.tellMissed();
+    if (event.missed > 0) {
+      this.missed += event.missed;
+      this.tellMissed();
+    }
   }
 
   overview({ rates, subscribers, sessions, sessions_seen, source_ended }) {
@@ -129,8 +133,11 @@ class View {
 
   tellMissed() {
     const missed = Math.max(this.missed, this.lagged);
-    byId("missed").hidden = missed === 0;
-    byId("missed").textContent = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
+    const text = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
+    const banner = byId("missed");
+    // Said once, and not again and again to those who listen.
+    if (banner.textContent !== text) banner.textContent = text;
+    banner.hidden = missed === 0;
   }
 }
 

@@ -41,7 +41,7 @@ function draw() {
 }
 
 function row(event) {
-  const line = element("div", event.backlog ? "row earlier" : "row");
+  const line = element("div", "row");
   const time = element("time", "when", clock(event.ts));
   time.title = event.ts;
   const source = element("span", `source ${connectorClass(event.connector)}`, event.connector);

@@ -135,10 +135,7 @@ async fn events(State(host): State<Arc<Host>>, Query(Wanted { filter }): Query<W
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let Ok(place) = Arc::clone(&host.places).try_acquire_owned() else {
-        let message = format!(
-            "{} browsers are watching, and more are not admitted\n",
-            host.max_browsers
-        );
+        let message = format!("no room for another browser: {} at most\n", host.max_browsers);
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, message).into_response();
     };

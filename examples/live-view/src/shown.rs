@@ -1,5 +1,7 @@
 //! An event as a browser is shown it: a line of JSON with text no longer than a screen.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::Value;
 use sharing_bus::Delivery;
@@ -19,7 +21,7 @@ struct Shown<'a> {
     session: Option<&'a str>,
     scroll: Option<String>,
     kind: &'static str,
-    text: String,
+    text: Cow<'a, str>,
 }
 
 pub(crate) fn json(delivery: &Delivery<Record>) -> String {
@@ -29,6 +31,7 @@ pub(crate) fn json(delivery: &Delivery<Record>) -> String {
         native_session_id,
         ..
     } = &*delivery.event;
+    let whole = text(&delivery.event);
     let shown = Shown {
         sequence: delivery.sequence(),
         missed: delivery.missed(),
@@ -38,26 +41,25 @@ pub(crate) fn json(delivery: &Delivery<Record>) -> String {
         session: native_session_id.as_deref(),
         scroll: delivery.routing.scroll_id.map(|id| id.to_string()),
         kind: delivery.routing.kind.as_str(),
-        text: cut(text(&delivery.event)),
+        text: cut(&whole),
     };
     serde_json::to_string(&shown).expect("strings and numbers are JSON")
 }
 
 /// The line that a command wrote, or a record's kind and payload.
-fn text(record: &Record) -> String {
+fn text(record: &Record) -> Cow<'_, str> {
     match (&record.payload, record.payload.get("text")) {
-        (_, Some(Value::String(line))) => line.clone(),
-        (Value::Null, _) => record.kind.clone(),
-        (payload, _) => format!("{} {payload}", record.kind),
+        (_, Some(Value::String(line))) => line.into(),
+        (Value::Null, _) => (&record.kind).into(),
+        (payload, _) => format!("{} {payload}", record.kind).into(),
     }
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
-        text.truncate(end);
-        text.push('…');
+fn cut(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
     }
-    text
 }
 
 #[cfg(test)]
@@ -66,8 +68,8 @@ mod tests {
 
     #[test]
     fn long_text_is_cut_between_characters() {
-        assert_eq!(cut("ä".repeat(LONGEST)), "ä".repeat(LONGEST));
-        assert_eq!(cut("ä".repeat(LONGEST + 1)), format!("{}…", "ä".repeat(LONGEST)));
+        assert_eq!(cut(&"ä".repeat(LONGEST)), "ä".repeat(LONGEST));
+        assert_eq!(cut(&"ä".repeat(LONGEST + 1)), format!("{}…", "ä".repeat(LONGEST)));
     }
 
     #[test]
