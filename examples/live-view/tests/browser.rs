@@ -72,6 +72,32 @@ fn the_filter_applies_as_it_is_typed() {
     page.wait_for("document.querySelectorAll('.subscriber').length === 2");
 }
 
+/// Good and bad ones after each other, each asked for while the answer to the one before may still be under way.
+#[test]
+#[ignore = "needs Chromium"]
+fn the_latest_filter_wins() {
+    let server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    page.evaluate(
+        "(async () => {
+             for (let number = 1; number <= 100; number += 1) {
+                 document.querySelector('#filter').value = number % 2 ? 'kind=' : `session=a/${number}`;
+                 document.querySelector('#filter-form').requestSubmit();
+                 for (let turns = number % 7; turns > 0; turns -= 1) await fetch('/icon.svg');
+             }
+         })()",
+    );
+    page.wait_for("document.querySelector('#filter-read').textContent === 'Showing session=a/100'");
+    assert_eq!(page.evaluate("document.querySelector('#filter-error').hidden"), true);
+    page.wait_for("document.querySelectorAll('.subscriber').length === 2");
+    let complaints = page.complaints().into_iter();
+    let exceptions: Vec<_> = complaints
+        .filter(|entry| entry["exceptionDetails"].is_object())
+        .collect();
+    assert_eq!(exceptions, Vec::<Value>::new());
+}
+
 #[test]
 #[ignore = "needs Chromium"]
 fn a_bad_filter_says_why_and_what_was_shown_goes_on() {
