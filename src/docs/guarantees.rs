@@ -49,6 +49,12 @@
 //! [`missed`](crate::Delivery::missed): so many events that matched came between it and the delivery before. All
 //! `missed` so far and the loss since then add up to [`lagged`](crate::BusReceiver::lagged). Nothing comes twice.
 //!
+//! Where a queue [conflates](crate::Overflow::Conflate), an event may also be delivered as a part of another, which tells how
+//! many went into it ([`merged`](crate::Delivery::merged)), or wait for room: `delivered + lagged + merged + pending ==
+//! matched`, and nothing waits any more once the bus has ended. It is queued as soon as the receiver has taken what is before
+//! it, with no need of further events. Where [essential](crate::SubscriptionBuilder::essential) events are named, those of
+//! them that are lost are counted in `lagged` as well as apart.
+//!
 //! Not promised: that the last loss is told by a delivery, for there may be none after it; ask `lagged` in the end. Nor
 //! anything of what was queued and never received as the receiver was dropped. A filter that panics has not matched,
 //! and is counted in [`filter_panics`](crate::BusStats::filter_panics) instead. A subscription that has ended matches

@@ -82,11 +82,21 @@
 //! Waiting follows one order everywhere: look, register, look again, sleep. Who signals changes what is looked at
 //! first, and then looks for who waits.
 //!
+//! A queue that conflates has a ring twice as long and, on the dispatch thread's side, what waits for room, by sequence and
+//! by scroll. While something waits, the dispatch thread asks for room by a flag that it swaps, and looks once more; the
+//! receiver swaps the flag back as it takes an entry, and if it was set asks for the upkeep that hands over what waits.
+//!
 //! # Handles on an event (`lot.rs`)
 //!
 //! An event is held once. Who shares it knows in advance how many get it, so all handles are counted by one plain store
 //! as it is made, and each costs one atomic step, as it is dropped. `Arc` takes two. It is the only room with `unsafe`
 //! code.
+//!
+//! # Interest (`interest.rs`, `census.rs`)
+//!
+//! Whoever writes the subscriber list also counts what its filters ask for, in a hash table of counts that publishers read
+//! without a lock. A filter is counted in before the list has it and counted out after the list has it no more; a withdrawal
+//! is announced before anything is counted out, so an asker that finds nobody knows whether to believe it.
 //!
 //! # Late joiners (`history.rs`)
 //!

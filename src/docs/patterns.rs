@@ -295,3 +295,109 @@
 //! }).collect();
 //! assert_eq!(kinds, ["Connected", "q"]);
 //! ```
+//!
+//! # Losing the lesser events first
+//!
+//! A view that misses a token delta shows a gap; one that misses the end of a turn shows a spinner for ever. Name the
+//! events that must not be missed, and [reserve](crate::SubscriptionBuilder::essential) some places for them, as many as may
+//! come in one go. Watch [`lagged_essential`](crate::BusReceiver::lagged_essential): while it stays 0 the view can trust its
+//! state, and otherwise it should load it anew.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+//!
+//! let bus = SharingBus::new();
+//! let lifecycle = [EventKind::SessionLifecycle, EventKind::Error].map(EventFilter::Kind);
+//! let mut view = bus
+//!     .subscription()
+//!     .queue_capacity(64)
+//!     .essential(EventFilter::any(lifecycle), 16)
+//!     .subscribe();
+//!
+//! let publish = |kind| bus.publish(BusEvent::new(EventRouting::session("claude", "1", kind), Event::Connected)).unwrap();
+//! (0..1000).for_each(|_| publish(EventKind::Output));
+//! publish(EventKind::Error);
+//! bus.flush();
+//!
+//! let errors = view.try_iter().filter(|delivery| delivery.routing.kind == EventKind::Error).count();
+//! assert_eq!((errors, view.lagged(), view.lagged_essential()), (1, 952, 0));
+//! ```
+//!
+//! # Only the latest of each session
+//!
+//! A dashboard wants the present state of each session, and as much of what came before as it has time for.
+//! [`Overflow::Conflate`](crate::Overflow::Conflate) keeps the newest event of each scroll while the dashboard is behind. Where
+//! an event is only a part of the state (a delta),
+//! [`conflate_with`](crate::SubscriptionBuilder::conflate_with) puts the parts together. A function that meets an event which
+//! must stay by itself, a completion say, returns `None` for what comes after it.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, EventRouting, Payload, SharingBus};
+//! use uuid::Uuid;
+//!
+//! enum Piece {
+//!     Delta(String),
+//!     Done,
+//! }
+//! impl Payload for Piece {}
+//!
+//! let bus = SharingBus::new();
+//! let mut dashboard = bus
+//!     .subscription()
+//!     .queue_capacity(2)
+//!     .conflate_with(|waiting: &BusEvent<Piece>, newer| match (&*waiting.event, &*newer.event) {
+//!         (Piece::Delta(so_far), Piece::Delta(text)) => {
+//!             Some(BusEvent::new(newer.routing.clone(), Piece::Delta(format!("{so_far}{text}"))))
+//!         }
+//!         (Piece::Delta(_), Piece::Done) => Some(newer),
+//!         (Piece::Done, _) => None,
+//!     })
+//!     .subscribe();
+//!
+//! let publish = |session, piece| {
+//!     let scroll_id = Some(Uuid::from_u128(session));
+//!     bus.publish(BusEvent::new(EventRouting { scroll_id, ..EventRouting::default() }, piece)).unwrap();
+//! };
+//! publish(1, Piece::Delta("a".into()));
+//! publish(1, Piece::Delta("b".into()));
+//! publish(2, Piece::Delta("x".into()));
+//! publish(2, Piece::Done);
+//! publish(1, Piece::Delta("c".into()));
+//! publish(1, Piece::Delta("d".into()));
+//! bus.shutdown();
+//!
+//! let shown: Vec<_> = dashboard.iter().map(|delivery| match &*delivery.event {
+//!     Piece::Delta(text) => (text.clone(), delivery.merged()),
+//!     Piece::Done => ("done".into(), delivery.merged()),
+//! }).collect();
+//! assert_eq!(shown, [("a".into(), 0), ("b".into(), 0), ("done".into(), 1), ("cd".into(), 1)]);
+//! ```
+//!
+//! # Events that cost to make
+//!
+//! A screen dump or a serialized state is worth its making only if somebody looks.
+//! [`publish_with`](crate::SharingBus::publish_with) asks first; [`is_interested`](crate::SharingBus::is_interested) is the
+//! question alone, for a task that publishes with [`publish_async`](crate::SharingBus::publish_async) or makes several events
+//! of one state. Publish what changes sessions without asking, or under
+//! [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle).
+//!
+//! ```
+//! use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+//! use std::cell::Cell;
+//!
+//! let bus = SharingBus::new();
+//! let made = Cell::new(0);
+//! let publish_screen = || {
+//!     let routing = EventRouting::session("terminal", "1", EventKind::Output);
+//!     bus.publish_with(routing, EventOrigin::Connector, || {
+//!         made.set(made.get() + 1);
+//!         Event::Text { text: "a whole screen".into() }
+//!     })
+//! };
+//!
+//! assert!(!publish_screen()?);
+//! let mut view = bus.subscribe_filtered(EventFilter::ConnectorId("terminal".into()), 8);
+//! assert!(publish_screen()?);
+//! assert_eq!((made.get(), view.recv().unwrap().missed()), (1, 0));
+//! # Ok::<(), sharing_bus::PublishError>(())
+//! ```

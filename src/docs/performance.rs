@@ -10,6 +10,7 @@
 //! | step | cost | grows with |
 //! |---|---|---|
 //! | `publish`, the call | some 0.4 µs | nothing; waits while the ingress is full |
+//! | `is_interested`, before an event is made | 0.02 µs, to 0.2 µs where all that a routing says is asked for by somebody | nothing |
 //! | an event that nobody wants | some 1,200 instructions, publishing included | opaque filters |
 //! | an event, from `publish` to the one receiver | 234 ns a piece in a steady stream | |
 //! | the same among 128 subscribers of which one matches | 392 ns, for each wakes another task | opaque filters |
