@@ -67,8 +67,8 @@
 //! # Lagging
 //!
 //! Each subscriber has a queue of its own, with a capacity and an [`Overflow`] rule: drop the newest event (the
-//! default), drop the oldest, disconnect, or [conflate](#losing-well). A full queue delays nobody. Loss is counted after the filter, and told in
-//! its place: [`Delivery::missed`] is what this subscriber lost right before that delivery, and
+//! default), drop the oldest, disconnect, or [conflate](#losing-well). A full queue delays nobody. Loss is counted after
+//! the filter, and told in its place: [`Delivery::missed`] is what this subscriber lost right before that delivery, and
 //! [`BusReceiver::lagged`] what it lost in all. Losing events is no error and never looks like closing.
 //!
 //! ```
