@@ -291,9 +291,9 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     }
 
     /// Begins with earlier events: the newest that match of those that the bus has kept ([`BusBuilder::history`]), so many
-    /// at most and no more than the queue holds, in their order; none unless told. The live events follow, with no gap and
-    /// no duplicate in between, whatever is published meanwhile. Each tells whether it is one of them
-    /// ([`Delivery::is_backlog`](crate::Delivery::is_backlog)).
+    /// at most and no more than the queue holds without its [reserve](Self::essential), in their order; none unless told.
+    /// The live events follow, with no gap and no duplicate in between, whatever is published meanwhile. Each tells
+    /// whether it is one of them ([`Delivery::is_backlog`](crate::Delivery::is_backlog)).
     ///
     /// The filter is evaluated for what is kept, on the dispatch thread, until enough is found; one that asks for scrolls
     /// alone looks no further than at the history of all and at theirs. Events are as they were dispatched: one that came

@@ -362,12 +362,12 @@ impl<E: Payload> SharingBus<E> {
         rules: Rules<E>,
         backlog: usize,
     ) -> BusReceiver<E> {
-        let capacity = rules.capacity;
+        let room = rules.capacity - rules.essential.as_ref().map_or(0, |essential| essential.reserve);
         let (producer, consumer) = queue(rules, || {
             Waker::from(Arc::new(RoomMade(Arc::clone(&self.handle.shared))))
         });
         // What finds no room would be lost at once.
-        let subscription = self.list(label, filter, producer, backlog.min(capacity));
+        let subscription = self.list(label, filter, producer, backlog.min(room));
         BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)
     }
 

@@ -81,7 +81,8 @@ impl<E: Payload> BusReceiver<E> {
     }
 
     /// How many events are queued. Only this receiver takes events out, so at least so many can be received without
-    /// waiting (unless the queue drops its oldest).
+    /// waiting (unless the queue drops its oldest). More than the [capacity](Self::capacity) only where a queue that
+    /// conflates has met the end of the bus.
     pub fn len(&self) -> usize {
         self.queue.len()
     }

@@ -90,6 +90,17 @@ fn without_a_reserve_the_classes_are_only_counted_apart() {
 }
 
 #[test]
+fn a_backlog_leaves_the_reserve_alone_and_so_loses_nothing() {
+    let bus = SharingBus::builder().history(10).build().unwrap();
+    publish(&bus, deltas(1..9));
+    let subscription = bus.subscription().queue_capacity(4).essential(essentials(), 1);
+    let mut late = subscription.backlog(10).subscribe();
+    bus.flush();
+    assert_eq!(late.lagged(), 0);
+    assert_eq!(seen(&mut late), [(6, 0, 0), (7, 0, 0), (8, 0, 0)]);
+}
+
+#[test]
 fn only_the_loss_of_an_essential_event_disconnects() {
     let bus = SharingBus::new();
     let mut view = bus
