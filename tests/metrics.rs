@@ -1,5 +1,6 @@
 //! The feature `metrics`: that what a recorder sees is what the statistics say, and that one that panics ends no bus. A
 //! binary of its own, for it installs the recorder; and one test at a time, for what all buses of a process tell adds up.
+#![cfg(feature = "metrics")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The feature `serde`: what events, filters and statistics look like, and that they come back as they went.
+#![cfg(feature = "serde")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! The feature `tracing`: what is told, that it is not too much, and that a subscriber of tracing that panics ends no bus. A
 //! binary of its own, for it sets the global subscriber; each test looks for what is told under its own labels and names.
+#![cfg(feature = "tracing")]
 
 mod common;
 
