@@ -41,7 +41,8 @@ use crate::sync::{Arc, ArrayQueue, AtomicWaker, ring};
 use conflating::Conflating;
 use conflation::Conflation;
 use consumer::Head;
-use producer::{Account, Newest, Tail};
+use essential::Reserving;
+use producer::{Account, Tail};
 
 /// What happens to an event that finds its subscriber's queue full. Whatever is lost is counted, see
 /// [`Delivery::missed`](crate::Delivery::missed) and [`BusReceiver::lagged`](crate::BusReceiver::lagged).
@@ -241,8 +242,11 @@ pub(crate) fn queue<E>(rules: Rules<E>, dispatch: impl FnOnce() -> Waker) -> (Qu
         }
         Overflow::DropNewest | Overflow::Disconnect => {
             let (producer, consumer) = ring::RingBuffer::new(capacity);
-            let tail = Newest::new(producer, rules.essential);
-            (Tail::Newest(tail), Head::Ring(consumer), None)
+            let tail = match rules.essential {
+                Some(essential) => Tail::Reserving(Box::new(Reserving::new(producer, essential))),
+                None => Tail::Ring(producer),
+            };
+            (tail, Head::Ring(consumer), None)
         }
         Overflow::Conflate => {
             // At the end of the bus there has to be a place for all that waits.

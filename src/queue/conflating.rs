@@ -13,6 +13,8 @@ use crate::sync::ring;
 pub(super) struct Conflating<E> {
     ring: ring::Producer<Entry<E>>,
     pending: Conflation<E>,
+    /// Delivered as a part of others.
+    merged: u64,
     /// The number of the last event that was queued, among those that were queued or lost.
     position: u64,
 }
@@ -22,6 +24,7 @@ impl<E> Conflating<E> {
         Conflating {
             ring,
             pending,
+            merged: 0,
             position: 0,
         }
     }
@@ -126,7 +129,7 @@ impl Account {
     fn queue_pending<E>(&mut self, tail: &mut Conflating<E>, pushed: &mut Pushed) {
         if let Some(oldest) = tail.pending.pop() {
             self.delivered += 1;
-            self.merged += oldest.merged;
+            tail.merged += oldest.merged;
             pushed.queued += 1;
             pushed.merged += oldest.merged;
             tail.queue(oldest.parcel, oldest.lost_before);
@@ -135,7 +138,7 @@ impl Account {
 
     fn commit_pending<E>(&self, tail: &Conflating<E>) {
         // Ordering: Relaxed for both, see `QueueState`'s counters.
-        self.state.merged.store(self.merged, Ordering::Relaxed);
+        self.state.merged.store(tail.merged, Ordering::Relaxed);
         self.state.pending.store(tail.pending.waiting(), Ordering::Relaxed);
     }
 }

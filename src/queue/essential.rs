@@ -27,28 +27,46 @@ impl<E> Essential<E> {
     }
 }
 
+/// A queue with a reserve.
+pub(super) struct Reserving<E> {
+    ring: ring::Producer<Entry<E>>,
+    essential: Essential<E>,
+    lagged_essential: u64,
+}
+
+impl<E> Reserving<E> {
+    pub(super) fn new(ring: ring::Producer<Entry<E>>, essential: Essential<E>) -> Self {
+        Reserving {
+            ring,
+            essential,
+            lagged_essential: 0,
+        }
+    }
+}
+
 impl Account {
-    /// Event by event: the last places are for the essential ones, and only they end the subscription if they are lost.
+    /// Where room is short, event by event: the last places are for the essential ones, and only they end the
+    /// subscription if they are lost.
     #[inline(never)]
-    pub(super) fn push_by_class<E>(
-        &mut self,
-        ring: &mut ring::Producer<Entry<E>>,
-        essential: &Essential<E>,
-        parcel: Parcel<E>,
-    ) -> Pushed {
+    pub(super) fn push_by_class<E>(&mut self, tail: &mut Reserving<E>, parcel: Parcel<E>) -> Pushed {
+        let reserve = tail.essential.reserve as u64;
+        let wanted = parcel.len() + reserve;
+        if self.room(wanted) == wanted {
+            return self.push_newest(&mut tail.ring, parcel);
+        }
         let mut pushed = Pushed::default();
         for parcel in parcel.apart() {
-            let is_essential = essential.is_essential(parcel.first().event(), &mut pushed.panics);
-            let reserve = if is_essential { 0 } else { essential.reserve as u64 };
+            let is_essential = tail.essential.is_essential(parcel.first().event(), &mut pushed.panics);
+            let reserve = if is_essential { 0 } else { reserve };
             let position = self.next_position();
             if self.room(reserve + 1) > reserve {
                 self.delivered += 1;
                 pushed.queued += 1;
-                let refused = ring.push(Entry { parcel, position });
+                let refused = tail.ring.push(Entry { parcel, position });
                 debug_assert!(refused.is_ok());
             } else {
                 self.lagged += 1;
-                self.lagged_essential += u64::from(is_essential);
+                tail.lagged_essential += u64::from(is_essential);
                 pushed.lost += 1;
                 pushed.ends = is_essential && self.disconnects();
             }
@@ -59,7 +77,7 @@ impl Account {
         // Ordering: Relaxed, see `QueueState`'s counters.
         self.state
             .lagged_essential
-            .store(self.lagged_essential, Ordering::Relaxed);
+            .store(tail.lagged_essential, Ordering::Relaxed);
         pushed
     }
 }

@@ -3,7 +3,7 @@
 use crate::delivery::{Delivery, Held};
 use crate::parcel::Parcel;
 use crate::queue::conflating::Conflating;
-use crate::queue::essential::Essential;
+use crate::queue::essential::Reserving;
 use crate::queue::{Entry, Overflow, QueueState};
 use crate::sink::{HostSink, SinkError};
 use crate::sync::atomic::Ordering;
@@ -11,27 +11,15 @@ use crate::sync::{Arc, ArrayQueue, Panicked, ring};
 
 pub(super) enum Tail<E> {
     /// What finds no room is lost.
-    Newest(Newest<E>),
+    Ring(ring::Producer<Entry<E>>),
+    /// Likewise, and the last room is for essential events. What is rare stands behind a box, so that the others are small.
+    Reserving(Box<Reserving<E>>),
     /// Drop-oldest: the producer takes from the head as well, which a single-consumer ring does not allow.
     Shared(Arc<ArrayQueue<Entry<E>>>),
     /// What finds no room waits for it.
     Conflating(Box<Conflating<E>>),
     /// No queue of the bus's.
     Sink(SinkTail<E>),
-}
-
-pub(super) struct Newest<E> {
-    ring: ring::Producer<Entry<E>>,
-    essential: Option<Box<Essential<E>>>,
-}
-
-impl<E> Newest<E> {
-    pub(super) fn new(ring: ring::Producer<Entry<E>>, essential: Option<Essential<E>>) -> Self {
-        Newest {
-            ring,
-            essential: essential.map(Box::new),
-        }
-    }
 }
 
 /// A channel of the host's.
@@ -92,7 +80,8 @@ impl<E> QueueProducer<E> {
             return Pushed::default();
         }
         let pushed = match &mut self.tail {
-            Tail::Newest(tail) => self.account.push_newest(tail, parcel),
+            Tail::Ring(ring) => self.account.push_newest(ring, parcel),
+            Tail::Reserving(tail) => self.account.push_by_class(tail, parcel),
             Tail::Shared(queue) => self.account.push_over_oldest(queue, parcel),
             Tail::Conflating(tail) => self.account.push_or_wait(tail, parcel),
             Tail::Sink(tail) => self.account.forward(tail, parcel),
@@ -139,9 +128,6 @@ pub(super) struct Account {
     /// Matched, and neither lost nor merged nor waiting.
     pub(super) delivered: u64,
     pub(super) lagged: u64,
-    /// Those of them that were essential.
-    pub(super) lagged_essential: u64,
-    pub(super) merged: u64,
     /// Taken by the receiver, as of the last look.
     received: u64,
 }
@@ -152,8 +138,6 @@ impl Account {
             state: Arc::new(QueueState::new(capacity, overflow)),
             delivered: 0,
             lagged: 0,
-            lagged_essential: 0,
-            merged: 0,
             received: 0,
         }
     }
@@ -168,14 +152,8 @@ impl Account {
     }
 
     #[inline]
-    fn push_newest<E>(&mut self, tail: &mut Newest<E>, mut parcel: Parcel<E>) -> Pushed {
+    pub(super) fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
         let len = parcel.len();
-        if let Some(essential) = &tail.essential {
-            let wanted = len + essential.reserve as u64;
-            if self.room(wanted) < wanted {
-                return self.push_by_class(&mut tail.ring, essential, parcel);
-            }
-        }
         let queued = self.room(len);
         let disconnects = self.disconnects();
         // What comes after the loss that ends a subscription does not count as matched.
@@ -186,7 +164,7 @@ impl Account {
         if queued > 0 {
             parcel.truncate(queued);
             // There are at least as many places as events may be queued, so none is refused.
-            let refused = tail.ring.push(Entry { parcel, position });
+            let refused = ring.push(Entry { parcel, position });
             debug_assert!(refused.is_ok());
         }
         Pushed {
