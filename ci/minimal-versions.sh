@@ -11,3 +11,5 @@ cd "$copy"
 rm Cargo.lock
 cargo +nightly generate-lockfile -Z direct-minimal-versions
 cargo test --lib --tests
+# The optional ones too, without those of the tests, whose own needs could raise them.
+cargo check --lib --all-features
