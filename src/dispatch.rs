@@ -221,7 +221,11 @@ impl<E: Payload> Dispatcher<E> {
 
     /// Queues what waits for room.
     fn hand_over(&mut self, queue: fn(&mut QueueProducer<E>) -> Pushed) {
-        for id in std::mem::take(&mut self.tally.waiting) {
+        let waiting = std::mem::take(&mut self.tally.waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        for id in waiting {
             let Some(outlet) = self.routes.outlet(id) else {
                 continue;
             };
