@@ -1,0 +1,302 @@
+//! From a filter to the subjects to subscribe to.
+//!
+//! Pure functions. What a server delivers for the subjects is a superset of what the filter matches, and each event comes
+//! once, for no two of the subjects share one: the filter is evaluated again over what arrives.
+//!
+//! An equality on what is a token becomes that token. `any` is all the subjects of its children; `all` is what those of its
+//! children have in common. `not`, `custom`, the connector's unique id and the origin are no tokens and ask for everything.
+//! Where one subject covers another the wider one stays. Where two overlap and neither covers the other (one connector,
+//! and one kind of all connectors) the narrowest subject over both takes their place: two subscriptions would deliver
+//! twice what both match.
+
+use sharing_bus::EventFilter;
+
+use crate::subject::{Realm, Token, join};
+
+/// The most subjects for one filter. What needs more asks for everything: a subscription each would cost the server more
+/// than what it spares.
+const MOST: usize = 4096;
+
+/// The subjects of events that the filter may match; none if it matches nothing.
+pub(crate) fn subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
+    let apart = disjoint(patterns(filter));
+    apart.iter().map(|pattern| pattern.subject(realm)).collect()
+}
+
+/// The tokens that a subject must have: connector, session, scroll, kind. `None` is any.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Pattern([Option<String>; 4]);
+
+const CONNECTOR: usize = 0;
+const SESSION: usize = 1;
+const SCROLL: usize = 2;
+const KIND: usize = 3;
+
+impl Pattern {
+    fn with(mut self, place: usize, token: String) -> Pattern {
+        self.0[place] = Some(token);
+        self
+    }
+
+    /// What matches both, if anything can.
+    fn intersect(&self, other: &Pattern) -> Option<Pattern> {
+        let mut common = Pattern::default();
+        for (place, (one, other)) in self.0.iter().zip(&other.0).enumerate() {
+            common.0[place] = match (one, other) {
+                (Some(one), Some(other)) if one != other => return None,
+                _ => one.as_ref().or(other.as_ref()).cloned(),
+            };
+        }
+        Some(common)
+    }
+
+    fn overlaps(&self, other: &Pattern) -> bool {
+        let mut places = self.0.iter().zip(&other.0);
+        places.all(|(one, other)| one.is_none() || other.is_none() || one == other)
+    }
+
+    /// The narrowest pattern over both. It is one of them where that covers the other.
+    fn join(&self, other: &Pattern) -> Pattern {
+        let mut over = self.clone();
+        for (token, other) in over.0.iter_mut().zip(&other.0) {
+            if token != other {
+                *token = None;
+            }
+        }
+        over
+    }
+
+    fn subject(&self, realm: &Realm) -> String {
+        join(
+            realm,
+            "*",
+            self.0.each_ref().map(|token| token.as_deref().unwrap_or("*")),
+        )
+    }
+}
+
+/// Patterns of which at least one has whatever the filter matches; they may overlap.
+fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
+    let equality = |place, token| vec![Pattern::default().with(place, token)];
+    match filter {
+        EventFilter::ScrollId(id) => equality(SCROLL, id.to_string()),
+        EventFilter::ConnectorId(id) => equality(CONNECTOR, Token::of(id).text),
+        EventFilter::Session {
+            connector_id,
+            native_session_id,
+        } => {
+            let session = Pattern::default().with(SESSION, Token::of(native_session_id).text);
+            vec![session.with(CONNECTOR, Token::of(connector_id).text)]
+        }
+        EventFilter::Kind(kind) => equality(KIND, kind.to_string()),
+        EventFilter::Any(filters) => limited(filters.iter().flat_map(patterns)),
+        EventFilter::Every(filters) => in_common(filters),
+        // And whatever a later version adds.
+        _ => vec![Pattern::default()],
+    }
+}
+
+fn limited(patterns: impl Iterator<Item = Pattern>) -> Vec<Pattern> {
+    let patterns: Vec<Pattern> = patterns.take(MOST + 1).collect();
+    if patterns.len() > MOST {
+        return vec![Pattern::default()];
+    }
+    patterns
+}
+
+fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
+    let mut common = vec![Pattern::default()];
+    for filter in filters {
+        let more = patterns(filter);
+        if common.len().saturating_mul(more.len()) > MOST {
+            // Either side is a superset of what both have in common.
+            if more.len() < common.len() {
+                common = more;
+            }
+            continue;
+        }
+        common = common
+            .iter()
+            .flat_map(|one| more.iter().filter_map(|other| one.intersect(other)))
+            .collect();
+    }
+    common
+}
+
+/// Patterns over the given ones, no two of which overlap.
+fn disjoint(patterns: Vec<Pattern>) -> Vec<Pattern> {
+    let mut apart: Vec<Pattern> = Vec::new();
+    for mut wider in patterns {
+        // What is joined may overlap with others again; each round takes one of those out, so this ends.
+        while let Some(met) = apart.iter().position(|other| other.overlaps(&wider)) {
+            wider = wider.join(&apart.swap_remove(met));
+        }
+        apart.push(wider);
+    }
+    apart
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sharing_bus::{BusEvent, EventKind, EventOrigin, EventRouting};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::subject::{Class, subject};
+
+    /// Whether a server would deliver a message of this subject for a subscription to `pattern`.
+    fn delivers(pattern: &str, subject: &str) -> bool {
+        let mut tokens = subject.split('.');
+        for wanted in pattern.split('.') {
+            match (wanted, tokens.next()) {
+                (">", token) => return token.is_some(),
+                ("*", Some(_)) => {}
+                (wanted, token) if token == Some(wanted) => {}
+                _ => return false,
+            }
+        }
+        tokens.next().is_none()
+    }
+
+    fn realm() -> Realm {
+        Realm::new("r").unwrap()
+    }
+
+    fn sorted(filter: &EventFilter<u64>) -> Vec<String> {
+        let mut subjects = subjects(&realm(), filter);
+        subjects.sort();
+        subjects
+    }
+
+    fn scroll(id: u8) -> Uuid {
+        Uuid::from_u128(id.into())
+    }
+
+    fn connector(name: &str) -> EventFilter<u64> {
+        EventFilter::ConnectorId(name.into())
+    }
+
+    fn session(connector: &str, session: &str) -> EventFilter<u64> {
+        EventFilter::Session {
+            connector_id: connector.into(),
+            native_session_id: session.into(),
+        }
+    }
+
+    #[test]
+    fn equalities_are_tokens() {
+        let one = Uuid::from_u128(1);
+        for (filter, expected) in [
+            (EventFilter::All, "sb1.r.*.*.*.*.*"),
+            (
+                EventFilter::ScrollId(one),
+                "sb1.r.*.*.*.00000000-0000-0000-0000-000000000001.*",
+            ),
+            (connector("a b"), "sb1.r.*.a=20b.*.*.*"),
+            (session("a", "_"), "sb1.r.*.a.=5F.*.*"),
+            (EventFilter::Kind(EventKind::Tool), "sb1.r.*.*.*.*.tool"),
+            (EventFilter::ConnectorUid(one), "sb1.r.*.*.*.*.*"),
+            (EventFilter::Origin(EventOrigin::User), "sb1.r.*.*.*.*.*"),
+            (EventFilter::not(connector("a")), "sb1.r.*.*.*.*.*"),
+            (EventFilter::custom(|_| true), "sb1.r.*.*.*.*.*"),
+            (
+                EventFilter::all([connector("a"), EventFilter::custom(|_| true)]),
+                "sb1.r.*.a.*.*.*",
+            ),
+            (
+                EventFilter::all([EventFilter::Kind(EventKind::Tool), connector("a")]),
+                "sb1.r.*.a.*.*.tool",
+            ),
+            (EventFilter::any([connector("a"), session("a", "1")]), "sb1.r.*.a.*.*.*"),
+            (EventFilter::any([session("a", "1"), connector("a")]), "sb1.r.*.a.*.*.*"),
+            // Neither covers the other, and nothing narrower than everything covers both.
+            (
+                EventFilter::any([EventFilter::Kind(EventKind::Tool), connector("a")]),
+                "sb1.r.*.*.*.*.*",
+            ),
+        ] {
+            assert_eq!(sorted(&filter), [expected], "{filter}");
+        }
+        for nothing in [EventFilter::any([]), EventFilter::all([connector("a"), connector("b")])] {
+            assert!(sorted(&nothing).is_empty(), "{nothing}");
+        }
+        let two = EventFilter::any([session("a", "1"), connector("b"), session("b", "2")]);
+        assert_eq!(sorted(&two), ["sb1.r.*.a.1.*.*", "sb1.r.*.b.*.*.*"]);
+    }
+
+    #[test]
+    fn thousands_of_scrolls_are_as_many_subjects_and_more_are_one() {
+        let scrolls = |count: u128| EventFilter::any((0..count).map(|id| EventFilter::ScrollId(Uuid::from_u128(id))));
+        let most = u128::try_from(MOST).unwrap();
+        assert_eq!(sorted(&scrolls(most)).len(), MOST);
+        assert_eq!(sorted(&scrolls(most + 1)), ["sb1.r.*.*.*.*.*"]);
+        // Every pair would be too many, so one side has to do.
+        let both = EventFilter::all([scrolls(most), EventFilter::any([connector("a"), connector("b")])]);
+        assert_eq!(sorted(&both), ["sb1.r.*.a.*.*.*", "sb1.r.*.b.*.*.*"]);
+    }
+
+    fn name() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "a",
+            "",
+            "_",
+            "a.b",
+            "a-connector-whose-name-is-so-long-that-its-token-is-but-a-hash",
+        ])
+    }
+
+    fn filter() -> impl Strategy<Value = EventFilter<u64>> {
+        let kind = || prop::sample::select(&EventKind::ALL[..3]);
+        let leaf = prop_oneof![
+            1 => Just(EventFilter::All),
+            4 => (0..3u8).prop_map(|id| EventFilter::ScrollId(scroll(id))),
+            1 => (0..2u8).prop_map(|id| EventFilter::ConnectorUid(scroll(id))),
+            3 => name().prop_map(connector),
+            4 => (name(), name()).prop_map(|(connector, native)| session(connector, native)),
+            4 => kind().prop_map(EventFilter::Kind),
+            1 => prop::sample::select(&EventOrigin::ALL[..2]).prop_map(EventFilter::Origin),
+            1 => Just(EventFilter::custom(|event: &BusEvent<u64>| *event.event % 2 == 0)),
+        ];
+        leaf.prop_recursive(3, 16, 4, |inner| {
+            let some = || prop::collection::vec(inner.clone(), 0..4);
+            prop_oneof![
+                3 => some().prop_map(EventFilter::any),
+                3 => some().prop_map(EventFilter::all),
+                1 => inner.prop_map(EventFilter::not),
+            ]
+        })
+    }
+
+    fn event() -> impl Strategy<Value = BusEvent<u64>> {
+        let ids = (prop::option::of(0..3u8), prop::option::of(0..2u8));
+        let names = (prop::option::of(name()), prop::option::of(name()));
+        let kind = prop::sample::select(&EventKind::ALL[..3]);
+        let origin = prop::sample::select(&EventOrigin::ALL[..2]);
+        (ids, names, kind, origin, 0..4u64).prop_map(|((scroll_id, uid), (connector, session), kind, origin, n)| {
+            let routing = EventRouting {
+                scroll_id: scroll_id.map(scroll),
+                connector_uid: uid.map(scroll),
+                connector_id: connector.map(Into::into),
+                native_session_id: session.map(Into::into),
+                kind,
+            };
+            BusEvent::new(routing, n).with_origin(origin)
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn what_matches_is_delivered_once(filter in filter(), events in prop::collection::vec(event(), 1..30)) {
+            let subjects = subjects(&realm(), &filter);
+            for event in events {
+                let sent = subject(&realm(), Class::Delta, &event.routing).text;
+                let times = subjects.iter().filter(|pattern| delivers(pattern, &sent)).count();
+                prop_assert!(times <= 1, "{} is delivered {} times for {:?}", sent, times, subjects);
+                prop_assert!(times == 1 || !filter.matches(&event), "{} is not delivered for {:?}", sent, subjects);
+            }
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! From an event's routing to the subject it is published on, and back.
+//!
+//! Pure functions. A subject is `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`: each id is one token, so that
+//! a server can pick events by any of them. Every id has exactly one token, and no two ids share one, long ids apart
+//! (below); what is not the token of any id is refused, so that a subscriber who asks for an id misses none of its events.
+//!
+//! Tokens keep ASCII letters, digits, `-` and `_` as they are and write every other byte of UTF-8 as `=` with two
+//! upper-case hex digits, as percent-encoding does: `=` is legal in subjects and in keys of JetStream buckets, `%` is not
+//! in the latter. `_` alone says that nothing is bound, so an id `_` is written `=5F`; the empty id is `=`.
+//!
+//! A token of more than [`LONGEST`] bytes is replaced by `==` and a hash of the id, and the id travels in a header. The hash
+//! is a UUID of version 5 (RFC 9562): SHA-1 in a name space of ours, so it is the same in every release, on every machine
+//! and in every language. Whoever finds two ids of one hash makes them share a subject and no more: ids are read from the
+//! header, and filters are evaluated again over those.
+
+use std::borrow::Cow;
+use std::fmt::{self, Write};
+
+use async_nats::HeaderName;
+use sharing_bus::EventRouting;
+use uuid::Uuid;
+
+/// The first token: whose subjects these are, and in which version.
+const VERSION: &str = "sb1";
+
+/// What stands where an id is not bound.
+const UNBOUND: &str = "_";
+
+/// The most bytes of a token or of a realm. With it a subject has fewer than 300 bytes.
+const LONGEST: usize = 64;
+
+/// The name space of hashed ids. Random, and never to be changed.
+const LONG_IDS: Uuid = Uuid::from_u128(0x5d9c_6f0e_3b1a_4c57_9a42_e86d_70f1_2bc3);
+
+/// The connector's name where its token is a hash; encoded as a token of any length.
+pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("Sb-Connector-Id");
+/// The session's id, likewise.
+pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("Sb-Session-Id");
+/// The connector's unique id, which has no token.
+pub(crate) const CONNECTOR_UID: HeaderName = HeaderName::from_static("Sb-Connector-Uid");
+
+/// Who talks to whom: the bridges of one realm on one NATS account hear each other and nobody else.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Realm(String);
+
+impl Realm {
+    /// A realm is one token and is written as it is, so that operators can name it in permissions.
+    pub(crate) fn new(name: &str) -> Result<Realm, InvalidRealm> {
+        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(is_plain) {
+            return Err(InvalidRealm(name.to_owned()));
+        }
+        Ok(Realm(name.to_owned()))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A realm that is no plain token: 1 to 64 ASCII letters, digits, `-` and `_`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidRealm(String);
+
+impl fmt::Display for InvalidRealm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "not a realm of 1 to 64 ASCII letters, digits, '-' and '_': {:?}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for InvalidRealm {}
+
+/// Whether an event must not be lost, as the exporting host sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Class {
+    /// Its loss would be felt: what an archive keeps.
+    Essential,
+    /// The next one makes up for it.
+    Delta,
+}
+
+impl Class {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Class::Essential => "essential",
+            Class::Delta => "delta",
+        }
+    }
+
+    fn parse(token: &str) -> Option<Class> {
+        [Class::Essential, Class::Delta]
+            .into_iter()
+            .find(|class| class.as_str() == token)
+    }
+}
+
+/// A subject, and the headers for what it cannot say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) text: String,
+    /// Ids that were hashed, and the connector's unique id; legal header values all.
+    pub(crate) headers: Vec<(HeaderName, String)>,
+}
+
+/// The subject on which an event of this routing is published.
+pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Subject {
+    let mut headers = Vec::new();
+    if let Some(uid) = routing.connector_uid {
+        headers.push((CONNECTOR_UID, uid.to_string()));
+    }
+    let mut name = |id: Option<&str>, header: HeaderName| match id {
+        None => Cow::Borrowed(UNBOUND),
+        Some(id) => {
+            let token = Token::of(id);
+            if let Some(whole) = token.whole {
+                headers.push((header, whole));
+            }
+            Cow::Owned(token.text)
+        }
+    };
+    let connector = name(routing.connector_id.as_deref(), CONNECTOR_ID);
+    let session = name(routing.native_session_id.as_deref(), SESSION_ID);
+    let scroll = routing
+        .scroll_id
+        .map_or(Cow::Borrowed(UNBOUND), |id| Cow::Owned(id.to_string()));
+    let text = join(
+        realm,
+        class.as_str(),
+        [&connector, &session, &scroll, routing.kind.as_str()],
+    );
+    Subject { text, headers }
+}
+
+/// Puts a subject together; tokens may be wildcards.
+pub(crate) fn join(realm: &Realm, class: &str, [connector, session, scroll, kind]: [&str; 4]) -> String {
+    let realm = realm.as_str();
+    format!("{VERSION}.{realm}.{class}.{connector}.{session}.{scroll}.{kind}")
+}
+
+/// What a subject and the headers beside it say. The realm is whatever was subscribed to and is not looked at.
+pub(crate) fn routing(
+    subject: &str,
+    headers: impl Fn(&str) -> Option<String>,
+) -> Result<(Class, EventRouting), BadSubject> {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    let [VERSION, _, class, connector, session, scroll, kind] = tokens[..] else {
+        return Err(BadSubject::Shape);
+    };
+    let name = |token: &str, header: HeaderName| match token {
+        UNBOUND => Ok(None),
+        _ => id_of(token, || headers(header.as_ref())).map(|id| Some(id.into())),
+    };
+    let routing = EventRouting {
+        scroll_id: match scroll {
+            UNBOUND => None,
+            _ => Some(plain_uuid(scroll).ok_or(BadSubject::Scroll)?),
+        },
+        connector_uid: match headers(CONNECTOR_UID.as_ref()) {
+            None => None,
+            Some(uid) => Some(plain_uuid(&uid).ok_or(BadSubject::ConnectorUid)?),
+        },
+        connector_id: name(connector, CONNECTOR_ID)?,
+        native_session_id: name(session, SESSION_ID)?,
+        kind: kind.parse().map_err(|_| BadSubject::Kind)?,
+    };
+    Ok((Class::parse(class).ok_or(BadSubject::Class)?, routing))
+}
+
+/// A message whose subject or id headers this version did not write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BadSubject {
+    Shape,
+    Class,
+    /// A token of no id, or a hash without the id that it is of.
+    Id,
+    Scroll,
+    ConnectorUid,
+    /// Perhaps one of a later version.
+    Kind,
+}
+
+impl fmt::Display for BadSubject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadSubject::Shape => "not a subject of an event",
+            BadSubject::Class => "unknown class",
+            BadSubject::Id => "not the token of an id",
+            BadSubject::Scroll => "not a scroll id",
+            BadSubject::ConnectorUid => "not a connector's unique id",
+            BadSubject::Kind => "unknown event kind",
+        })
+    }
+}
+
+impl std::error::Error for BadSubject {}
+
+/// The token of a bound id.
+pub(crate) struct Token {
+    pub(crate) text: String,
+    /// The encoded id, if the text is its hash only.
+    whole: Option<String>,
+}
+
+impl Token {
+    pub(crate) fn of(id: &str) -> Token {
+        let text = encode(id);
+        if text.len() <= LONGEST {
+            return Token { text, whole: None };
+        }
+        let hash = Uuid::new_v5(&LONG_IDS, id.as_bytes());
+        Token {
+            text: format!("=={}", hash.simple()),
+            whole: Some(text),
+        }
+    }
+}
+
+/// The id that has this token, if there is one.
+fn id_of(token: &str, header: impl Fn() -> Option<String>) -> Result<String, BadSubject> {
+    let id = match token.strip_prefix("==") {
+        Some(_) => decode(&header().ok_or(BadSubject::Id)?),
+        None => decode(token),
+    };
+    // Whatever could be read in two ways is refused here: one id, one token.
+    id.filter(|id| Token::of(id).text == token).ok_or(BadSubject::Id)
+}
+
+/// Written the one way in which it is written here, so that a subscriber who asks for it finds it.
+fn plain_uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+fn encode(id: &str) -> String {
+    if id.is_empty() {
+        return "=".to_owned();
+    }
+    let mut token = String::with_capacity(id.len());
+    for byte in id.bytes() {
+        if is_plain(byte) && id != UNBOUND {
+            token.push(byte.into());
+        } else {
+            write!(token, "={byte:02X}").expect("a String takes all");
+        }
+    }
+    token
+}
+
+/// Reads more than [`encode`] writes; the caller compares.
+fn decode(token: &str) -> Option<String> {
+    if token == "=" {
+        return Some(String::new());
+    }
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'=' => hex(rest.next()?)? << 4 | hex(rest.next()?)?,
+            _ => byte,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit)
+        .to_digit(16)
+        .and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sharing_bus::EventKind;
+
+    use super::*;
+
+    fn realm() -> Realm {
+        Realm::new("test").unwrap()
+    }
+
+    fn round_trip(class: Class, sent: &EventRouting) -> Result<(Class, EventRouting), BadSubject> {
+        let subject = subject(&realm(), class, sent);
+        routing(&subject.text, |name| find(&subject.headers, name))
+    }
+
+    fn find(headers: &[(HeaderName, String)], name: &str) -> Option<String> {
+        let found = headers.iter().find(|(header, _)| header.as_ref() as &str == name);
+        found.map(|(_, value)| value.clone())
+    }
+
+    #[test]
+    fn subjects_read_as_documented() {
+        let bound = EventRouting {
+            scroll_id: Some(Uuid::from_u128(7)),
+            ..EventRouting::session("my.shell", "42", EventKind::SessionLifecycle)
+        };
+        let text = |routing| subject(&realm(), Class::Essential, &routing).text;
+        let scroll = "00000000-0000-0000-0000-000000000007";
+        assert_eq!(
+            text(bound),
+            format!("sb1.test.essential.my=2Eshell.42.{scroll}.session_lifecycle")
+        );
+        assert_eq!(text(EventRouting::default()), "sb1.test.essential._._._.system");
+        assert_eq!(
+            text(EventRouting::session("_", "", EventKind::Tool)),
+            "sb1.test.essential.=5F.=._.tool"
+        );
+    }
+
+    #[test]
+    fn hashes_are_the_same_for_ever() {
+        let long = "a".repeat(65);
+        let hashed = subject(
+            &realm(),
+            Class::Delta,
+            &EventRouting::session("c", long.clone(), EventKind::Output),
+        );
+        assert_eq!(
+            hashed.text,
+            "sb1.test.delta.c.==84c57594049d53afa2031e8333791638._.output"
+        );
+        assert_eq!(hashed.headers, [(SESSION_ID, long)]);
+        let longest = "a".repeat(64);
+        assert_eq!(Token::of(&longest).text, longest);
+    }
+
+    #[test]
+    fn what_was_not_written_here_is_refused() {
+        let read = |text: &str| routing(text, |_| None).map(|_| ()).unwrap_err();
+        let hash = Token::of(&"x".repeat(99)).text;
+        for (text, error) in [
+            ("", BadSubject::Shape),
+            ("sb1.r.delta.a.b._", BadSubject::Shape),
+            ("sb1.r.delta.a.b._.tool.more", BadSubject::Shape),
+            ("sb2.r.delta.a.b._.tool", BadSubject::Shape),
+            ("sb1.r.delights.a.b._.tool", BadSubject::Class),
+            ("sb1.r.delta.a.b._.telepathy", BadSubject::Kind),
+            ("sb1.r.delta.a.b.7.tool", BadSubject::Scroll),
+            (
+                "sb1.r.delta.a.b.00000000-0000-0000-0000-00000000000A.tool",
+                BadSubject::Scroll,
+            ),
+            ("sb1.r.delta.a.._.tool", BadSubject::Id),
+            ("sb1.r.delta.=2.b._.tool", BadSubject::Id),
+            ("sb1.r.delta.=2e.b._.tool", BadSubject::Id),
+            ("sb1.r.delta.=61.b._.tool", BadSubject::Id),
+            ("sb1.r.delta.=+1.b._.tool", BadSubject::Id),
+            ("sb1.r.delta.=FF.b._.tool", BadSubject::Id),
+            ("sb1.r.delta.a/b.b._.tool", BadSubject::Id),
+            (&format!("sb1.r.delta.{hash}.b._.tool"), BadSubject::Id),
+        ] {
+            assert_eq!(read(text), error, "{text}");
+        }
+        let lie = |name: &str| (name == "Sb-Connector-Id").then(|| "another".to_owned());
+        let hashed = format!("sb1.r.delta.{hash}.b._.tool");
+        assert_eq!(routing(&hashed, lie).unwrap_err(), BadSubject::Id);
+        let uid = |_: &str| Some("7".to_owned());
+        assert_eq!(
+            routing("sb1.r.delta.a.b._.tool", uid).unwrap_err(),
+            BadSubject::ConnectorUid
+        );
+    }
+
+    #[test]
+    fn realms_are_plain_tokens() {
+        for good in ["a", "Prod-1_b", &"r".repeat(64)] {
+            assert_eq!(Realm::new(good).unwrap().as_str(), good);
+        }
+        for bad in ["", "a.b", "*", ">", "a b", "=", "\u{e9}", &"r".repeat(65)] {
+            assert_eq!(Realm::new(bad).unwrap_err(), InvalidRealm(bad.to_owned()));
+        }
+    }
+
+    /// Ids of all sorts: plain, with what must be escaped, any Unicode, long.
+    fn id() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z_=]{0,4}", "[ -~]{0,80}", any::<String>(), "\\PC{40,120}"]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_routing_comes_back(
+            scroll in prop::option::of(any::<u128>()),
+            uid in prop::option::of(any::<u128>()),
+            connector in prop::option::of(id()),
+            session in prop::option::of(id()),
+            kind in prop::sample::select(EventKind::ALL),
+            essential in any::<bool>(),
+        ) {
+            let sent = EventRouting {
+                scroll_id: scroll.map(Uuid::from_u128),
+                connector_uid: uid.map(Uuid::from_u128),
+                connector_id: connector.map(Into::into),
+                native_session_id: session.map(Into::into),
+                kind,
+            };
+            let class = if essential { Class::Essential } else { Class::Delta };
+            prop_assert_eq!(round_trip(class, &sent), Ok((class, sent.clone())));
+            let subject = subject(&realm(), class, &sent);
+            prop_assert!(subject.text.len() < 300);
+            let tokens = subject.text.split('.');
+            prop_assert_eq!(tokens.clone().count(), 7);
+            for token in tokens {
+                prop_assert!(!token.is_empty() && token.bytes().all(|byte| is_plain(byte) || byte == b'='));
+            }
+            for (_, value) in &subject.headers {
+                prop_assert!(value.parse::<async_nats::HeaderValue>().is_ok() && !value.contains(char::is_whitespace));
+            }
+        }
+
+        #[test]
+        fn two_ids_have_two_tokens(one in id(), other in id()) {
+            prop_assert_eq!(one == other, Token::of(&one).text == Token::of(&other).text);
+        }
+
+        #[test]
+        fn what_can_be_read_is_written_alike(token in "[a-c_=0-9A-F]{1,12}") {
+            if let Ok(id) = id_of(&token, || None) {
+                prop_assert_eq!(Token::of(&id).text, token);
+            }
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! The helper that the other tests start their servers with.
+mod server;
+
+use server::{Options, Server};
+
+#[test]
+fn a_server_is_started_killed_and_restarted() {
+    let mut server = Server::start_jetstream();
+    let started = server.monitor("/varz")["start"].clone();
+    assert_eq!(server.monitor("/jsz")["streams"], 0);
+    server.pause();
+    server.resume();
+    server.kill();
+    server.restart();
+    assert_ne!(server.monitor("/varz")["start"], started);
+}
+
+#[test]
+fn options_reach_the_server() {
+    let login = Some(("user".to_owned(), "secret".to_owned()));
+    let server = Server::start_with(&Options {
+        login,
+        max_payload: Some(4096),
+        ..Options::default()
+    });
+    let page = server.monitor("/varz");
+    assert_eq!(
+        (&page["auth_required"], &page["max_payload"]),
+        (&true.into(), &4096.into())
+    );
+}
