@@ -1,0 +1,134 @@
+//! Round trips: [`Echo`], the proof that the server has read what was sent before.
+//!
+//! The client's own flush only writes to the socket, which a server that hangs still takes. So the bridge sends a number to
+//! an inbox that it alone subscribes to, and waits for it to come back over the same connection: the server reads a
+//! connection in order. Callers wait in a list behind a mutex, held for a push or a pop.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::{StatusCode, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::oneshot;
+
+use crate::link::Link;
+
+/// The connection broke before the number came back, or the client has ended.
+#[derive(Debug)]
+pub(crate) struct Broken;
+
+#[derive(Clone)]
+pub(crate) struct Echo {
+    link: Link,
+    inbox: String,
+    waiting: Arc<Mutex<Waiting>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    next: u64,
+    callers: VecDeque<Caller>,
+}
+
+struct Caller {
+    number: u64,
+    connection: u64,
+    done: oneshot::Sender<()>,
+}
+
+impl Echo {
+    /// Must be called within the runtime, which it gives a task.
+    pub(crate) async fn start(link: Link) -> Result<Echo, Broken> {
+        let inbox = link.client.new_inbox();
+        let subscriber = link.client.subscribe(inbox.clone()).await.map_err(|_| Broken)?;
+        let echo = Echo {
+            link,
+            inbox,
+            waiting: Arc::default(),
+        };
+        tokio::spawn(echo.clone().listen(subscriber));
+        Ok(echo)
+    }
+
+    /// Waits until the server has read everything that was handed to the client before, over the connection that is up.
+    pub(crate) async fn round_trip(&self) -> Result<(), Broken> {
+        let connection = self.link.connection();
+        let (done, outcome) = oneshot::channel();
+        let number = {
+            let mut waiting = self.lock();
+            waiting.next += 1;
+            let number = waiting.next;
+            waiting.callers.push_back(Caller {
+                number,
+                connection,
+                done,
+            });
+            number
+        };
+        // A reply, so that the server answers even a client that has asked not to hear itself.
+        let (to, reply) = (self.inbox.clone(), self.inbox.clone());
+        let sent = self
+            .link
+            .client
+            .publish_with_reply(to, reply, number.to_string().into());
+        sent.await.map_err(|_| Broken)?;
+        outcome.await.map_err(|_| Broken)?;
+        // What came back over a later connection proves nothing of what went over this one.
+        if self.link.connection() == connection {
+            Ok(())
+        } else {
+            Err(Broken)
+        }
+    }
+
+    async fn listen(self, mut subscriber: Subscriber) {
+        let mut link = self.link.clone();
+        loop {
+            tokio::select! {
+                message = subscriber.next() => {
+                    let Some(message) = message else { break };
+                    if message.status == Some(StatusCode::NO_RESPONDERS) {
+                        self.lock().callers.pop_front().map(Caller::done);
+                    } else if let Some(number) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
+                        self.came_back(number);
+                    }
+                }
+                _ = link.changed() => self.give_up(),
+            }
+        }
+        self.lock().callers.clear();
+    }
+
+    fn came_back(&self, number: u64) {
+        let mut waiting = self.lock();
+        while waiting.callers.front().is_some_and(|caller| caller.number <= number) {
+            // Earlier ones have been lost, and learn so as they are dropped.
+            waiting
+                .callers
+                .pop_front()
+                .filter(|caller| caller.number == number)
+                .map(Caller::done);
+        }
+    }
+
+    /// Ends the wait of those whose connection is gone.
+    fn give_up(&self) {
+        let connected = self.link.is_connected();
+        let connection = self.link.connection();
+        let mut waiting = self.lock();
+        waiting
+            .callers
+            .retain(|caller| connected && caller.connection == connection);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Caller {
+    fn done(self) {
+        // Nobody waits any more: fine.
+        let _ = self.done.send(());
+    }
+}

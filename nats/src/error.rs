@@ -1,0 +1,68 @@
+//! Every way in which a bridge can fail to start or to end well. Plain values; no secret is in them.
+
+use std::{error, fmt, io};
+
+use crate::stats::NatsStats;
+use crate::subject::InvalidRealm;
+
+/// Why a bridge was not started.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The realm is no plain token.
+    InvalidRealm(InvalidRealm),
+    /// A queue or an in-flight limit of zero; the text names the setting.
+    ZeroCapacity(&'static str),
+    /// An address does not parse; without user and password, which place it is.
+    InvalidServer(usize),
+    /// The server refused who this is: a wrong user, password, token or key, or none where one is needed.
+    Unauthorized,
+    /// The operating system refused the bridge's thread or what it waits with.
+    Spawn(io::Error),
+    /// The client could not be set up: a certificate that cannot be read, say.
+    Client(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::InvalidRealm(_) => f.write_str("the realm is no plain token"),
+            StartError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
+            StartError::InvalidServer(index) => write!(f, "server address {index} does not parse"),
+            StartError::Unauthorized => f.write_str("the server refused the credentials"),
+            StartError::Spawn(_) => f.write_str("the bridge's thread could not be started"),
+            StartError::Client(reason) => write!(f, "the client could not be set up: {reason}"),
+        }
+    }
+}
+
+impl error::Error for StartError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            StartError::InvalidRealm(source) => Some(source),
+            StartError::Spawn(source) => Some(source),
+            _ => None,
+        }
+    }
+}
+
+/// The deadline of a shutdown passed before the server had confirmed everything, or its connection broke amid that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownError {
+    /// What the bridge had done until then.
+    pub stats: NatsStats,
+    /// How many events were left: in the bridge's queue or handed to the client, and not confirmed.
+    pub left: u64,
+}
+
+impl fmt::Display for ShutdownError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the bridge ended with {} events that the server has not confirmed",
+            self.left
+        )
+    }
+}
+
+impl error::Error for ShutdownError {}

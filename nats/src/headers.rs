@@ -1,0 +1,139 @@
+//! The headers of a message: what names its origin and its place among what that origin sent.
+//!
+//! Plain values. Numbers are decimal, ids are UUIDs without hyphens.
+
+use async_nats::header::{self, HeaderMap, HeaderName, HeaderValue};
+use sharing_bus::EventOrigin;
+use uuid::Uuid;
+
+/// The node that the event was published on.
+const ORIGIN: HeaderName = HeaderName::from_static("Sb-Origin");
+/// Which start of that node's bridge.
+const EPOCH: HeaderName = HeaderName::from_static("Sb-Epoch");
+/// The event's number among all that the bridge had to export since that start, from 1.
+const SEQUENCE: HeaderName = HeaderName::from_static("Sb-Seq");
+/// The event's number among those of the same subject, from 1.
+const NTH: HeaderName = HeaderName::from_static("Sb-Nth");
+/// How many events the bridge's own queue had lost so far, of whatever subject. Left out while it is none.
+const LOST: HeaderName = HeaderName::from_static("Sb-Lost");
+/// Who made the event there.
+const EVENT_ORIGIN: HeaderName = HeaderName::from_static("Sb-Event-Origin");
+/// What JetStream tells duplicates by: origin, epoch and sequence, joined by dots.
+const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
+
+/// Who sends: a node, and which start of its bridge. Nothing depends on clocks, so epochs have no order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Source {
+    pub(crate) origin: Uuid,
+    pub(crate) epoch: Uuid,
+}
+
+/// A message's place among what its source sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) sequence: u64,
+    pub(crate) nth: u64,
+    pub(crate) lost: u64,
+}
+
+/// What the headers of a message of a bridge say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) source: Source,
+    pub(crate) place: Place,
+    pub(crate) event_origin: EventOrigin,
+}
+
+impl Stamp {
+    pub(crate) fn write(&self) -> HeaderMap {
+        let origin = self.source.origin.simple().to_string();
+        let epoch = self.source.epoch.simple().to_string();
+        let sequence = self.place.sequence;
+        let mut headers = HeaderMap::new();
+        headers.insert(MESSAGE_ID, HeaderValue::from(format!("{origin}.{epoch}.{sequence}")));
+        headers.insert(ORIGIN, HeaderValue::from(origin));
+        headers.insert(EPOCH, HeaderValue::from(epoch));
+        headers.insert(SEQUENCE, HeaderValue::from(sequence));
+        headers.insert(NTH, HeaderValue::from(self.place.nth));
+        if self.place.lost > 0 {
+            headers.insert(LOST, HeaderValue::from(self.place.lost));
+        }
+        headers.insert(EVENT_ORIGIN, HeaderValue::from(self.event_origin.as_str()));
+        headers
+    }
+
+    /// `None` if a header is missing or says nothing legal: the message is of no bridge.
+    pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
+        let text = |name: HeaderName| headers.get(name).map(HeaderValue::as_str);
+        let number = |name: HeaderName| text(name)?.parse::<u64>().ok().filter(|number| *number > 0);
+        let id = |name: HeaderName| Uuid::try_parse(text(name)?).ok();
+        let lost = match text(LOST) {
+            Some(lost) => lost.parse().ok()?,
+            None => 0,
+        };
+        Some(Stamp {
+            source: Source {
+                origin: id(ORIGIN)?,
+                epoch: id(EPOCH)?,
+            },
+            place: Place {
+                sequence: number(SEQUENCE)?,
+                nth: number(NTH)?,
+                lost,
+            },
+            event_origin: text(EVENT_ORIGIN)?.parse().ok()?,
+        })
+    }
+}
+
+/// How many bytes the headers are on the wire, which count against the server's limit as the payload does.
+pub(crate) fn wire_len(headers: &HeaderMap) -> usize {
+    let lines = headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let lines = lines.map(|(name, value)| AsRef::<str>::as_ref(name).len() + value.as_str().len() + ": \r\n".len());
+    "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(lost: u64) -> Stamp {
+        Stamp {
+            source: Source {
+                origin: Uuid::from_u128(1),
+                epoch: Uuid::from_u128(2),
+            },
+            place: Place {
+                sequence: 7,
+                nth: 3,
+                lost,
+            },
+            event_origin: EventOrigin::User,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for lost in [0, 5] {
+            let headers = stamp(lost).write();
+            assert_eq!(Stamp::read(&headers), Some(stamp(lost)));
+            let id = headers.get(MESSAGE_ID).unwrap().as_str();
+            assert_eq!(id, format!("{:032x}.{:032x}.7", 1, 2));
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_nonsense_is_of_no_bridge() {
+        let names = [ORIGIN, EPOCH, SEQUENCE, NTH, LOST, EVENT_ORIGIN];
+        for name in names {
+            for value in ["", "-1", "x"] {
+                let mut headers = stamp(0).write();
+                headers.insert(name.clone(), value);
+                assert_eq!(Stamp::read(&headers), None, "{name}: {value}");
+            }
+        }
+        assert_eq!(Stamp::read(&HeaderMap::new()), None);
+    }
+}

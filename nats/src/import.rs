@@ -1,0 +1,316 @@
+//! From the server to the bus: [`Importer`], a task of the bridge's thread.
+//!
+//! Owns the subscriptions, the wishes that they come from, and the ledger. The subscriptions are those that all wishes
+//! together need, no two of which share a subject. When the wishes change, the new ones are opened, a round trip proves that
+//! the server has them, and only then those are closed that are not needed any more: what comes twice meanwhile the ledger
+//! drops.
+//!
+//! Each subscription of the client has a channel of its own, so messages of one source may stand in several. The client fills
+//! them in the order of the connection, on this very thread: what all of them hold at a time is a beginning of that order.
+//! So they are emptied together and put back in order by their sequence.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use async_nats::{HeaderMap, Message, Subscriber};
+use futures_util::Stream;
+use sharing_bus::{BusEvent, EventFilter, EventOrigin, Payload, SharingBus};
+use tokio::sync::mpsc;
+
+use crate::boundary;
+use crate::codec::Codec;
+use crate::echo::Echo;
+use crate::headers::{Source, Stamp};
+use crate::ledger::{Entry, Ledger};
+use crate::link::{Link, Phase};
+use crate::narrow::subjects;
+use crate::remote::{Gate, Notes};
+use crate::stats::Counters;
+use crate::subject::{Realm, routing};
+
+/// What the host, or the importer itself, asks of the importer.
+pub(crate) enum Wish<E> {
+    Begin {
+        id: u64,
+        filter: EventFilter<E>,
+        gate: Arc<Gate>,
+    },
+    End(u64),
+    /// The server has the subscriptions of so many changes.
+    Settled(u64),
+}
+
+pub(crate) type Wishes<E> = mpsc::UnboundedSender<Wish<E>>;
+
+pub(crate) struct Importer<E: Payload, C> {
+    pub(crate) bus: SharingBus<E>,
+    pub(crate) codec: Arc<C>,
+    pub(crate) realm: Realm,
+    pub(crate) source: Source,
+    pub(crate) link: Link,
+    pub(crate) echo: Echo,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) notes: Arc<Notes<E>>,
+    pub(crate) wishes: Wishes<E>,
+    pub(crate) state: Inside<E>,
+}
+
+/// What is the importer's alone.
+pub(crate) struct Inside<E> {
+    interests: Vec<Interest<E>>,
+    inlets: Vec<Inlet>,
+    ledger: Ledger,
+    /// How often the subscriptions have changed.
+    changes: u64,
+}
+
+struct Interest<E> {
+    id: u64,
+    filter: EventFilter<E>,
+    gate: Arc<Gate>,
+    /// The change that it came with.
+    since: u64,
+}
+
+struct Inlet {
+    subject: String,
+    subscriber: Subscriber,
+    /// The change since which it is not needed.
+    retired: Option<u64>,
+}
+
+struct Arrival {
+    stamp: Stamp,
+    headers: HeaderMap,
+    message: Message,
+}
+
+impl<E> Inside<E> {
+    pub(crate) fn new() -> Self {
+        Inside {
+            interests: Vec::new(),
+            inlets: Vec::new(),
+            ledger: Ledger::default(),
+            changes: 0,
+        }
+    }
+}
+
+impl<E: Payload, C: Codec<E>> Importer<E, C> {
+    /// Imports until the bus is closed or the client has given up.
+    pub(crate) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Wish<E>>) {
+        loop {
+            tokio::select! {
+                biased;
+                wish = asked.recv() => {
+                    let Some(wish) = wish else { return };
+                    self.heed(wish).await;
+                }
+                messages = arrivals(&mut self.state.inlets) => {
+                    if self.take_all(messages).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn heed(&mut self, wish: Wish<E>) {
+        match wish {
+            Wish::Begin { id, filter, gate } => {
+                let since = self.state.changes + 1;
+                self.state.interests.push(Interest {
+                    id,
+                    filter,
+                    gate,
+                    since,
+                });
+                self.rearrange().await;
+            }
+            Wish::End(id) => {
+                self.state.interests.retain(|interest| interest.id != id);
+                self.rearrange().await;
+            }
+            Wish::Settled(change) => self.settled(change).await,
+        }
+    }
+
+    /// Opens the subscriptions that are missing and marks those that are not needed.
+    async fn rearrange(&mut self) {
+        self.state.changes += 1;
+        let change = self.state.changes;
+        let filters = self.state.interests.iter().map(|interest| interest.filter.clone());
+        let wanted = subjects(&self.realm, &EventFilter::any(filters));
+        for inlet in &mut self.state.inlets {
+            let needed = wanted.contains(&inlet.subject);
+            inlet.retired = if needed { None } else { inlet.retired.or(Some(change)) };
+        }
+        for subject in wanted {
+            if self.state.inlets.iter().any(|inlet| inlet.subject == subject) {
+                continue;
+            }
+            // It fails only once the client has given up.
+            if let Ok(subscriber) = self.link.client.subscribe(subject.clone()).await {
+                self.state.inlets.push(Inlet {
+                    subject,
+                    subscriber,
+                    retired: None,
+                });
+            }
+        }
+        tokio::spawn(settle(
+            self.link.clone(),
+            self.echo.clone(),
+            self.wishes.downgrade(),
+            change,
+        ));
+    }
+
+    /// The server has the subscriptions as of this change: who waits for them may go on, and what they replace may end.
+    async fn settled(&mut self, change: u64) {
+        for interest in self.state.interests.iter().filter(|interest| interest.since <= change) {
+            interest.gate.open();
+        }
+        let over = |inlet: &Inlet| inlet.retired.is_some_and(|since| since <= change);
+        if !self.state.inlets.iter().any(over) {
+            return;
+        }
+        let mut messages = Vec::new();
+        collect(
+            &mut self.state.inlets,
+            &mut Context::from_waker(Waker::noop()),
+            &mut messages,
+        );
+        self.state.inlets.retain(|inlet| !over(inlet));
+        // An end of the bus shows again with the next message.
+        let _ = self.take_all(messages).await;
+        // What is missing of a subject that nobody listens to was not lost.
+        self.state.ledger.forget_subjects();
+    }
+
+    /// `Err` once the bus is closed.
+    async fn take_all(&mut self, messages: Vec<Message>) -> Result<(), Closed> {
+        let mut arrivals: Vec<Arrival> = Vec::with_capacity(messages.len());
+        for mut message in messages {
+            let headers = message.headers.take();
+            let stamp = headers.as_ref().and_then(Stamp::read);
+            match headers.zip(stamp) {
+                None => self.counters.malformed.add(1),
+                Some((_, stamp)) if stamp.source == self.source => self.counters.own.add(1),
+                Some((headers, stamp)) => arrivals.push(Arrival {
+                    stamp,
+                    headers,
+                    message,
+                }),
+            }
+        }
+        if self.state.inlets.len() > 1 {
+            put_in_order(&mut arrivals);
+        }
+        for arrival in arrivals {
+            self.take(arrival).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, arrival: Arrival) -> Result<(), Closed> {
+        let Arrival {
+            stamp,
+            headers,
+            message,
+        } = arrival;
+        let subject = message.subject.as_str();
+        let id = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+        let Ok((_, routing)) = routing(subject, id) else {
+            self.counters.malformed.add(1);
+            return Ok(());
+        };
+        let gap = match self.state.ledger.enter(stamp.source, subject, stamp.place) {
+            Entry::Duplicate => {
+                self.counters.duplicates.add(1);
+                return Ok(());
+            }
+            Entry::New(gap) => gap,
+        };
+        self.counters.gaps.add(gap.of_subject);
+        self.counters.lost_at_source.add(gap.at_source);
+        let Some(Ok(payload)) = boundary::run(|| self.codec.decode(&message.payload)) else {
+            self.counters.malformed.add(1);
+            return Ok(());
+        };
+        let mut event = BusEvent::new(routing, payload).with_origin(stamp.event_origin);
+        if !self.is_wanted(&event) {
+            self.counters.filtered_locally.add(1);
+            return Ok(());
+        }
+        event.origin = EventOrigin::Remote;
+        self.notes.leave(&event.event, gap);
+        self.bus.publish_async(event).await.map_err(|_| Closed)?;
+        self.counters.imported.add(1);
+        Ok(())
+    }
+
+    /// Whether any filter matches it as its own node had it.
+    fn is_wanted(&self, event: &BusEvent<E>) -> bool {
+        let mut interests = self.state.interests.iter();
+        interests.any(|interest| boundary::run(|| interest.filter.matches(event)).unwrap_or(false))
+    }
+}
+
+/// The local bus is closed.
+struct Closed;
+
+/// Tells the importer once the server has read what was subscribed to before. A connection that breaks subscribes anew on
+/// its own, and is asked again.
+async fn settle<E>(mut link: Link, echo: Echo, wishes: mpsc::WeakUnboundedSender<Wish<E>>, change: u64) {
+    while echo.round_trip().await.is_err() {
+        while !link.is_connected() {
+            if link.changed().await == Phase::Closed {
+                return;
+            }
+        }
+    }
+    if let Some(wishes) = wishes.upgrade() {
+        // The importer is gone: so is the wish.
+        let _ = wishes.send(Wish::Settled(change));
+    }
+}
+
+/// Waits until there is any message, and takes all there are.
+async fn arrivals(inlets: &mut Vec<Inlet>) -> Vec<Message> {
+    let all = std::future::poll_fn(|cx| {
+        let mut messages = Vec::new();
+        collect(inlets, cx, &mut messages);
+        if messages.is_empty() {
+            Poll::Pending
+        } else {
+            Poll::Ready(messages)
+        }
+    });
+    // Or the runtime would have it stop amid a channel, and what was left there come out of order.
+    tokio::task::unconstrained(all).await
+}
+
+fn collect(inlets: &mut Vec<Inlet>, cx: &mut Context<'_>, messages: &mut Vec<Message>) {
+    inlets.retain_mut(|inlet| {
+        loop {
+            match Pin::new(&mut inlet.subscriber).poll_next(cx) {
+                Poll::Ready(Some(message)) => messages.push(message),
+                Poll::Ready(None) => return false,
+                Poll::Pending => return true,
+            }
+        }
+    });
+}
+
+/// Puts the messages of each source in order; between sources, in the order in which they first stand.
+fn put_in_order(arrivals: &mut [Arrival]) {
+    let mut sources: HashMap<Source, usize> = HashMap::new();
+    for arrival in arrivals.iter() {
+        let next = sources.len();
+        sources.entry(arrival.stamp.source).or_insert(next);
+    }
+    arrivals.sort_by_key(|arrival| (sources[&arrival.stamp.source], arrival.stamp.place.sequence));
+}

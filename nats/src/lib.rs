@@ -1,0 +1,25 @@
+//! Bridges [`sharing_bus`] to [NATS](https://nats.io).
+
+mod boundary;
+mod bridge;
+mod codec;
+mod echo;
+mod error;
+mod export;
+mod headers;
+mod import;
+mod ledger;
+mod link;
+mod narrow;
+mod options;
+mod remote;
+mod stats;
+mod subject;
+
+pub use bridge::{NatsBridge, NatsBridgeBuilder};
+pub use codec::{Codec, CodecError, Json};
+pub use error::{ShutdownError, StartError};
+pub use options::NatsOptions;
+pub use remote::{Remote, RemoteDelivery, RemoteReceiver};
+pub use stats::NatsStats;
+pub use subject::InvalidRealm;

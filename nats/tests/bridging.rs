@@ -1,0 +1,60 @@
+//! Export and import: what crosses, once and in order, and what does not.
+
+mod common;
+mod server;
+
+use common::*;
+use server::Server;
+use sharing_bus::{EventFilter, EventOrigin};
+use sharing_bus_nats::NatsOptions;
+
+fn options(server: &Server) -> NatsOptions {
+    NatsOptions::new(server.url())
+}
+
+#[test]
+fn events_cross_in_order_and_are_marked_remote() {
+    let server = Server::start();
+    let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
+    let (_remote, mut receiver) = there.listen(EventFilter::All);
+    let mut local = there.bus.subscribe_filtered(EventFilter::All, 1000);
+
+    here.publish("a", 0..500);
+    for n in 0..500 {
+        let delivery = next(&mut receiver);
+        assert_eq!((*delivery.event, delivery.missed()), (n, 0));
+        assert_eq!(delivery.origin, EventOrigin::Remote);
+        assert_eq!(delivery.routing, number("a", n).routing);
+    }
+    assert_eq!(local.recv().unwrap().origin, EventOrigin::Remote);
+    here.wait_acked(500);
+    let stats = there.stats();
+    assert_eq!((stats.imported, stats.duplicates, stats.gaps), (500, 0, 0));
+    assert_eq!((stats.exported, stats.queued), (0, 0));
+}
+
+#[test]
+fn nothing_comes_back_through_a_ring() {
+    let server = Server::start();
+    let nodes = [(); 3].map(|()| Node::start(options(&server)));
+    let mut receivers = nodes.each_ref().map(|node| node.listen(EventFilter::All));
+
+    for (index, node) in nodes.iter().enumerate() {
+        let first = index as u64 * 100;
+        node.publish("a", first..first + 100);
+    }
+    for (index, (_, receiver)) in receivers.iter_mut().enumerate() {
+        let mut numbers = next_numbers(receiver, 200);
+        numbers.sort_unstable();
+        let own = index as u64;
+        let others = (0..300).filter(|n| n / 100 != own);
+        assert_eq!(numbers, others.collect::<Vec<_>>());
+    }
+    // What each node imported it has not exported: what the server got is what was published here.
+    for (node, (_, receiver)) in nodes.iter().zip(&mut receivers) {
+        node.wait_acked(100);
+        let stats = node.stats();
+        assert_eq!((stats.exported, stats.imported, stats.own), (100, 200, 100));
+        assert!(receiver.try_recv().is_err());
+    }
+}

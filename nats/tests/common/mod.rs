@@ -1,0 +1,74 @@
+//! What the tests of the bridge share: numbered events, nodes, and waiting for a condition with a deadline.
+
+#![allow(dead_code, reason = "each file that includes this uses a part of it")]
+
+use std::time::{Duration, Instant};
+
+use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};
+use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteDelivery, RemoteReceiver};
+
+/// How long anything may take that is to happen: long, for the machine may be busy.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A number of one session.
+pub(crate) fn number(session: &str, n: u64) -> BusEvent<u64> {
+    BusEvent::new(EventRouting::session("c", session, EventKind::Output), n)
+}
+
+/// A bus of numbers with its bridge.
+pub(crate) struct Node {
+    pub(crate) bus: SharingBus<u64>,
+    pub(crate) bridge: NatsBridge<u64>,
+}
+
+impl Node {
+    pub(crate) fn start(options: NatsOptions) -> Node {
+        let bus = SharingBus::new();
+        let bridge = NatsBridge::builder(&bus, options).start().unwrap();
+        Node { bus, bridge }
+    }
+
+    /// Has all remote events from now on.
+    #[track_caller]
+    pub(crate) fn listen(&self, filter: EventFilter<u64>) -> (Remote<u64>, RemoteReceiver<u64>) {
+        let remote = self.bridge.subscribe_remote(filter);
+        assert!(remote.wait_ready(LIMIT), "the server does not answer");
+        let receiver = remote.receiver(100_000);
+        (remote, receiver)
+    }
+
+    pub(crate) fn publish(&self, session: &str, numbers: impl IntoIterator<Item = u64>) {
+        for n in numbers {
+            self.bus.publish(number(session, n)).unwrap();
+        }
+    }
+
+    pub(crate) fn stats(&self) -> NatsStats {
+        self.bridge.stats()
+    }
+
+    /// Waits until the server has read so many.
+    #[track_caller]
+    pub(crate) fn wait_acked(&self, count: u64) {
+        wait_until("the server has confirmed all", || self.stats().acked == count);
+    }
+}
+
+#[track_caller]
+pub(crate) fn next(receiver: &mut RemoteReceiver<u64>) -> RemoteDelivery<u64> {
+    receiver.recv_timeout(LIMIT).expect("an event")
+}
+
+#[track_caller]
+pub(crate) fn next_numbers(receiver: &mut RemoteReceiver<u64>, count: usize) -> Vec<u64> {
+    (0..count).map(|_| *next(receiver).event).collect()
+}
