@@ -131,11 +131,11 @@ impl<E: Payload> NatsBridge<E> {
         let stats = self.stats();
         let settled = stats.acked + stats.lost_on_reconnect;
         let left = stats.queued + stats.exported.saturating_sub(settled);
-        if left == 0 {
-            Ok(stats)
-        } else {
-            Err(ShutdownError { stats, left })
+        if left > 0 {
+            let stats = Box::new(stats);
+            return Err(ShutdownError { stats, left });
         }
+        Ok(stats)
     }
 
     fn finish(&mut self, deadline: Duration) {

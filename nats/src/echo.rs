@@ -88,7 +88,8 @@ impl Echo {
                 message = subscriber.next() => {
                     let Some(message) = message else { break };
                     if message.status == Some(StatusCode::NO_RESPONDERS) {
-                        self.lock().callers.pop_front().map(Caller::done);
+                        // It carries no number; there is one at a time, or nearly so.
+                        self.lock().callers.pop_front().done();
                     } else if let Some(number) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
                         self.came_back(number);
                     }
@@ -103,11 +104,8 @@ impl Echo {
         let mut waiting = self.lock();
         while waiting.callers.front().is_some_and(|caller| caller.number <= number) {
             // Earlier ones have been lost, and learn so as they are dropped.
-            waiting
-                .callers
-                .pop_front()
-                .filter(|caller| caller.number == number)
-                .map(Caller::done);
+            let caller = waiting.callers.pop_front();
+            caller.filter(|caller| caller.number == number).done();
         }
     }
 
@@ -126,9 +124,15 @@ impl Echo {
     }
 }
 
-impl Caller {
+trait Done {
+    fn done(self);
+}
+
+impl Done for Option<Caller> {
     fn done(self) {
-        // Nobody waits any more: fine.
-        let _ = self.done.send(());
+        if let Some(caller) = self {
+            // Nobody waits any more: fine.
+            let _ = caller.done.send(());
+        }
     }
 }

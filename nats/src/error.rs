@@ -50,7 +50,7 @@ impl error::Error for StartError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutdownError {
     /// What the bridge had done until then.
-    pub stats: NatsStats,
+    pub stats: Box<NatsStats>,
     /// How many events were left: in the bridge's queue or handed to the client, and not confirmed.
     pub left: u64,
 }

@@ -95,7 +95,6 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
                 }
             }
         }
-        self.counters.lagged.raise(self.receiver.lagged());
     }
 
     /// Learns of a new connection: what was handed over before and not confirmed may be lost.
@@ -162,6 +161,15 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             // The client has given up, and the phase says so next.
             self.counters.unsendable.add(1);
         }
+    }
+}
+
+impl<E: Payload, C> Drop for Exporter<E, C> {
+    /// Leaves the last account of its queue, which nobody can ask any more.
+    fn drop(&mut self) {
+        self.counters.lagged.raise(self.receiver.lagged());
+        self.counters.abandoned.add(self.receiver.len() as u64);
+        self.counters.over.raise(1);
     }
 }
 

@@ -227,6 +227,11 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             self.counters.malformed.add(1);
             return Ok(());
         };
+        // Before it is entered: what cannot be read is missing.
+        let Some(Ok(payload)) = boundary::run(|| self.codec.decode(&message.payload)) else {
+            self.counters.malformed.add(1);
+            return Ok(());
+        };
         let gap = match self.state.ledger.enter(stamp.source, subject, stamp.place) {
             Entry::Duplicate => {
                 self.counters.duplicates.add(1);
@@ -236,10 +241,6 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         };
         self.counters.gaps.add(gap.of_subject);
         self.counters.lost_at_source.add(gap.at_source);
-        let Some(Ok(payload)) = boundary::run(|| self.codec.decode(&message.payload)) else {
-            self.counters.malformed.add(1);
-            return Ok(());
-        };
         let mut event = BusEvent::new(routing, payload).with_origin(stamp.event_origin);
         if !self.is_wanted(&event) {
             self.counters.filtered_locally.add(1);

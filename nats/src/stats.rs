@@ -12,6 +12,10 @@ macro_rules! counters {
             $( pub(crate) $name: Counter, )+
             /// Events taken out of the bridge's own queue.
             pub(crate) taken: Counter,
+            /// Events in that queue when the bridge ended,
+            pub(crate) abandoned: Counter,
+            /// which it has if this is 1.
+            pub(crate) over: Counter,
             /// Events that a client which has given up did not take.
             pub(crate) unsendable: Counter,
         }
@@ -29,12 +33,14 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// With so many events in the bridge's own queue, and so many that it has lost.
+            /// With so many events in the bridge's own queue, and so many that it has lost, while it is there.
             pub(crate) fn read(&self, in_queue: u64, lagged: u64) -> NatsStats {
                 let mut stats = NatsStats { $( $name: self.$name.get(), )+ queued: 0 };
-                stats.lagged = stats.lagged.max(lagged);
+                let over = self.over.get() > 0;
                 let done = stats.exported + stats.refused_too_large + stats.encode_failures;
-                stats.queued = in_queue + self.taken.get().saturating_sub(done);
+                stats.queued = if over { self.abandoned.get() } else { in_queue };
+                stats.queued += self.taken.get().saturating_sub(done);
+                stats.lagged = if over { self.lagged.get() } else { stats.lagged.max(lagged) };
                 stats
             }
         }
