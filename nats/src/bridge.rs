@@ -288,7 +288,10 @@ impl<E: Payload, C> fmt::Debug for NatsBridgeBuilder<E, C> {
 }
 
 /// The addresses without user and password, which go where the client looks for them: addresses it may log.
-fn addresses(servers: &[String], mut connect: ConnectOptions) -> Result<(Vec<ServerAddr>, ConnectOptions), StartError> {
+pub(crate) fn addresses(
+    servers: &[String],
+    mut connect: ConnectOptions,
+) -> Result<(Vec<ServerAddr>, ConnectOptions), StartError> {
     let mut addresses = Vec::with_capacity(servers.len());
     for (index, server) in servers.iter().enumerate() {
         let invalid = |_| StartError::InvalidServer(index);

@@ -1,5 +1,6 @@
 //! Bridges [`sharing_bus`] to [NATS](https://nats.io).
 
+mod archive;
 mod boundary;
 mod bridge;
 mod codec;
@@ -16,6 +17,7 @@ mod remote;
 mod stats;
 mod subject;
 
+pub use archive::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived};
 pub use bridge::{NatsBridge, NatsBridgeBuilder};
 pub use codec::{Codec, CodecError, Json};
 pub use error::{ShutdownError, StartError};

@@ -23,6 +23,9 @@ use uuid::Uuid;
 /// The first token: whose subjects these are, and in which version.
 const VERSION: &str = "sb1";
 
+/// The first token of archived events. Another than that of live ones, so that whoever listens is not sent both.
+const ARCHIVE: &str = "sb1-archive";
+
 /// What stands where an id is not bound.
 const UNBOUND: &str = "_";
 
@@ -138,6 +141,23 @@ pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Su
 pub(crate) fn join(realm: &Realm, class: &str, [connector, session, scroll, kind]: [&str; 4]) -> String {
     let realm = realm.as_str();
     format!("{VERSION}.{realm}.{class}.{connector}.{session}.{scroll}.{kind}")
+}
+
+/// The subject, or pattern of subjects, in the archive of a live one.
+pub(crate) fn archived(live: &str) -> String {
+    let rest = live.strip_prefix(VERSION).unwrap_or(live);
+    format!("{ARCHIVE}{rest}")
+}
+
+/// The live subject of an archived one, for [`routing`] to read.
+pub(crate) fn live(archived: &str) -> Result<String, BadSubject> {
+    let rest = archived.strip_prefix(ARCHIVE).ok_or(BadSubject::Shape)?;
+    Ok(format!("{VERSION}{rest}"))
+}
+
+/// All subjects of a realm's archive.
+pub(crate) fn whole_archive(realm: &Realm) -> String {
+    format!("{ARCHIVE}.{}.>", realm.as_str())
 }
 
 /// What a subject and the headers beside it say. The realm is whatever was subscribed to and is not looked at.

@@ -1,0 +1,280 @@
+//! The thread of an [`Archive`](super::Archive): takes deliveries, sends them, and settles what is acknowledged.
+//!
+//! All of it runs on one thread, so nothing here is synchronized; the counters are shared.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_nats::connection::State;
+use async_nats::header::HeaderMap;
+use async_nats::jetstream::context::{Context, ContextBuilder, PublishErrorKind};
+use async_nats::jetstream::stream::Config;
+use async_nats::jetstream::{self, ErrorCode};
+use async_nats::{Client, ConnectOptions, ServerAddr};
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::FuturesUnordered;
+use sharing_bus::{BusReceiver, Delivery, EventRouting, Payload};
+use tokio::sync::{Mutex, oneshot};
+use uuid::Uuid;
+
+use super::Counters;
+use super::lanes::{Lanes, Ticket};
+use crate::boundary;
+use crate::codec::Codec;
+use crate::headers::{Place, Source, Stamp, wire_len};
+use crate::subject::{Class, Realm, archived, subject};
+
+/// How long an acknowledgement may take. Later, the event is sent again.
+const ACK: Duration = Duration::from_secs(2);
+/// How long to wait before an event is sent again; doubled each time, up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What orders events; see [`Lanes`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Session(Option<Arc<str>>, Option<Arc<str>>),
+    Scroll(Uuid),
+}
+
+fn keys(routing: &EventRouting) -> Vec<Key> {
+    let session = || Key::Session(routing.connector_id.clone(), routing.native_session_id.clone());
+    let mut keys: Vec<Key> = routing.scroll_id.map(Key::Scroll).into_iter().collect();
+    // An event of no session and no scroll is ordered among those of its connector.
+    if routing.native_session_id.is_some() || keys.is_empty() {
+        keys.push(session());
+    }
+    keys
+}
+
+/// An event as it goes to the server.
+struct Message {
+    subject: String,
+    headers: HeaderMap,
+    payload: Vec<u8>,
+}
+
+pub(super) struct Writer<E> {
+    pub(super) realm: Realm,
+    pub(super) node: Uuid,
+    pub(super) epoch: Uuid,
+    pub(super) window: usize,
+    pub(super) stream: Config,
+    pub(super) codec: Arc<dyn Codec<E>>,
+    pub(super) counters: Arc<Counters>,
+}
+
+impl<E: Payload> Writer<E> {
+    pub(super) async fn run(
+        self,
+        servers: Vec<ServerAddr>,
+        connect: ConnectOptions,
+        mut receiver: BusReceiver<E>,
+        mut stopped: oneshot::Receiver<Instant>,
+    ) {
+        let client = match connect.retry_on_initial_connect().connect(servers).await {
+            Ok(client) => client,
+            Err(error) => {
+                boundary::log_warning!("the archive has no client and ends: {}", error.kind());
+                return self.leave(&mut receiver);
+            }
+        };
+        let sink = Sink::new(client, self.stream.clone(), Arc::clone(&self.counters), self.window);
+        let mut lanes = Lanes::new();
+        let mut going: FuturesUnordered<LocalBoxFuture<'_, Ticket>> = FuturesUnordered::new();
+        let mut numbered = 0;
+        let mut open = true;
+        let mut deadline = None;
+        while open || lanes.len() > 0 {
+            tokio::select! {
+                biased;
+                stop = &mut stopped, if deadline.is_none() => match stop {
+                    Ok(at) => {
+                        deadline = Some(at);
+                        receiver.close();
+                    }
+                    // Dropped: nobody waits.
+                    Err(_) => break,
+                },
+                () = until(deadline) => break,
+                Some(ticket) = going.next() => {
+                    for (ticket, message) in lanes.settle(ticket) {
+                        going.push(Box::pin(sink.store(ticket, message)));
+                    }
+                }
+                next = receiver.recv_async(), if open && lanes.len() < self.window => match next {
+                    Ok(delivery) => {
+                        let Some(message) = self.message(&delivery, &mut numbered) else {
+                            continue;
+                        };
+                        let ready = lanes.admit(keys(&delivery.routing), message);
+                        going.extend(ready.map(|(ticket, message)| -> LocalBoxFuture<'_, Ticket> {
+                            Box::pin(sink.store(ticket, message))
+                        }));
+                    }
+                    Err(_) => open = false,
+                },
+            }
+        }
+        self.leave(&mut receiver);
+    }
+
+    /// Takes what is still queued into the account: it is given up.
+    fn leave(&self, receiver: &mut BusReceiver<E>) {
+        receiver.close();
+        self.counters.accepted.add(receiver.try_iter().count() as u64);
+        self.counters.lagged.raise(receiver.lagged());
+    }
+
+    fn message(&self, delivery: &Delivery<E>, numbered: &mut u64) -> Option<Message> {
+        self.counters.accepted.add(1);
+        self.counters.lagged.add(delivery.missed());
+        // What was lost keeps its numbers, so that a reader sees the gap.
+        *numbered += delivery.missed() + 1;
+        let Some(Ok(payload)) = boundary::run(|| self.codec.encode(&delivery.event)) else {
+            self.counters.encode_failures.add(1);
+            return None;
+        };
+        let stamp = Stamp {
+            source: Source {
+                origin: self.node,
+                epoch: self.epoch,
+            },
+            place: Place {
+                sequence: *numbered,
+                // Nobody counts by subject here.
+                nth: *numbered,
+                lost: 0,
+            },
+            event_origin: delivery.origin,
+        };
+        let mut headers = stamp.write();
+        let live = subject(&self.realm, Class::Essential, &delivery.routing);
+        for (name, value) in live.headers {
+            headers.insert(name, value);
+        }
+        Some(Message {
+            subject: archived(&live.text),
+            headers,
+            payload,
+        })
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What came of one attempt.
+enum Attempt {
+    Stored { duplicate: bool },
+    Refused,
+    NoStream,
+    Failed,
+}
+
+/// The server's side.
+struct Sink {
+    client: Client,
+    context: Context,
+    stream: Config,
+    counters: Arc<Counters>,
+    /// Held by who makes the stream, so that one does.
+    making: Mutex<()>,
+}
+
+impl Sink {
+    fn new(client: Client, stream: Config, counters: Arc<Counters>, window: usize) -> Sink {
+        let context = ContextBuilder::new()
+            .timeout(ACK)
+            .ack_timeout(ACK)
+            .max_ack_inflight(window);
+        Sink {
+            context: context.build(client.clone()),
+            client,
+            stream,
+            counters,
+            making: Mutex::new(()),
+        }
+    }
+
+    /// Sends a message until it is stored, or can never be.
+    async fn store(&self, ticket: Ticket, message: Message) -> Ticket {
+        let payload = bytes::Bytes::from(message.payload);
+        let size = payload.len() + wire_len(&message.headers);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.attempt(&message.subject, &message.headers, &payload, size).await {
+                Attempt::Stored { duplicate } => {
+                    self.counters.stored.add(1);
+                    self.counters.duplicates.add(u64::from(duplicate));
+                    return ticket;
+                }
+                Attempt::Refused => {
+                    self.counters.refused.add(1);
+                    return ticket;
+                }
+                Attempt::NoStream => self.make_stream().await,
+                Attempt::Failed => {}
+            }
+            tokio::time::sleep(pause).await;
+            pause = LAST_PAUSE.min(pause * 2);
+        }
+    }
+
+    async fn attempt(&self, subject: &str, headers: &HeaderMap, payload: &bytes::Bytes, size: usize) -> Attempt {
+        // What is handed to a client that is not connected waits there, attempt upon attempt.
+        if self.client.connection_state() != State::Connected {
+            return Attempt::Failed;
+        }
+        if size > self.client.server_info().max_payload {
+            return Attempt::Refused;
+        }
+        let sent = self
+            .context
+            .publish_with_headers(subject.to_owned(), headers.clone(), payload.clone())
+            .await;
+        let answer = match sent {
+            Ok(acknowledged) => acknowledged.await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(ack) => Attempt::Stored {
+                duplicate: ack.duplicate,
+            },
+            Err(error) if is_too_large(&error) => Attempt::Refused,
+            Err(error) => {
+                self.counters.retried.add(1);
+                match error.kind() {
+                    PublishErrorKind::StreamNotFound => Attempt::NoStream,
+                    _ => Attempt::Failed,
+                }
+            }
+        }
+    }
+
+    async fn make_stream(&self) {
+        let Ok(_guard) = self.making.try_lock() else {
+            return;
+        };
+        if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
+            boundary::log_warning!(
+                "the archive's stream {} is not there: {}",
+                self.stream.name,
+                error.kind()
+            );
+        }
+    }
+}
+
+/// Whether the stream never takes a message of this size.
+fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
+    let cause = error
+        .source()
+        .and_then(|source| source.downcast_ref::<jetstream::Error>());
+    cause.is_some_and(|cause| cause.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM)
+}

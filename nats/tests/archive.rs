@@ -1,0 +1,302 @@
+//! The durable archive against the real server: order, acknowledgements, duplicates, restarts.
+
+mod server;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::stream::Config;
+use server::{Options, Server};
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived, NatsOptions};
+use uuid::Uuid;
+
+const LONG: Duration = Duration::from_secs(60);
+const SHORT: Duration = Duration::from_millis(200);
+
+fn nats(server: &Server) -> NatsOptions {
+    NatsOptions::new(server.url()).realm("test").queue_capacity(100_000)
+}
+
+fn scroll(session: u64) -> Uuid {
+    Uuid::from_u128(session.into())
+}
+
+fn text(session: u64, n: u64) -> BusEvent {
+    let mut routing = EventRouting::session("shell", session.to_string(), EventKind::Output);
+    // Half of the sessions are known by their scroll alone, and all are by turns.
+    if n % 2 == 1 || session % 2 == 1 {
+        routing.scroll_id = Some(scroll(session));
+    }
+    if n % 4 == 3 {
+        routing.connector_id = None;
+        routing.native_session_id = None;
+    }
+    BusEvent::new(routing, Event::Text { text: n.to_string() })
+}
+
+fn number(archived: &Archived<Event>) -> u64 {
+    match &*archived.event.event {
+        Event::Text { text } => text.parse().unwrap(),
+        other => panic!("never published: {other:?}"),
+    }
+}
+
+fn read(reader: &mut ArchiveReader<Event>, count: usize) -> Vec<Archived<Event>> {
+    let deadline = Instant::now() + LONG;
+    let mut all = Vec::new();
+    while all.len() < count && Instant::now() < deadline {
+        all.extend(reader.next_batch(100, SHORT));
+    }
+    // And nothing more.
+    all.extend(reader.next_batch(100, SHORT));
+    all
+}
+
+fn reader(server: &Server, filter: EventFilter) -> ArchiveReader<Event> {
+    ArchiveReader::open(nats(server), filter, 0).unwrap()
+}
+
+fn wait_for(archive: &Archive, what: &str, reached: impl Fn(&ArchiveStats) -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !reached(&archive.stats()) {
+        assert!(Instant::now() < deadline, "never {what}: {:?}", archive.stats());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Each session's events, and those of its scroll, are there once and in order.
+fn check(all: &[Archived<Event>], sessions: u64, each: u64) {
+    assert_eq!(all.len() as u64, sessions * each);
+    let mut sequences: Vec<u64> = all.iter().map(|archived| archived.sequence).collect();
+    sequences.sort_unstable();
+    assert!(
+        sequences.iter().copied().eq(1..=sessions * each),
+        "nothing is twice, nothing is missing"
+    );
+    assert!(all.is_sorted_by(|one, next| one.position < next.position));
+    let mut of_session: HashMap<_, Vec<u64>> = HashMap::new();
+    let mut of_scroll: HashMap<_, Vec<u64>> = HashMap::new();
+    for archived in all {
+        let routing = &archived.event.routing;
+        if let Some(session) = &routing.native_session_id {
+            of_session.entry(session.clone()).or_default().push(number(archived));
+        }
+        if let Some(scroll) = routing.scroll_id {
+            of_scroll.entry(scroll).or_default().push(number(archived));
+        }
+    }
+    for (session, numbers) in of_session {
+        assert!(numbers.is_sorted(), "session {session}: {numbers:?}");
+    }
+    for (scroll, numbers) in of_scroll {
+        assert!(numbers.is_sorted(), "scroll {scroll}: {numbers:?}");
+    }
+}
+
+#[test]
+fn essential_events_of_this_host_are_stored_and_read() {
+    let server = Server::start_jetstream();
+    let bus = SharingBus::<Event>::new();
+    let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
+    let long = "connector ".repeat(20);
+    let essential = BusEvent {
+        routing: EventRouting {
+            connector_uid: Some(Uuid::from_u128(9)),
+            scroll_id: Some(scroll(1)),
+            ..EventRouting::session(long, "_", EventKind::Message)
+        },
+        ..text(0, 7)
+    }
+    .with_origin(EventOrigin::User);
+    bus.publish(essential.clone()).unwrap();
+    let progress = EventRouting::session("shell", "1", EventKind::Progress);
+    bus.publish(BusEvent::new(progress, Event::Connected)).unwrap();
+    bus.publish(essential.clone().with_origin(EventOrigin::Remote)).unwrap();
+    bus.flush();
+    let stats = archive.shutdown(LONG);
+    assert_eq!((stats.accepted, stats.stored, stats.unsettled()), (1, 1, 0));
+
+    let all = read(&mut reader(&server, EventFilter::All), 1);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].event.routing, essential.routing);
+    assert_eq!(all[0].event.origin, EventOrigin::User);
+    assert_eq!(all[0].event.event, essential.event);
+    // By one subject, by several, and by none.
+    for (filter, count) in [
+        (EventFilter::ScrollId(scroll(1)), 1),
+        (EventFilter::ScrollId(scroll(2)), 0),
+        (
+            EventFilter::any([EventFilter::ScrollId(scroll(1)), EventFilter::ScrollId(scroll(2))]),
+            1,
+        ),
+        (
+            EventFilter::all([
+                EventFilter::ScrollId(scroll(1)),
+                EventFilter::Origin(EventOrigin::Runtime),
+            ]),
+            0,
+        ),
+        (EventFilter::any([]), 0),
+    ] {
+        assert_eq!(
+            read(&mut reader(&server, filter.clone()), count).len(),
+            count,
+            "{filter}"
+        );
+    }
+}
+
+#[test]
+fn a_server_that_dies_and_returns_under_load_has_everything_once_and_in_order() {
+    const SESSIONS: u64 = 20;
+    const EACH: u64 = 400;
+    let mut server = Server::absent(&Options {
+        jetstream: true,
+        ..Options::default()
+    });
+    let bus = SharingBus::<Event>::new();
+    let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
+    let publisher = {
+        let bus = bus.clone();
+        std::thread::spawn(move || {
+            for n in 0..EACH {
+                for session in 0..SESSIONS {
+                    bus.publish(text(session, n)).unwrap();
+                }
+            }
+        })
+    };
+    server.restart();
+    for stored in [200, 2000, 5000] {
+        wait_for(&archive, "stored", |stats| stats.stored >= stored);
+        server.kill();
+        server.restart();
+    }
+    publisher.join().unwrap();
+    bus.flush();
+    let stats = archive.shutdown(LONG);
+    assert_eq!((stats.stored, stats.unsettled(), stats.lagged), (SESSIONS * EACH, 0, 0));
+    assert!(stats.retried > 0, "{stats:?}");
+    check(
+        &read(&mut reader(&server, EventFilter::All), (SESSIONS * EACH) as usize),
+        SESSIONS,
+        EACH,
+    );
+}
+
+#[test]
+fn an_event_whose_acknowledgement_is_late_is_stored_once() {
+    let server = Server::start_jetstream();
+    let bus = SharingBus::<Event>::new();
+    let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
+    bus.publish(text(1, 0)).unwrap();
+    wait_for(&archive, "stored", |stats| stats.stored == 1);
+    let retried = archive.stats().retried;
+    server.pause();
+    for n in 1..20 {
+        bus.publish(text(1, n)).unwrap();
+        bus.publish(text(3, n)).unwrap();
+    }
+    // Both that are on their way are sent again to a server that will get both copies of each.
+    wait_for(&archive, "retried", |stats| stats.retried >= retried + 2);
+    server.resume();
+    bus.flush();
+    let stats = archive.shutdown(LONG);
+    assert_eq!((stats.stored, stats.unsettled()), (39, 0));
+    assert!(stats.duplicates > 0, "{stats:?}");
+    let all = read(&mut reader(&server, EventFilter::All), 39);
+    assert_eq!(all.len(), 39);
+    for session in [1, 3] {
+        let of_scroll = all
+            .iter()
+            .filter(|archived| archived.event.routing.scroll_id == Some(scroll(session)));
+        let numbers: Vec<u64> = of_scroll.map(number).collect();
+        assert!(numbers.is_sorted(), "{numbers:?}");
+    }
+}
+
+#[test]
+fn what_the_server_never_takes_is_counted_and_holds_up_nobody() {
+    let server = Server::start_with(&Options {
+        jetstream: true,
+        max_payload: Some(2048),
+        ..Options::default()
+    });
+    let bus = SharingBus::<Event>::new();
+    let stream = Config {
+        max_message_size: 1024,
+        ..Config::default()
+    };
+    let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new().stream(stream)).unwrap();
+    for size in [10, 1200, 4000, 10] {
+        let routing = EventRouting::session("shell", "1", EventKind::Output);
+        bus.publish(BusEvent::new(routing, Event::Text { text: "x".repeat(size) }))
+            .unwrap();
+    }
+    bus.flush();
+    let stats = archive.shutdown(LONG);
+    assert_eq!(
+        (stats.accepted, stats.stored, stats.refused, stats.unsettled()),
+        (4, 2, 2, 0)
+    );
+}
+
+#[test]
+fn without_a_server_the_bus_goes_on_and_the_loss_is_counted() {
+    let server = Server::absent(&Options::default());
+    let bus = SharingBus::<Event>::new();
+    let archive = Archive::start(
+        &bus,
+        nats(&server).queue_capacity(8).in_flight(4),
+        ArchiveOptions::new(),
+    )
+    .unwrap();
+    let mut view = bus.subscribe_filtered(EventFilter::All, 1000);
+    for n in 0..100 {
+        bus.publish(text(1, n)).unwrap();
+    }
+    bus.flush();
+    assert_eq!(view.try_iter().count(), 100);
+    let stats = archive.shutdown(SHORT);
+    assert_eq!(stats.stored, 0);
+    assert_eq!(stats.accepted + stats.lagged, 100);
+    assert!(stats.unsettled() > 0 && stats.lagged >= 88, "{stats:?}");
+}
+
+#[test]
+fn a_reader_resumes_at_its_position_through_a_restart_of_the_server() {
+    let mut server = Server::start_jetstream();
+    let bus = SharingBus::<Event>::new();
+    let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
+    for n in 0..300 {
+        bus.publish(text(n % 3, n)).unwrap();
+    }
+    wait_for(&archive, "stored", |stats| stats.stored == 300);
+    let mut first = reader(&server, EventFilter::All);
+    let mut all = Vec::new();
+    while all.len() < 100 {
+        all.extend(first.next_batch(30, LONG));
+    }
+    // The same reader goes on after a restart, and another one at its position after that.
+    server.kill();
+    assert!(first.next_batch(30, SHORT).len() <= 30);
+    server.restart();
+    let mut second = ArchiveReader::open(nats(&server), EventFilter::All, all[99].position).unwrap();
+    let mut resumed = read(&mut second, 200);
+    assert_eq!(resumed.len(), 200);
+    for n in 300..320 {
+        bus.publish(text(n % 3, n)).unwrap();
+    }
+    resumed.extend(read(&mut second, 20));
+    all.truncate(100);
+    all.extend(resumed);
+    assert_eq!(
+        all.iter().map(|archived| archived.position).collect::<Vec<_>>(),
+        (1..=320).collect::<Vec<_>>()
+    );
+    let rest = read(&mut first, 1);
+    assert_eq!(rest.last().unwrap().position, 320);
+    assert_eq!(first.malformed() + second.malformed(), 0);
+    drop(archive);
+}
