@@ -1,0 +1,84 @@
+//! The viewer: a bus of its own on which what other hosts say of one scroll is published.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use sharing_bus::{Event, EventFilter, SharingBus};
+use sharing_bus_nats::{NatsBridge, Remote, RemoteReceiver};
+
+use crate::{FOLLOWED, HOSTS, LIMIT, options};
+
+pub(crate) struct Viewer {
+    bridge: NatsBridge<Event>,
+    receiver: RemoteReceiver<Event>,
+    /// Kept for as long as the events are wanted.
+    _remote: Remote<Event>,
+}
+
+/// What was seen of one host.
+#[derive(Default)]
+struct Seen {
+    lines: u64,
+    in_order: bool,
+    last: u64,
+}
+
+impl Viewer {
+    /// Returns once the server knows what is wanted, so that nothing of what is published from then on is missing.
+    pub(crate) fn start(server: &str) -> Result<Viewer, Box<dyn Error>> {
+        let bus = SharingBus::new();
+        // Publishes nothing, so it exports nothing.
+        let bridge = NatsBridge::builder(&bus, options(server)).start()?;
+        let remote = bridge.subscribe_remote(EventFilter::ScrollId(FOLLOWED));
+        let receiver = remote.receiver(4096);
+        if !remote.wait_ready(LIMIT) {
+            return Err("the server does not answer".into());
+        }
+        Ok(Viewer {
+            bridge,
+            receiver,
+            _remote: remote,
+        })
+    }
+
+    /// Follows the scroll until its session on every host has ended; returns the account.
+    pub(crate) fn follow(mut self) -> Result<String, Box<dyn Error>> {
+        let mut hosts: BTreeMap<String, Seen> = BTreeMap::new();
+        let (mut registered, mut ended, mut missed) = (0, 0, 0);
+        while ended < HOSTS.len() {
+            let delivery = self.receiver.recv_timeout(LIMIT)?;
+            missed += delivery.missed();
+            let connector = delivery.routing.connector_id.as_deref().unwrap_or_default();
+            let host = connector.split('.').next().unwrap_or_default();
+            match &*delivery.event {
+                Event::SessionRegistered { .. } => registered += 1,
+                Event::SessionEnded { .. } => ended += 1,
+                Event::Text { text } => {
+                    eprintln!("{text}");
+                    let number = text.rsplit(' ').next().unwrap_or_default().parse()?;
+                    hosts.entry(host.to_owned()).or_default().see(number);
+                }
+                _ => {}
+            }
+        }
+        let stats = self.bridge.shutdown(LIMIT)?;
+        let mut account = format!("viewer   {registered} sessions of one scroll, {missed} events missed\n");
+        for (host, seen) in hosts {
+            let order = if seen.in_order { "in order" } else { "out of order" };
+            account += &format!("  {host:<6} {} lines, {order}, up to {}\n", seen.lines, seen.last);
+        }
+        account += &format!(
+            "  {} events came from the server, {} of them not wanted\n",
+            stats.imported, stats.filtered_locally
+        );
+        Ok(account)
+    }
+}
+
+impl Seen {
+    fn see(&mut self, number: u64) {
+        self.in_order = number > self.last && (self.lines == 0 || self.in_order);
+        self.last = number;
+        self.lines += 1;
+    }
+}
