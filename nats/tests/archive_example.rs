@@ -59,8 +59,7 @@ fn count(folder: &Path) -> u64 {
 fn a_consumer_that_is_killed_again_and_again_has_everything_once() {
     let build = escargot::CargoBuild::new()
         .package("sharing-bus-nats")
-        .example("archive")
-        .current_target();
+        .example("archive");
     let built = build.run().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start_jetstream();

@@ -10,10 +10,7 @@ const LIMIT: Duration = Duration::from_secs(180);
 
 #[test]
 fn a_viewer_follows_one_scroll_across_two_hosts() {
-    let build = CargoBuild::new()
-        .package("sharing-bus-nats")
-        .example("two_hosts")
-        .current_target();
+    let build = CargoBuild::new().package("sharing-bus-nats").example("two_hosts");
     let built = build.run().expect("the example builds");
     let output = Command::new(built.path()).timeout(LIMIT).output().unwrap();
     let complaints = String::from_utf8_lossy(&output.stderr);

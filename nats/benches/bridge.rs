@@ -1,0 +1,420 @@
+//! What crossing costs: the bridge beside the bare client with the same bytes, and what filters spare the server.
+//!
+//! ```sh
+//! cargo bench -p sharing-bus-nats --bench bridge
+//! ```
+//!
+//! One run over one server, on loopback. The contenders take turns, each goes first in every other round, and medians are
+//! told. The bare client publishes and receives what the bridge sent, byte for byte, under a realm of the same length. The
+//! results are written to `results.md` beside this file.
+
+#[path = "../tests/server/mod.rs"]
+mod server;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, HeaderMap, Subscriber};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use server::Server;
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteReceiver};
+use tokio::runtime::Runtime;
+use uuid::Uuid;
+
+/// Fewer than the client's own channel holds, so that the bare subscriber loses none.
+const EVENTS: usize = 50_000;
+const ROUNDS: usize = 9;
+const PINGS: usize = 2_000;
+/// Bytes of text in an event: a line of output.
+const TEXT: usize = 120;
+const SCROLLS: u128 = 1_000;
+const EACH: usize = 20;
+const LIMIT: Duration = Duration::from_secs(120);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // What tests or lists of benches pass is not for us.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return Ok(());
+    }
+    let server = Server::start();
+    let mut report = heading(&server);
+    crossing(&server, &mut report)?;
+    pushed_down(&server, &mut report)?;
+    print!("{report}");
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results.md"), report)?;
+    Ok(())
+}
+
+fn heading(server: &Server) -> String {
+    let version = server.monitor("/varz")["version"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned();
+    let cores = thread::available_parallelism().map_or(0, usize::from);
+    format!(
+        "# Across the bridge, measured\n\n\
+         Written by `cargo bench -p sharing-bus-nats --bench bridge`: one run, nats-server {version} on loopback, {cores} cores \
+         for everything (publisher, both buses, both bridges, the server).\n\n"
+    )
+}
+
+/// One message as the bridge writes it.
+#[derive(Clone)]
+struct Captured {
+    subject: String,
+    headers: HeaderMap,
+    payload: Bytes,
+}
+
+/// Two buses with a bridge each, and a receiver on the second.
+struct Bridged {
+    bus: SharingBus<Event>,
+    here: NatsBridge<Event>,
+    there: NatsBridge<Event>,
+    receiver: RemoteReceiver<Event>,
+    /// Kept for as long as the events are wanted.
+    _remote: Remote<Event>,
+}
+
+impl Bridged {
+    fn start(server: &Server, realm: &str, filter: EventFilter) -> Result<Bridged, Box<dyn Error>> {
+        let options = || NatsOptions::new(server.url()).realm(realm).queue_capacity(2 * EVENTS);
+        let (bus, other) = (SharingBus::new(), SharingBus::new());
+        let here = NatsBridge::builder(&bus, options()).start()?;
+        let there = NatsBridge::builder(&other, options()).start()?;
+        let remote = there.subscribe_remote(filter);
+        let receiver = remote.receiver(2 * EVENTS);
+        if !remote.wait_ready(LIMIT) {
+            return Err("the server does not answer".into());
+        }
+        Ok(Bridged {
+            bus,
+            here,
+            there,
+            receiver,
+            _remote: remote,
+        })
+    }
+
+    fn receive(&mut self, count: usize) -> Result<(), Box<dyn Error>> {
+        for _ in 0..count {
+            let delivery = self.receiver.recv_timeout(LIMIT)?;
+            if delivery.missed() > 0 {
+                return Err("an event was lost".into());
+            }
+        }
+        Ok(())
+    }
+
+    fn throughput(&mut self) -> Result<f64, Box<dyn Error>> {
+        let bus = self.bus.clone();
+        let begin = Instant::now();
+        let publisher = thread::spawn(move || (0..EVENTS).try_for_each(|n| bus.publish(event(1, n))));
+        self.receive(EVENTS)?;
+        let rate = per_second(EVENTS, begin);
+        publisher.join().expect("it does not panic")?;
+        Ok(rate)
+    }
+
+    fn latency(&mut self) -> Result<Duration, Box<dyn Error>> {
+        let mut times = Vec::with_capacity(PINGS);
+        for n in 0..PINGS {
+            let begin = Instant::now();
+            self.bus.publish(event(1, n))?;
+            self.receive(1)?;
+            times.push(begin.elapsed());
+        }
+        Ok(median(times))
+    }
+}
+
+/// The client alone: one connection that publishes and one that receives, each on a thread and a runtime of its own.
+struct Bare {
+    runtime: Runtime,
+    client: Client,
+    messages: Vec<Captured>,
+    /// One for each message that arrived.
+    arrived: mpsc::Receiver<()>,
+}
+
+impl Bare {
+    fn start(server: &Server, messages: Vec<Captured>) -> Result<Bare, Box<dyn Error>> {
+        let (tell, arrived) = mpsc::channel();
+        let (ready, is_ready) = mpsc::channel();
+        let url = server.url();
+        let first = messages.first().ok_or("nothing was captured")?.subject.clone();
+        let realm = first.split('.').take(2).collect::<Vec<_>>().join(".");
+        thread::spawn(move || {
+            let received = runtime()?.block_on(async {
+                let (_client, mut subscriber) = subscribe(&url, format!("{realm}.>")).await?;
+                ready.send(())?;
+                while subscriber.next().await.is_some() {
+                    tell.send(())?;
+                }
+                Ok::<(), Box<dyn Error>>(())
+            });
+            // The bench is over and nobody counts any more.
+            drop(received);
+            Ok::<(), std::io::Error>(())
+        });
+        is_ready.recv_timeout(LIMIT)?;
+        let runtime = runtime()?;
+        let client = runtime.block_on(async_nats::connect(server.url()))?;
+        Ok(Bare {
+            runtime,
+            client,
+            messages,
+            arrived,
+        })
+    }
+
+    fn throughput(&self) -> Result<f64, Box<dyn Error>> {
+        let messages = self.messages.clone();
+        let begin = Instant::now();
+        self.runtime.block_on(async {
+            for message in messages {
+                self.client
+                    .publish_with_headers(message.subject, message.headers, message.payload)
+                    .await?;
+            }
+            self.client.flush().await?;
+            Ok::<(), Box<dyn Error>>(())
+        })?;
+        for _ in 0..EVENTS {
+            self.arrived.recv_timeout(LIMIT)?;
+        }
+        Ok(per_second(EVENTS, begin))
+    }
+
+    fn latency(&self) -> Result<Duration, Box<dyn Error>> {
+        let mut times = Vec::with_capacity(PINGS);
+        for message in self.messages.iter().take(PINGS).cloned() {
+            let begin = Instant::now();
+            self.runtime.block_on(async {
+                self.client
+                    .publish_with_headers(message.subject, message.headers, message.payload)
+                    .await?;
+                self.client.flush().await?;
+                Ok::<(), Box<dyn Error>>(())
+            })?;
+            self.arrived.recv_timeout(LIMIT)?;
+            times.push(begin.elapsed());
+        }
+        Ok(median(times))
+    }
+}
+
+fn crossing(server: &Server, report: &mut String) -> Result<(), Box<dyn Error>> {
+    let mut bridged = Bridged::start(server, "bench", EventFilter::All)?;
+    let messages = capture(server, &mut bridged)?;
+    let bytes = messages.iter().map(wire_size).sum::<usize>() / messages.len();
+    let bare = Bare::start(server, messages)?;
+    let (mut of_bridge, mut of_bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut slow, mut fast) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        let (bridge, raw) = in_turn(round, || bridged.throughput(), || bare.throughput())?;
+        of_bridge.push(bridge);
+        of_bare.push(raw);
+        ratios.push(bridge / raw);
+        let (bridge, raw) = in_turn(round, || bridged.latency(), || bare.latency())?;
+        slow.push(bridge);
+        fast.push(raw);
+    }
+    let (bridge, raw, ratio) = (middle(of_bridge), middle(of_bare), middle(ratios.clone()));
+    let (lowest, highest) = (
+        ratios.iter().copied().fold(f64::MAX, f64::min),
+        ratios.iter().copied().fold(0.0, f64::max),
+    );
+    let (slow, fast) = (median(slow), median(fast));
+    let micros = |duration: Duration| duration.as_secs_f64() * 1e6;
+    writeln!(report, "## Throughput and latency\n")?;
+    writeln!(
+        report,
+        "{EVENTS} events of {bytes} bytes on the wire (subject, headers, {TEXT} characters of text as JSON), {ROUNDS} rounds by \
+         turns; latency one at a time, {PINGS} in each round, from `publish` to the receiver's thread.\n"
+    )?;
+    writeln!(report, "| | events per second | latency |\n|---|---:|---:|")?;
+    writeln!(
+        report,
+        "| bus, bridge, server, bridge, bus | {bridge:.0} | {:.0} µs |",
+        micros(slow)
+    )?;
+    writeln!(
+        report,
+        "| bare async-nats, same bytes | {raw:.0} | {:.0} µs |",
+        micros(fast)
+    )?;
+    writeln!(
+        report,
+        "| beside each other | {:.0} % (rounds: {:.0} to {:.0} %) | {:+.0} µs |\n",
+        ratio * 100.0,
+        lowest * 100.0,
+        highest * 100.0,
+        micros(slow) - micros(fast)
+    )?;
+    Ok(())
+}
+
+/// Has the bridge send a round, and keeps it for the bare client, under another realm.
+fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<dyn Error>> {
+    let (tell, captured) = mpsc::channel();
+    let (ready, is_ready) = mpsc::channel();
+    let url = server.url();
+    let taker = thread::spawn(move || {
+        let runtime = runtime().map_err(|error| error.to_string())?;
+        let taken = runtime.block_on(async {
+            let (_client, subscriber) = subscribe(&url, "sb1.bench.>".to_owned()).await?;
+            ready.send(())?;
+            let mut messages = subscriber.take(EVENTS);
+            while let Some(message) = messages.next().await {
+                tell.send(Captured {
+                    subject: message.subject.replacen(".bench.", ".plain.", 1),
+                    headers: message.headers.unwrap_or_default(),
+                    payload: message.payload,
+                })?;
+            }
+            Ok::<(), Box<dyn Error>>(())
+        });
+        taken.map_err(|error| error.to_string())
+    });
+    is_ready.recv_timeout(LIMIT)?;
+    bridged.throughput()?;
+    taker.join().expect("it does not panic")?;
+    Ok(captured.iter().collect())
+}
+
+fn wire_size(message: &Captured) -> usize {
+    let headers = message.headers.iter();
+    let lines = headers.flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    let lines = lines.map(|(name, value)| name.to_string().len() + value.as_str().len() + ": \r\n".len());
+    message.subject.len() + "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>() + message.payload.len()
+}
+
+fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error>> {
+    let wanted = scroll(7);
+    let known = EventFilter::ScrollId(wanted);
+    let opaque = EventFilter::custom(move |event: &BusEvent| event.routing.scroll_id == Some(wanted));
+    let events = SCROLLS as usize * EACH;
+    writeln!(report, "## One scroll among {SCROLLS}\n")?;
+    writeln!(
+        report,
+        "A subscriber of one scroll; {events} events of {SCROLLS} scrolls are published. What the server sends, by its own count \
+         (`/varz`), to all clients, the publisher's own included:\n"
+    )?;
+    writeln!(
+        report,
+        "| filter | messages | bytes | delivered |\n|---|---:|---:|---:|"
+    )?;
+    let mut all = Vec::new();
+    for (name, realm, filter) in [
+        ("pushed down", "known", known),
+        ("evaluated by the bridge alone", "blind", opaque),
+    ] {
+        let mut bridged = Bridged::start(server, realm, filter)?;
+        let before = sent(server);
+        for n in 0..EACH {
+            for id in 0..SCROLLS {
+                bridged.bus.publish(event(id, n))?;
+            }
+        }
+        bridged.receive(EACH)?;
+        let published = bridged.here.shutdown(LIMIT)?.acked;
+        // Whatever was on its way to the other bridge is behind this.
+        let due = if realm == "blind" { published } else { EACH as u64 };
+        let stats = settle(&bridged.there, due)?;
+        let after = sent(server);
+        let (messages, bytes) = (after.0 - before.0, after.1 - before.1);
+        writeln!(report, "| {name} | {messages} | {bytes} | {} |", stats.imported)?;
+        all.push(bytes);
+    }
+    let [few, many] = all[..] else { return Ok(()) };
+    writeln!(
+        report,
+        "\nBytes without push-down beside those with: {:.0} to 1.\n",
+        many as f64 / few as f64
+    )?;
+    writeln!(
+        report,
+        "Both include the few messages by which bridges make sure of their server."
+    )?;
+    Ok(())
+}
+
+/// Waits until the bridge has taken so many messages, wanted or not.
+fn settle(there: &NatsBridge<Event>, due: u64) -> Result<NatsStats, Box<dyn Error>> {
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        let stats = there.stats();
+        if stats.imported + stats.filtered_locally >= due {
+            return Ok(stats);
+        }
+        if Instant::now() > deadline {
+            return Err("not all came".into());
+        }
+        thread::yield_now();
+    }
+}
+
+/// Messages and bytes that the server has sent to its clients in all.
+fn sent(server: &Server) -> (u64, u64) {
+    let page = server.monitor("/varz");
+    let count = |name: &str| page[name].as_u64().unwrap_or_default();
+    (count("out_msgs"), count("out_bytes"))
+}
+
+fn scroll(id: u128) -> Uuid {
+    Uuid::from_u128(id)
+}
+
+fn event(id: u128, n: usize) -> BusEvent {
+    let routing = EventRouting {
+        scroll_id: Some(scroll(id)),
+        ..EventRouting::session("agent", "session-1", EventKind::Output)
+    };
+    let text = format!("{n:0>TEXT$}");
+    BusEvent::new(routing, Event::Text { text })
+}
+
+async fn subscribe(url: &str, subject: String) -> Result<(Client, Subscriber), Box<dyn Error>> {
+    let client = async_nats::connect(url).await?;
+    let subscriber = client.subscribe(subject).await?;
+    client.flush().await?;
+    // The server answers this ping once it has read what was before it, the subscription.
+    client.request("sb1-bench.nobody", Bytes::new()).await.err();
+    Ok((client, subscriber))
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+fn in_turn<T>(round: usize, bridge: impl FnOnce() -> Outcome<T>, bare: impl FnOnce() -> Outcome<T>) -> Outcome<(T, T)> {
+    if round % 2 == 0 {
+        let first = bridge()?;
+        Ok((first, bare()?))
+    } else {
+        let first = bare()?;
+        Ok((bridge()?, first))
+    }
+}
+
+fn per_second(count: usize, begin: Instant) -> f64 {
+    count as f64 / begin.elapsed().as_secs_f64()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
