@@ -10,11 +10,12 @@ use std::thread;
 use std::time::Duration;
 
 use async_nats::{ConnectOptions, ServerAddr};
-use sharing_bus::{EventFilter, EventKind, EventOrigin, Payload, SharingBus, SubscriberId};
+use sharing_bus::{BusReceiver, EventFilter, EventKind, EventOrigin, Payload, SharingBus, SubscriberId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use crate::bindings::{self, Bindings};
 use crate::codec::{Codec, Json};
 use crate::echo::Echo;
 use crate::error::{ShutdownError, StartError};
@@ -45,6 +46,7 @@ pub struct NatsBridge<E: Payload> {
     phase: watch::Receiver<Phase>,
     notes: Arc<Notes<E>>,
     wishes: Wishes<E>,
+    book: Arc<bindings::Shared>,
     next_wish: Mutex<u64>,
     /// Both are there until the bridge ends.
     end: Option<oneshot::Sender<Duration>>,
@@ -100,6 +102,15 @@ impl<E: Payload> NatsBridge<E> {
             notes: Arc::clone(&self.notes),
             gate,
         }
+    }
+
+    /// Forgets a session's binding here and on every other node that shares the bucket of
+    /// [`session_bucket`](NatsOptions::session_bucket), whichever registered it, and returns it. Here it takes effect at once,
+    /// as [`SharingBus::forget_session`] does, elsewhere once it has travelled. Without a bucket it is forgotten here alone.
+    pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
+        let scroll_id = self.bus.forget_session(connector_id, native_session_id);
+        self.book.forget(connector_id, native_session_id);
+        scroll_id
     }
 
     /// This node's id.
@@ -214,6 +225,13 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
                 return Err(StartError::ZeroCapacity(setting));
             }
         }
+        if options
+            .session_bucket
+            .as_ref()
+            .is_some_and(|bucket| Realm::new(bucket).is_err())
+        {
+            return Err(StartError::InvalidBucket);
+        }
         let (servers, connect) = addresses(&options.servers, options.connect)?;
         let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
         let receiver = bus
@@ -222,6 +240,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             .queue_capacity(options.queue_capacity)
             .label("nats")
             .subscribe();
+        let sessions = options.session_bucket.map(|bucket| (bucket, bindings::subscribe(&bus)));
         let subscription = receiver.id();
         let counters = Arc::new(Counters::default());
         let notes = Arc::new(Notes::new());
@@ -234,6 +253,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             origin: options.node,
             epoch: Uuid::new_v4(),
         };
+        let book = Arc::new(bindings::Shared::new(source));
         let inside = Setup {
             bus: bus.clone(),
             codec: Arc::new(codec),
@@ -242,6 +262,8 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             counters: Arc::clone(&counters),
             notes: Arc::clone(&notes),
             wishes: wishes.clone(),
+            book: Arc::clone(&book),
+            sessions,
             servers,
         };
         let exporting = Exporting {
@@ -270,6 +292,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             phase,
             notes,
             wishes,
+            book,
             next_wish: Mutex::new(0),
             end: Some(end),
             ended,
@@ -319,11 +342,14 @@ struct Setup<E: Payload, C> {
     counters: Arc<Counters>,
     notes: Arc<Notes<E>>,
     wishes: Wishes<E>,
+    book: Arc<bindings::Shared>,
+    /// The bucket, and what this node's sessions do.
+    sessions: Option<(String, BusReceiver<E>)>,
     servers: Vec<ServerAddr>,
 }
 
 struct Exporting<E: Payload> {
-    receiver: sharing_bus::BusReceiver<E>,
+    receiver: BusReceiver<E>,
     essential: EventFilter<E>,
     in_flight: usize,
 }
@@ -350,6 +376,17 @@ impl<E: Payload, C: Codec<E>> Setup<E, C> {
         let Ok(echo) = Echo::start(link.clone()).await else {
             return drop(tell.send(Err(StartError::Client("it has given up".to_owned()))));
         };
+        if let Some((bucket, changes)) = self.sessions {
+            let counters = Arc::clone(&self.counters);
+            Bindings::start(
+                self.bus.clone(),
+                link.client.clone(),
+                bucket,
+                counters,
+                self.book,
+                changes,
+            );
+        }
         let (close, closing) = watch::channel(false);
         let exporter = Exporter {
             receiver: exporting.receiver,

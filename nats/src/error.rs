@@ -11,6 +11,8 @@ use crate::subject::InvalidRealm;
 pub enum StartError {
     /// The realm is no plain token.
     InvalidRealm(InvalidRealm),
+    /// The bucket's name is no plain token: 1 to 64 ASCII letters, digits, `-` and `_`.
+    InvalidBucket,
     /// A queue or an in-flight limit of zero; the text names the setting.
     ZeroCapacity(&'static str),
     /// An address does not parse; without user and password, which place it is.
@@ -27,6 +29,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::InvalidRealm(_) => f.write_str("the realm is no plain token"),
+            StartError::InvalidBucket => f.write_str("the name of the session bucket is no plain token"),
             StartError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
             StartError::InvalidServer(index) => write!(f, "server address {index} does not parse"),
             StartError::Unauthorized => f.write_str("the server refused the credentials"),

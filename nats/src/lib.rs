@@ -1,6 +1,8 @@
 //! Bridges [`sharing_bus`] to [NATS](https://nats.io).
 
 mod archive;
+mod bindings;
+mod book;
 mod boundary;
 mod bridge;
 mod codec;

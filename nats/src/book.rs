@@ -1,0 +1,307 @@
+//! Which sessions this node has registered, which it knows from others, and what of that the bucket has yet to learn.
+//!
+//! Plain state without a bus or a server; `bindings.rs` shares it between its tasks behind a mutex. A key of the bucket is the
+//! session's two tokens. Its revisions tell what came after what: so an old deletion of this node's own, seen late, does not
+//! undo its new registration.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::headers::Source;
+use crate::subject::Token;
+
+/// A registration as it stands in the bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Binding {
+    pub(crate) connector_id: String,
+    pub(crate) native_session_id: String,
+    pub(crate) scroll_id: Uuid,
+    /// The node that registered the session.
+    pub(crate) origin: Uuid,
+    /// Which start of its bridge.
+    pub(crate) epoch: Uuid,
+}
+
+impl Binding {
+    fn is_of(&self, source: Source) -> bool {
+        (self.origin, self.epoch) == (source.origin, source.epoch)
+    }
+
+    fn key(&self) -> String {
+        key(&self.connector_id, &self.native_session_id)
+    }
+}
+
+/// The bucket's key of a session.
+pub(crate) fn key(connector_id: &str, native_session_id: &str) -> String {
+    let (connector, session) = (Token::of(connector_id), Token::of(native_session_id));
+    format!("{}.{}", connector.text, session.text)
+}
+
+struct Own {
+    binding: Binding,
+    /// `None` while the bucket has yet to get it.
+    written: Option<(u64, Instant)>,
+}
+
+/// What the bucket has yet to get of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    Put(Binding),
+    Delete,
+}
+
+/// What the bus has yet to do about what the bucket said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Nothing,
+    Bind(Binding),
+    Forget(Binding),
+}
+
+pub(crate) struct Book {
+    source: Source,
+    own: BTreeMap<String, Own>,
+    others: BTreeMap<String, Binding>,
+    unwritten: BTreeSet<String>,
+}
+
+impl Book {
+    pub(crate) fn new(source: Source) -> Self {
+        Book {
+            source,
+            own: BTreeMap::new(),
+            others: BTreeMap::new(),
+            unwritten: BTreeSet::new(),
+        }
+    }
+
+    /// A session was registered on this node.
+    pub(crate) fn registered(&mut self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) {
+        let binding = Binding {
+            connector_id: connector_id.to_owned(),
+            native_session_id: native_session_id.to_owned(),
+            scroll_id,
+            origin: self.source.origin,
+            epoch: self.source.epoch,
+        };
+        let key = binding.key();
+        self.others.remove(&key);
+        self.unwritten.insert(key.clone());
+        self.own.insert(key, Own { binding, written: None });
+    }
+
+    /// A session has ended on this node, or is forgotten everywhere.
+    pub(crate) fn ended(&mut self, connector_id: &str, native_session_id: &str) {
+        let key = key(connector_id, native_session_id);
+        let known = self.own.remove(&key).is_some() | self.others.remove(&key).is_some();
+        if known {
+            self.unwritten.insert(key);
+        }
+    }
+
+    /// What to write next, and under which key.
+    pub(crate) fn next(&self) -> Option<(String, Write)> {
+        let key = self.unwritten.first()?;
+        let write = match self.own.get(key) {
+            Some(own) => Write::Put(own.binding.clone()),
+            None => Write::Delete,
+        };
+        Some((key.clone(), write))
+    }
+
+    /// The bucket has it, as of this revision.
+    pub(crate) fn put(&mut self, key: &str, binding: &Binding, revision: u64, now: Instant) {
+        if let Some(own) = self.own.get_mut(key).filter(|own| own.binding == *binding) {
+            own.written = Some((revision, now));
+            self.unwritten.remove(key);
+        }
+    }
+
+    /// The bucket does not have it any more.
+    pub(crate) fn deleted(&mut self, key: &str) {
+        // Unless it was registered again meanwhile.
+        if !self.own.contains_key(key) {
+            self.unwritten.remove(key);
+        }
+    }
+
+    /// The bucket is a new one: it has nothing of what it had.
+    pub(crate) fn write_all(&mut self) {
+        for (key, own) in &mut self.own {
+            own.written = None;
+            self.unwritten.insert(key.clone());
+        }
+    }
+
+    /// Compares what this node registered with what the bus says now: what the bus has forgotten goes from the bucket too, what
+    /// is bound otherwise is put anew, and so is what was put longer ago than `age`, so that it does not expire.
+    pub(crate) fn sweep(&mut self, now: Instant, age: Duration, bound: impl Fn(&str, &str) -> Option<Uuid>) {
+        let unwritten = &mut self.unwritten;
+        self.own.retain(|key, own| {
+            // Its registration may not have been dispatched when it was written down; what is written has been.
+            let Some((_, at)) = own.written else { return true };
+            let binding = &mut own.binding;
+            let scroll_id = bound(&binding.connector_id, &binding.native_session_id);
+            if scroll_id != Some(binding.scroll_id) || now.saturating_duration_since(at) > age {
+                own.written = None;
+                unwritten.insert(key.clone());
+            }
+            if let Some(scroll_id) = scroll_id {
+                binding.scroll_id = scroll_id;
+            }
+            scroll_id.is_some()
+        });
+    }
+
+    /// The bucket says that a session was registered.
+    pub(crate) fn heard_of(&mut self, key: &str, binding: Binding, revision: u64) -> Verdict {
+        if binding.is_of(self.source) || binding.key() != key || self.is_behind(key, revision) {
+            return Verdict::Nothing;
+        }
+        self.own.remove(key);
+        self.unwritten.remove(key);
+        self.others.insert(key.to_owned(), binding.clone());
+        Verdict::Bind(binding)
+    }
+
+    /// The bucket says that a session is forgotten.
+    pub(crate) fn heard_end(&mut self, key: &str, revision: u64) -> Verdict {
+        if self.is_behind(key, revision) {
+            return Verdict::Nothing;
+        }
+        let own = self.own.remove(key).map(|own| own.binding);
+        match own.or(self.others.remove(key)) {
+            Some(binding) => Verdict::Forget(binding),
+            None => Verdict::Nothing,
+        }
+    }
+
+    /// Whether this node has registered the session after that revision, or is about to.
+    fn is_behind(&self, key: &str, revision: u64) -> bool {
+        let own = self.own.get(key);
+        own.is_some_and(|own| own.written.is_none_or(|(written, _)| revision < written))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Source = Source {
+        origin: Uuid::from_u128(1),
+        epoch: Uuid::from_u128(10),
+    };
+
+    fn binding(scroll_id: u128, origin: u128) -> Binding {
+        Binding {
+            connector_id: "c".into(),
+            native_session_id: "s".into(),
+            scroll_id: Uuid::from_u128(scroll_id),
+            origin: Uuid::from_u128(origin),
+            epoch: Uuid::from_u128(10),
+        }
+    }
+
+    fn registered(scroll_id: u128) -> Book {
+        let mut book = Book::new(HERE);
+        book.registered("c", "s", Uuid::from_u128(scroll_id));
+        book
+    }
+
+    /// With its registration in the bucket at revision 5.
+    fn written(scroll_id: u128) -> Book {
+        let mut book = registered(scroll_id);
+        book.put("c.s", &binding(scroll_id, 1), 5, Instant::now());
+        book
+    }
+
+    #[test]
+    fn what_is_registered_is_put_and_what_ends_is_deleted() {
+        let mut book = registered(7);
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(7, 1)))));
+        book.put("c.s", &binding(7, 1), 5, Instant::now());
+        assert_eq!(book.next(), None);
+        book.ended("c", "s");
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+        book.deleted("c.s");
+        book.ended("c", "s");
+        assert_eq!(book.next(), None);
+    }
+
+    #[test]
+    fn what_changes_while_it_is_written_is_written_again() {
+        let mut book = registered(7);
+        book.registered("c", "s", Uuid::from_u128(8));
+        book.put("c.s", &binding(7, 1), 5, Instant::now());
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(8, 1)))));
+        book.ended("c", "s");
+        book.put("c.s", &binding(8, 1), 6, Instant::now());
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+        book.registered("c", "s", Uuid::from_u128(9));
+        book.deleted("c.s");
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(9, 1)))));
+    }
+
+    #[test]
+    fn the_latest_registration_counts_whoever_made_it() {
+        let other = || binding(70, 2);
+        assert_eq!(registered(7).heard_of("c.s", other(), 9), Verdict::Nothing);
+        assert_eq!(written(7).heard_of("c.s", other(), 4), Verdict::Nothing);
+        assert_eq!(written(7).heard_of("c.s", binding(7, 1), 6), Verdict::Nothing);
+        assert_eq!(written(7).heard_of("another.key", other(), 6), Verdict::Nothing);
+
+        let mut book = written(7);
+        assert_eq!(book.heard_of("c.s", other(), 6), Verdict::Bind(other()));
+        // It is the other node's now.
+        book.sweep(Instant::now(), Duration::ZERO, |_, _| None);
+        assert_eq!(book.next(), None);
+        assert_eq!(book.heard_end("c.s", 7), Verdict::Forget(other()));
+        assert_eq!(book.heard_end("c.s", 8), Verdict::Nothing);
+    }
+
+    #[test]
+    fn what_an_earlier_start_of_this_node_registered_is_bound() {
+        let mut earlier = binding(7, 1);
+        earlier.epoch = Uuid::from_u128(9);
+        let mut book = Book::new(HERE);
+        assert_eq!(book.heard_of("c.s", earlier.clone(), 1), Verdict::Bind(earlier));
+    }
+
+    #[test]
+    fn an_old_deletion_does_not_undo_a_registration() {
+        assert_eq!(registered(7).heard_end("c.s", 9), Verdict::Nothing);
+        assert_eq!(written(7).heard_end("c.s", 4), Verdict::Nothing);
+        assert_eq!(written(7).heard_end("c.s", 6), Verdict::Forget(binding(7, 1)));
+    }
+
+    #[test]
+    fn a_sweep_follows_the_bus() {
+        let hour = Duration::from_secs(3600);
+        let later = Instant::now() + 2 * hour;
+        let bound = |scroll_id: u128| move |_: &str, _: &str| Some(Uuid::from_u128(scroll_id));
+        let put = |scroll_id| Some(("c.s".to_owned(), Write::Put(binding(scroll_id, 1))));
+
+        let mut book = written(7);
+        book.sweep(Instant::now(), hour, bound(7));
+        assert_eq!(book.next(), None);
+        book.sweep(later, hour, bound(7));
+        assert_eq!(book.next(), put(7));
+        let mut book = written(7);
+        book.sweep(Instant::now(), hour, bound(8));
+        assert_eq!(book.next(), put(8));
+        let mut book = written(7);
+        book.sweep(Instant::now(), hour, |_, _| None);
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+        // Not yet written, so perhaps not yet dispatched.
+        let mut book = registered(7);
+        book.sweep(later, hour, |_, _| None);
+        assert_eq!(book.next(), put(7));
+        let mut book = written(7);
+        book.write_all();
+        assert_eq!(book.next(), put(7));
+    }
+}

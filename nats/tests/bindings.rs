@@ -1,0 +1,169 @@
+//! Session registrations travel through the bucket, to nodes that join late too, and go when they end.
+
+mod common;
+mod server;
+
+use common::{LIMIT, wait_until};
+use server::Server;
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use uuid::Uuid;
+
+struct Node {
+    bus: SharingBus,
+    bridge: NatsBridge<Event>,
+}
+
+impl Node {
+    fn start(server: &Server) -> Node {
+        Node::with(NatsOptions::new(server.url()).session_bucket("sessions"))
+    }
+
+    fn with(options: NatsOptions) -> Node {
+        let bus = SharingBus::new();
+        let bridge = NatsBridge::builder(&bus, options).start().unwrap();
+        Node { bus, bridge }
+    }
+
+    fn register(&self, session: &str, scroll_id: Uuid) {
+        let event = Event::SessionRegistered {
+            connector_id: "c".into(),
+            session_id: session.into(),
+            scroll_id: scroll_id.to_string(),
+        };
+        self.publish(session, EventKind::SessionLifecycle, event);
+    }
+
+    fn end(&self, session: &str) {
+        let event = Event::SessionEnded {
+            connector_id: "c".into(),
+            session_id: session.into(),
+        };
+        self.publish(session, EventKind::SessionLifecycle, event);
+    }
+
+    fn publish(&self, session: &str, kind: EventKind, event: Event) {
+        let routing = EventRouting::session("c", session, kind);
+        self.bus.publish(BusEvent::new(routing, event)).unwrap();
+    }
+
+    #[track_caller]
+    fn wait_bound(&self, session: &str, scroll_id: Option<Uuid>) {
+        wait_until(&format!("{session} is bound to {scroll_id:?}"), || {
+            self.bus.scroll_id("c", session) == scroll_id
+        });
+    }
+}
+
+fn scroll(n: u128) -> Uuid {
+    Uuid::from_u128(n)
+}
+
+#[test]
+fn a_node_that_joins_late_binds_what_it_publishes() {
+    let server = Server::start_jetstream();
+    let early = Node::start(&server);
+    early.register("a", scroll(1));
+    early.register("an id. with > and *", scroll(2));
+    early.register(&"long".repeat(100), scroll(3));
+    wait_until("all are in the bucket", || early.bridge.stats().bindings_put == 3);
+
+    // It has asked for no events at all.
+    let late = Node::start(&server);
+    late.wait_bound("a", Some(scroll(1)));
+    late.wait_bound("an id. with > and *", Some(scroll(2)));
+    late.wait_bound(&"long".repeat(100), Some(scroll(3)));
+    let mut view = late.bus.subscribe_filtered(EventFilter::ScrollId(scroll(1)), 16);
+    late.publish("a", EventKind::Output, Event::Connected);
+    assert_eq!(view.recv().unwrap().routing.scroll_id, Some(scroll(1)));
+
+    // What it publishes comes bound to whoever asks for the scroll.
+    let remote = early.bridge.subscribe_remote(EventFilter::ScrollId(scroll(1)));
+    assert!(remote.wait_ready(LIMIT));
+    let mut receiver = remote.receiver(16);
+    late.publish("a", EventKind::Output, Event::Connected);
+    assert_eq!(receiver.recv_timeout(LIMIT).unwrap().routing.scroll_id, Some(scroll(1)));
+    assert_eq!(late.bridge.stats().bindings_applied, 3);
+    // Its own have not been bound again.
+    assert_eq!(early.bridge.stats().bindings_applied, 0);
+}
+
+#[test]
+fn the_bucket_follows_the_end_of_a_session_and_what_the_bus_forgets() {
+    let server = Server::start_jetstream();
+    let (here, there) = (Node::start(&server), Node::start(&server));
+    for (session, n) in [("ended", 1), ("forgotten", 2), ("forgotten from there", 3), ("kept", 4)] {
+        here.register(session, scroll(n));
+        there.wait_bound(session, Some(scroll(n)));
+    }
+    here.end("ended");
+    there.wait_bound("ended", None);
+    here.bus.forget_session("c", "forgotten");
+    there.wait_bound("forgotten", None);
+    assert_eq!(
+        there.bridge.forget_session("c", "forgotten from there"),
+        Some(scroll(3))
+    );
+    here.wait_bound("forgotten from there", None);
+
+    let late = Node::start(&server);
+    late.wait_bound("kept", Some(scroll(4)));
+    assert_eq!(late.bus.session_count(), 1);
+    // It has registered none of them, so its own silence takes none away.
+    assert_eq!(late.bridge.stats().bindings_deleted, 0);
+}
+
+#[test]
+fn a_session_registered_anew_is_bound_anew() {
+    let server = Server::start_jetstream();
+    let (here, there) = (Node::start(&server), Node::start(&server));
+    for n in 1..=20 {
+        here.register("a", scroll(n));
+        here.end("a");
+    }
+    here.register("a", scroll(21));
+    there.wait_bound("a", Some(scroll(21)));
+    // Another node takes it over, and it is that one's from then on.
+    there.register("a", scroll(22));
+    here.wait_bound("a", Some(scroll(22)));
+    here.end("a");
+    there.wait_bound("a", None);
+}
+
+#[test]
+fn what_is_registered_while_the_server_is_away_comes_when_it_is_back() {
+    let mut server = Server::start_jetstream();
+    let (here, there) = (Node::start(&server), Node::start(&server));
+    here.register("before", scroll(1));
+    here.register("ends meanwhile", scroll(2));
+    there.wait_bound("before", Some(scroll(1)));
+    there.wait_bound("ends meanwhile", Some(scroll(2)));
+    server.kill();
+    here.register("meanwhile", scroll(3));
+    here.end("ends meanwhile");
+    server.restart();
+    there.wait_bound("meanwhile", Some(scroll(3)));
+    there.wait_bound("ends meanwhile", None);
+    let late = Node::start(&server);
+    late.wait_bound("before", Some(scroll(1)));
+}
+
+#[test]
+fn a_server_without_jetstream_costs_the_bucket_alone() {
+    let server = Server::start();
+    let (here, there) = (Node::start(&server), Node::start(&server));
+    let remote = there.bridge.subscribe_remote(EventFilter::All);
+    assert!(remote.wait_ready(LIMIT));
+    let mut receiver = remote.receiver(16);
+    here.publish("a", EventKind::Output, Event::Connected);
+    assert_eq!(*receiver.recv_timeout(LIMIT).unwrap().event, Event::Connected);
+    wait_until("it has been tried", || here.bridge.stats().binding_failures > 0);
+}
+
+#[test]
+fn a_bucket_has_a_plain_name() {
+    let bus: SharingBus = SharingBus::new();
+    let options = NatsOptions::new("127.0.0.1").session_bucket("a.b");
+    let refused = NatsBridge::builder(&bus, options).start();
+    assert!(matches!(refused, Err(StartError::InvalidBucket)));
+}
