@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server where it
+# is missing and we may.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+if ! PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nats-server > /dev/null; then
+    if [ "$(id -u)" = 0 ]; then
+        apt-get update -q
+        apt-get install -qy nats-server
+    else
+        echo 'nats-server is not installed; run: sudo apt-get install -y nats-server' >&2
+        exit 1
+    fi
+fi
+
+cargo clippy -p sharing-bus-nats --all-targets -- -D warnings
+cargo test --quiet -p sharing-bus-nats
+RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p sharing-bus-nats
+cargo run --release --quiet -p sharing-bus-nats --example two_hosts 2> /dev/null
