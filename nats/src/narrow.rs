@@ -80,13 +80,13 @@ fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
     let equality = |place, token| vec![Pattern::default().with(place, token)];
     match filter {
         EventFilter::ScrollId(id) => equality(SCROLL, id.to_string()),
-        EventFilter::ConnectorId(id) => equality(CONNECTOR, Token::of(id).text),
+        EventFilter::ConnectorId(id) => equality(CONNECTOR, Token::of(id).text.into_owned()),
         EventFilter::Session {
             connector_id,
             native_session_id,
         } => {
-            let session = Pattern::default().with(SESSION, Token::of(native_session_id).text);
-            vec![session.with(CONNECTOR, Token::of(connector_id).text)]
+            let session = Pattern::default().with(SESSION, Token::of(native_session_id).text.into_owned());
+            vec![session.with(CONNECTOR, Token::of(connector_id).text.into_owned())]
         }
         EventFilter::Kind(kind) => equality(KIND, kind.to_string()),
         EventFilter::Any(filters) => limited(filters.iter().flat_map(patterns)),

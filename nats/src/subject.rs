@@ -114,33 +114,32 @@ pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Su
     if let Some(uid) = routing.connector_uid {
         headers.push((CONNECTOR_UID, uid.to_string()));
     }
-    let mut name = |id: Option<&str>, header: HeaderName| match id {
+    let mut name = |id, header: HeaderName| match id {
         None => Cow::Borrowed(UNBOUND),
         Some(id) => {
             let token = Token::of(id);
-            if let Some(whole) = token.whole {
-                headers.push((header, whole));
-            }
-            Cow::Owned(token.text)
+            headers.extend(token.whole.map(|whole| (header, whole)));
+            token.text
         }
     };
     let connector = name(routing.connector_id.as_deref(), CONNECTOR_ID);
     let session = name(routing.native_session_id.as_deref(), SESSION_ID);
-    let scroll = routing
-        .scroll_id
-        .map_or(Cow::Borrowed(UNBOUND), |id| Cow::Owned(id.to_string()));
+    let mut buffer = Uuid::encode_buffer();
+    let scroll = match routing.scroll_id {
+        None => UNBOUND,
+        Some(id) => id.hyphenated().encode_lower(&mut buffer),
+    };
     let text = join(
         realm,
         class.as_str(),
-        [&connector, &session, &scroll, routing.kind.as_str()],
+        [&connector, &session, scroll, routing.kind.as_str()],
     );
     Subject { text, headers }
 }
 
 /// Puts a subject together; tokens may be wildcards.
 pub(crate) fn join(realm: &Realm, class: &str, [connector, session, scroll, kind]: [&str; 4]) -> String {
-    let realm = realm.as_str();
-    format!("{VERSION}.{realm}.{class}.{connector}.{session}.{scroll}.{kind}")
+    [VERSION, realm.as_str(), class, connector, session, scroll, kind].join(".")
 }
 
 /// The subject, or pattern of subjects, in the archive of a live one.
@@ -165,8 +164,12 @@ pub(crate) fn routing(
     subject: &str,
     headers: impl Fn(&str) -> Option<String>,
 ) -> Result<(Class, EventRouting), BadSubject> {
-    let tokens: Vec<&str> = subject.split('.').collect();
-    let [VERSION, _, class, connector, session, scroll, kind] = tokens[..] else {
+    let mut tokens = subject.split('.');
+    let mut parts = [""; 7];
+    for part in &mut parts {
+        *part = tokens.next().ok_or(BadSubject::Shape)?;
+    }
+    let ([VERSION, _, class, connector, session, scroll, kind], None) = (parts, tokens.next()) else {
         return Err(BadSubject::Shape);
     };
     let name = |token: &str, header: HeaderName| match token {
@@ -218,48 +221,61 @@ impl fmt::Display for BadSubject {
 impl std::error::Error for BadSubject {}
 
 /// The token of a bound id.
-pub(crate) struct Token {
-    pub(crate) text: String,
+pub(crate) struct Token<'a> {
+    pub(crate) text: Cow<'a, str>,
     /// The encoded id, if the text is its hash only.
     whole: Option<String>,
 }
 
-impl Token {
-    pub(crate) fn of(id: &str) -> Token {
+impl Token<'_> {
+    pub(crate) fn of(id: &str) -> Token<'_> {
         let text = encode(id);
         if text.len() <= LONGEST {
             return Token { text, whole: None };
         }
         let hash = Uuid::new_v5(&LONG_IDS, id.as_bytes());
         Token {
-            text: format!("=={}", hash.simple()),
-            whole: Some(text),
+            text: format!("=={}", hash.simple()).into(),
+            whole: Some(text.into_owned()),
         }
     }
 }
 
 /// The id that has this token, if there is one.
-fn id_of(token: &str, header: impl Fn() -> Option<String>) -> Result<String, BadSubject> {
+fn id_of<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Result<Cow<'a, str>, BadSubject> {
+    if is_itself(token) && token.len() <= LONGEST {
+        return Ok(token.into());
+    }
     let id = match token.strip_prefix("==") {
         Some(_) => decode(&header().ok_or(BadSubject::Id)?),
         None => decode(token),
     };
     // Whatever could be read in two ways is refused here: one id, one token.
-    id.filter(|id| Token::of(id).text == token).ok_or(BadSubject::Id)
+    let id = id.filter(|id| Token::of(id).text == token).ok_or(BadSubject::Id)?;
+    Ok(id.into())
 }
 
 /// Written the one way in which it is written here, so that a subscriber who asks for it finds it.
 fn plain_uuid(text: &str) -> Option<Uuid> {
-    Uuid::try_parse(text).ok().filter(|id| id.to_string() == text)
+    let as_written = |id: &Uuid| id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
+    Uuid::try_parse(text).ok().filter(as_written)
 }
 
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-fn encode(id: &str) -> String {
+/// Whether this is both an id and its token.
+fn is_itself(id: &str) -> bool {
+    !id.is_empty() && id != UNBOUND && id.bytes().all(is_plain)
+}
+
+fn encode(id: &str) -> Cow<'_, str> {
     if id.is_empty() {
-        return "=".to_owned();
+        return "=".into();
+    }
+    if is_itself(id) {
+        return id.into();
     }
     let mut token = String::with_capacity(id.len());
     for byte in id.bytes() {
@@ -269,7 +285,7 @@ fn encode(id: &str) -> String {
             write!(token, "={byte:02X}").expect("a String takes all");
         }
     }
-    token
+    token.into()
 }
 
 /// Reads more than [`encode`] writes; the caller compares.
@@ -354,7 +370,8 @@ mod tests {
     #[test]
     fn what_was_not_written_here_is_refused() {
         let read = |text: &str| routing(text, |_| None).map(|_| ()).unwrap_err();
-        let hash = Token::of(&"x".repeat(99)).text;
+        let long = "x".repeat(99);
+        let hash = Token::of(&long).text;
         for (text, error) in [
             ("", BadSubject::Shape),
             ("sb1.r.delta.a.b._", BadSubject::Shape),
@@ -444,7 +461,7 @@ mod tests {
         #[test]
         fn what_can_be_read_is_written_alike(token in "[a-c_=0-9A-F]{1,12}") {
             if let Ok(id) = id_of(&token, || None) {
-                prop_assert_eq!(Token::of(&id).text, token);
+                prop_assert_eq!(&*Token::of(&id).text, &token);
             }
         }
     }
