@@ -48,9 +48,9 @@ pub struct NatsBridge<E: Payload> {
     wishes: Wishes<E>,
     book: Arc<bindings::Shared>,
     next_wish: Mutex<u64>,
-    /// Both are there until the bridge ends.
+    /// There until the bridge is told to end.
     end: Option<oneshot::Sender<Duration>>,
-    ended: std_mpsc::Receiver<()>,
+    ended: Arc<Gate>,
 }
 
 /// Settings of a bridge; made by [`NatsBridge::builder`].
@@ -153,7 +153,7 @@ impl<E: Payload> NatsBridge<E> {
         let Some(end) = self.end.take() else { return };
         if end.send(deadline).is_ok() {
             // Either it ends or code of the host's holds it up, which is not waited for.
-            let _ = self.ended.recv_timeout(deadline.saturating_add(GRACE));
+            self.ended.wait(deadline.saturating_add(GRACE));
         }
     }
 }
@@ -246,7 +246,8 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         let notes = Arc::new(Notes::new());
         let (wishes, asked) = mpsc::unbounded_channel();
         let (end, ending) = oneshot::channel();
-        let (tell_end, ended) = std_mpsc::channel();
+        let ended = Arc::new(Gate::default());
+        let at_end = OpenAtEnd(Arc::clone(&ended));
         let (tell, started) = std_mpsc::channel();
 
         let source = Source {
@@ -274,10 +275,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Spawn)?;
         let body = move || {
+            let _at_end = at_end;
             runtime.block_on(inside.run(connect, exporting, asked, tell, ending));
             // A look-up of a name that hangs is not waited for.
             runtime.shutdown_background();
-            let _ = tell_end.send(());
         };
         let thread = thread::Builder::new().name(THREAD_NAME.to_owned());
         thread.spawn(body).map_err(StartError::Spawn)?;
@@ -331,6 +332,15 @@ pub(crate) fn addresses(
         addresses.push(bare.parse().map_err(invalid)?);
     }
     Ok((addresses, connect))
+}
+
+/// Tells of the thread's end, however it ends.
+struct OpenAtEnd(Arc<Gate>);
+
+impl Drop for OpenAtEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
 }
 
 /// What the bridge's thread begins with.

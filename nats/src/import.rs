@@ -30,6 +30,9 @@ use crate::remote::{Gate, Notes};
 use crate::stats::Counters;
 use crate::subject::{Realm, routing};
 
+/// How many messages are taken before the bridge's other tasks have their turn.
+const BATCH: usize = 64;
+
 /// What the host, or the importer itself, asks of the importer.
 pub(crate) enum Wish<E> {
     Begin {
@@ -209,7 +212,10 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         if self.state.inlets.len() > 1 {
             put_in_order(&mut arrivals);
         }
-        for arrival in arrivals {
+        for (index, arrival) in arrivals.into_iter().enumerate() {
+            if index % BATCH == BATCH - 1 {
+                tokio::task::yield_now().await;
+            }
             self.take(arrival).await?;
         }
         Ok(())

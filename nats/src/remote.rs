@@ -341,7 +341,7 @@ impl Gate {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self, timeout: Duration) -> bool {
+    pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.opened.wait_timeout_while(open, timeout, |open| !*open);
         *waited.unwrap_or_else(PoisonError::into_inner).0
