@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::bindings::{self, Bindings};
 use crate::codec::{Codec, Json};
+use crate::discreet::Scope;
 use crate::echo::Echo;
 use crate::error::{ShutdownError, StartError};
 use crate::export::{Exporter, Progress};
@@ -274,9 +275,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Spawn)?;
+        let scope = Scope::new();
         let body = move || {
             let _at_end = at_end;
-            runtime.block_on(inside.run(connect, exporting, asked, tell, ending));
+            scope.run(|| runtime.block_on(inside.run(connect, exporting, asked, tell, ending)));
             // A look-up of a name that hangs is not waited for.
             runtime.shutdown_background();
         };

@@ -209,9 +209,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
                 }),
             }
         }
-        if self.state.inlets.len() > 1 {
-            put_in_order(&mut arrivals);
-        }
+        put_in_order(&mut arrivals);
         for (index, arrival) in arrivals.into_iter().enumerate() {
             if index % BATCH == BATCH - 1 {
                 tokio::task::yield_now().await;
@@ -314,6 +312,10 @@ fn collect(inlets: &mut Vec<Inlet>, cx: &mut Context<'_>, messages: &mut Vec<Mes
 
 /// Puts the messages of each source in order; between sources, in the order in which they first stand.
 fn put_in_order(arrivals: &mut [Arrival]) {
+    let follows = |one: &Stamp, next: &Stamp| one.source == next.source && one.place.sequence <= next.place.sequence;
+    if arrivals.is_sorted_by(|one, next| follows(&one.stamp, &next.stamp)) {
+        return;
+    }
     let mut sources: HashMap<Source, usize> = HashMap::new();
     for arrival in arrivals.iter() {
         let next = sources.len();

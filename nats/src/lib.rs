@@ -6,6 +6,7 @@ mod book;
 mod boundary;
 mod bridge;
 mod codec;
+mod discreet;
 mod echo;
 mod error;
 mod export;
