@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use async_nats::{HeaderMap, Message, Subscriber};
 use futures_util::Stream;
@@ -43,6 +43,8 @@ pub(crate) enum Wish<E> {
     End(u64),
     /// The server has the subscriptions of so many changes.
     Settled(u64),
+    /// And what it had matched before with those that they replace has come.
+    Replaced(u64),
 }
 
 pub(crate) type Wishes<E> = mpsc::UnboundedSender<Wish<E>>;
@@ -136,7 +138,8 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
                 self.state.interests.retain(|interest| interest.id != id);
                 self.rearrange().await;
             }
-            Wish::Settled(change) => self.settled(change).await,
+            Wish::Settled(change) => self.settled(change),
+            Wish::Replaced(change) => self.replaced(change).await,
         }
     }
 
@@ -171,26 +174,26 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         ));
     }
 
-    /// The server has the subscriptions as of this change: who waits for them may go on, and what they replace may end.
-    async fn settled(&mut self, change: u64) {
+    /// The server has the subscriptions as of this change: who waits for them may go on.
+    fn settled(&self, change: u64) {
         for interest in self.state.interests.iter().filter(|interest| interest.since <= change) {
             interest.gate.open();
         }
+    }
+
+    /// Ends the subscriptions that are not needed as of this change.
+    async fn replaced(&mut self, change: u64) {
         let over = |inlet: &Inlet| inlet.retired.is_some_and(|since| since <= change);
         if !self.state.inlets.iter().any(over) {
             return;
         }
-        let mut messages = Vec::new();
-        collect(
-            &mut self.state.inlets,
-            &mut Context::from_waker(Waker::noop()),
-            &mut messages,
-        );
+        let messages = waiting(&mut self.state.inlets).await;
         self.state.inlets.retain(|inlet| !over(inlet));
         // An end of the bus shows again with the next message.
         let _ = self.take_all(messages).await;
-        // What is missing of a subject that nobody listens to was not lost.
-        self.state.ledger.forget_subjects();
+        // What is missing from now on of a subject that nobody listens to is not lost.
+        let Inside { inlets, ledger, .. } = &mut self.state;
+        ledger.keep_subjects(|subject| inlets.iter().any(|inlet| covers(&inlet.subject, subject)));
     }
 
     /// `Err` once the bus is closed.
@@ -270,31 +273,43 @@ struct Closed;
 /// Tells the importer once the server has read what was subscribed to before. A connection that breaks subscribes anew on
 /// its own, and is asked again.
 async fn settle<E>(mut link: Link, echo: Echo, wishes: mpsc::WeakUnboundedSender<Wish<E>>, change: u64) {
-    while echo.round_trip().await.is_err() {
-        while !link.is_connected() {
-            if link.changed().await == Phase::Closed {
-                return;
+    // One message at a time of each publisher may be matched before and come after: the second round trip is for those.
+    for wish in [Wish::Settled(change), Wish::Replaced(change)] {
+        while echo.round_trip().await.is_err() {
+            while !link.is_connected() {
+                if link.changed().await == Phase::Closed {
+                    return;
+                }
             }
         }
-    }
-    if let Some(wishes) = wishes.upgrade() {
-        // The importer is gone: so is the wish.
-        let _ = wishes.send(Wish::Settled(change));
+        if let Some(wishes) = wishes.upgrade() {
+            // The importer is gone: so is the wish.
+            let _ = wishes.send(wish);
+        }
     }
 }
 
 /// Waits until there is any message, and takes all there are.
 async fn arrivals(inlets: &mut Vec<Inlet>) -> Vec<Message> {
+    taken(inlets, |messages| !messages.is_empty()).await
+}
+
+/// Takes all messages there are.
+async fn waiting(inlets: &mut Vec<Inlet>) -> Vec<Message> {
+    taken(inlets, |_| true).await
+}
+
+async fn taken(inlets: &mut Vec<Inlet>, enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
     let all = std::future::poll_fn(|cx| {
         let mut messages = Vec::new();
         collect(inlets, cx, &mut messages);
-        if messages.is_empty() {
-            Poll::Pending
-        } else {
+        if enough(&messages) {
             Poll::Ready(messages)
+        } else {
+            Poll::Pending
         }
     });
-    // Or the runtime would have it stop amid a channel, and what was left there come out of order.
+    // Or the runtime would have it stop amid a channel, and what was left there come out of order, or not at all.
     tokio::task::unconstrained(all).await
 }
 
@@ -308,6 +323,13 @@ fn collect(inlets: &mut Vec<Inlet>, cx: &mut Context<'_>, messages: &mut Vec<Mes
             }
         }
     });
+}
+
+/// Whether a subscription to `pattern` gets what is published on `subject`.
+fn covers(pattern: &str, subject: &str) -> bool {
+    let tokens = pattern.split('.').zip(subject.split('.'));
+    let mut tokens = tokens.map(|(wanted, token)| wanted == "*" || wanted == token);
+    tokens.all(|fits| fits)
 }
 
 /// Puts the messages of each source in order; between sources, in the order in which they first stand.

@@ -92,11 +92,10 @@ impl Ledger {
         Entry::New(Gap { of_subject, at_source })
     }
 
-    /// Forgets what is known of subjects: after a time in which this node was not subscribed to all that it was before,
-    /// what is missing of them was never asked for.
-    pub(crate) fn forget_subjects(&mut self) {
+    /// Forgets all subjects but these: what is missing of the others, should they come again, was never asked for.
+    pub(crate) fn keep_subjects(&mut self, keep: impl Fn(&str) -> bool) {
         for account in self.accounts.values_mut() {
-            account.nths.clear();
+            account.nths.retain(|subject, _| keep(subject));
         }
     }
 
@@ -181,6 +180,17 @@ mod tests {
         // Its source has forgotten the subject.
         assert_eq!(ledger.enter(source(1), "a", place(32, 1, 0)), gap(0, 0));
         assert_eq!(ledger.enter(source(1), "a", place(33, 3, 0)), gap(1, 0));
+    }
+
+    #[test]
+    fn what_nobody_listens_to_is_not_missed() {
+        let mut ledger = Ledger::default();
+        for subject in ["a", "b"] {
+            ledger.enter(source(1), subject, place(if subject == "a" { 1 } else { 2 }, 1, 0));
+        }
+        ledger.keep_subjects(|subject| subject == "a");
+        assert_eq!(ledger.enter(source(1), "a", place(8, 5, 0)), gap(3, 0));
+        assert_eq!(ledger.enter(source(1), "b", place(9, 5, 0)), gap(0, 0));
     }
 
     #[test]
