@@ -24,6 +24,7 @@ pub use reader::{ArchiveReader, Archived};
 
 use crate::bridge::addresses;
 use crate::codec::{Codec, Json};
+use crate::discreet::Scope;
 use crate::error::StartError;
 use crate::options::NatsOptions;
 use crate::stats::Counter;
@@ -160,11 +161,12 @@ impl Archive {
         let (servers, connect) = addresses(&nats.servers, nats.connect)?;
         let runtime = runtime()?;
         let thread = std::thread::Builder::new().name("sharing-bus-archive".to_owned());
-        let thread = thread.spawn(move || runtime.block_on(writer.run(servers, connect, receiver, stopped)));
+        let scope = Scope::new();
+        let body = move || scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, stopped)));
         Ok(Archive {
             counters,
             stop: Some(stop),
-            thread: Some(thread.map_err(StartError::Spawn)?),
+            thread: Some(thread.spawn(body).map_err(StartError::Spawn)?),
         })
     }
 

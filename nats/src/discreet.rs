@@ -7,18 +7,19 @@ use tracing::dispatcher::{self, Dispatch};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// A scope for the bridge's thread, made on the thread of the host that starts it, whose subscriber it passes on to. Without
+/// A scope for whatever runs the client, made on the thread of the host that starts it, whose subscriber it passes on to. Without
 /// one it does nothing: to set any would end tracing's own fallback to the `log` crate, for the whole process.
 pub(crate) struct Scope(Option<Dispatch>);
 
 impl Scope {
     pub(crate) fn new() -> Self {
-        Scope(dispatcher::has_been_set().then(|| dispatcher::get_default(Dispatch::clone)))
+        let discreet = || Dispatch::new(Discreet(dispatcher::get_default(Dispatch::clone)));
+        Scope(dispatcher::has_been_set().then(discreet))
     }
 
-    pub(crate) fn run(self, body: impl FnOnce()) {
-        match self.0 {
-            Some(host) => dispatcher::with_default(&Dispatch::new(Discreet(host)), body),
+    pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(discreet) => dispatcher::with_default(discreet, body),
             None => body(),
         }
     }

@@ -5,8 +5,8 @@ mod server;
 
 use common::*;
 use server::Server;
-use sharing_bus::{EventFilter, EventOrigin};
-use sharing_bus_nats::NatsOptions;
+use sharing_bus::{EventFilter, EventOrigin, SharingBus};
+use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
 
 fn options(server: &Server) -> NatsOptions {
     NatsOptions::new(server.url())
@@ -57,4 +57,38 @@ fn nothing_comes_back_through_a_ring() {
         assert_eq!((stats.exported, stats.imported, stats.own), (100, 200, 100));
         assert!(receiver.try_recv().is_err());
     }
+}
+
+#[test]
+fn a_client_that_does_not_hear_itself_is_confirmed_all_the_same() {
+    let server = Server::start();
+    let deaf = || options(&server).connect(async_nats::ConnectOptions::new().no_echo());
+    let (here, there) = (Node::start(deaf()), Node::start(deaf()));
+    let (_remote, mut receiver) = there.listen(EventFilter::All);
+    here.publish("a", 0..1000);
+    here.wait_acked(1000);
+    assert_eq!(next_numbers(&mut receiver, 1000), (0..1000).collect::<Vec<_>>());
+    assert_eq!(here.stats().own, 0);
+}
+
+#[test]
+fn what_cannot_be_is_refused_at_the_start() {
+    let bus: SharingBus<u64> = SharingBus::new();
+    let refused = |options: NatsOptions| NatsBridge::builder(&bus, options).start().unwrap_err();
+    let options = || NatsOptions::new("127.0.0.1");
+    assert!(matches!(refused(options().realm("a.b")), StartError::InvalidRealm(_)));
+    assert!(matches!(
+        refused(options().queue_capacity(0)),
+        StartError::ZeroCapacity("queue_capacity")
+    ));
+    assert!(matches!(
+        refused(options().in_flight(0)),
+        StartError::ZeroCapacity("in_flight")
+    ));
+    assert!(matches!(
+        refused(options().server("http://a")),
+        StartError::InvalidServer(1)
+    ));
+    bus.flush();
+    assert_eq!(bus.subscriber_count(), 0);
 }

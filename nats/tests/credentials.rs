@@ -12,7 +12,7 @@ use async_nats::ConnectOptions;
 use common::*;
 use server::{Options, Server};
 use sharing_bus::{EventFilter, SharingBus};
-use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, StartError};
 
 /// All that anybody logs, by either way.
 static LINES: Mutex<String> = Mutex::new(String::new());
@@ -65,6 +65,7 @@ impl tracing::Subscriber for Trace {
 
 fn server() -> Server {
     Server::start_with(&Options {
+        jetstream: true,
         login: Some(("someone".to_owned(), "hunter2".to_owned())),
         ..Options::default()
     })
@@ -117,6 +118,15 @@ fn wrong_credentials_are_an_error_and_no_secret_is_shown() {
     });
     note((&here, &there, here.stats(), &remote));
     here.shutdown(LIMIT).unwrap();
+
+    let archive_options = || NatsOptions::new(in_url("someone:hunter2"));
+    let bus = SharingBus::new();
+    let archive = Archive::start(&bus, archive_options(), ArchiveOptions::new()).unwrap();
+    bus.publish(number("a", 1)).unwrap();
+    let mut reader = ArchiveReader::<u64>::open(archive_options(), EventFilter::All, 0).unwrap();
+    wait_until("it is archived", || !reader.next_batch(1, LIMIT / 100).is_empty());
+    note(&archive);
+    archive.shutdown(LIMIT);
 
     let lines = LINES.lock().unwrap().clone();
     // The client does tell of its connections here.

@@ -22,6 +22,7 @@ use super::{runtime, stream_name};
 use crate::boundary;
 use crate::bridge::addresses;
 use crate::codec::{Codec, Json};
+use crate::discreet::Scope;
 use crate::error::StartError;
 use crate::headers::Stamp;
 use crate::narrow::subjects;
@@ -73,6 +74,8 @@ impl<E> fmt::Debug for Archived<E> {
 /// whole archive.
 pub struct ArchiveReader<E> {
     runtime: tokio::runtime::Runtime,
+    /// Around all that the runtime runs.
+    scope: Scope,
     context: Context,
     source: Source<E>,
     consumer: Option<Consumer>,
@@ -130,13 +133,15 @@ impl<E: Payload> ArchiveReader<E> {
         let runtime = runtime()?;
         let (servers, connect) = addresses(&nats.servers, nats.connect)?;
         let connect = connect.retry_on_initial_connect().connect(servers);
-        let connected: Result<Client, _> = runtime.block_on(connect);
+        let scope = Scope::new();
+        let connected: Result<Client, _> = scope.run(|| runtime.block_on(connect));
         let client = connected.map_err(|error| StartError::Client(error.kind().to_string()))?;
         let entered = runtime.enter();
         let context = ContextBuilder::new().timeout(REQUEST).build(client);
         drop(entered);
         Ok(ArchiveReader {
             runtime,
+            scope,
             context,
             source: Source {
                 stream: stream_name(&realm),
@@ -184,7 +189,7 @@ impl<E: Payload> ArchiveReader<E> {
             std::thread::sleep(patience);
             return Vec::new();
         };
-        self.runtime.block_on(async {
+        let reading = async {
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let consumer = &mut self.consumer;
@@ -207,7 +212,18 @@ impl<E: Payload> ArchiveReader<E> {
                     return batch.events;
                 }
             }
-        })
+        };
+        self.scope.run(|| self.runtime.block_on(reading))
+    }
+}
+
+impl<E> fmt::Debug for ArchiveReader<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArchiveReader")
+            .field("stream", &self.source.stream)
+            .field("filter", &self.source.filter)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }
 
