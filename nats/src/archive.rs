@@ -162,7 +162,11 @@ impl Archive {
         let runtime = runtime()?;
         let thread = std::thread::Builder::new().name("sharing-bus-archive".to_owned());
         let scope = Scope::new();
-        let body = move || scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, stopped)));
+        let body = move || {
+            scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, stopped)));
+            // A look-up of a name that hangs is not waited for.
+            runtime.shutdown_background();
+        };
         Ok(Archive {
             counters,
             stop: Some(stop),

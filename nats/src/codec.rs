@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 /// Writes and reads payloads; what all bridges of a realm must agree on.
 ///
-/// It runs on the bridge's thread and must not wait. A panic in it is contained and counts as an error.
+/// It runs on the thread of the bridge, of the archive, or of who calls a reader, and must not wait. A panic in it is contained
+/// and counts as an error.
 ///
 /// ```
 /// use sharing_bus_nats::{Codec, CodecError};

@@ -255,9 +255,9 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
         event.origin = EventOrigin::Remote;
         self.notes.leave(&event.event, gap);
-        self.bus.publish_async(event).await.map_err(|_| Closed)?;
+        // Before, so that whoever receives it finds it counted.
         self.counters.imported.add(1);
-        Ok(())
+        self.bus.publish_async(event).await.map_err(|_| Closed)
     }
 
     /// Whether any filter matches it as its own node had it.
@@ -332,16 +332,18 @@ fn covers(pattern: &str, subject: &str) -> bool {
     tokens.all(|fits| fits)
 }
 
-/// Puts the messages of each source in order; between sources, in the order in which they first stand.
+/// Puts the messages of each source in order. They stay as they came if they are, and else stand by source.
 fn put_in_order(arrivals: &mut [Arrival]) {
-    let follows = |one: &Stamp, next: &Stamp| one.source == next.source && one.place.sequence <= next.place.sequence;
-    if arrivals.is_sorted_by(|one, next| follows(&one.stamp, &next.stamp)) {
-        return;
-    }
-    let mut sources: HashMap<Source, usize> = HashMap::new();
+    let mut sources: HashMap<Source, (usize, u64)> = HashMap::new();
+    let mut in_order = true;
     for arrival in arrivals.iter() {
+        let Stamp { source, place, .. } = arrival.stamp;
         let next = sources.len();
-        sources.entry(arrival.stamp.source).or_insert(next);
+        let (_, last) = sources.entry(source).or_insert((next, 0));
+        in_order &= *last <= place.sequence;
+        *last = place.sequence;
     }
-    arrivals.sort_by_key(|arrival| (sources[&arrival.stamp.source], arrival.stamp.place.sequence));
+    if !in_order {
+        arrivals.sort_by_key(|arrival| (sources[&arrival.stamp.source].0, arrival.stamp.place.sequence));
+    }
 }

@@ -62,7 +62,7 @@ counters! {
     refused_too_large,
     /// Events that the codec refused to encode, or panicked over; not sent.
     encode_failures,
-    /// Events received and published on the local bus.
+    /// Events received, wanted and handed to the local bus, which refuses them only once it is closed.
     imported,
     /// Messages that had been here before.
     duplicates,

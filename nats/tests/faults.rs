@@ -142,10 +142,12 @@ fn a_paused_server_stops_the_export_and_nothing_else() {
     here.publish("a", 100..20_000);
     here.bus.flush();
     assert_has_all(local, 20_000);
-    wait_until("as many are under way as may be", || here.stats().exported == 600);
+    // It may have answered some until it stood still. Nothing is claimed for what it has not answered.
+    wait_until("as many are under way as may be", || {
+        let stats = here.stats();
+        stats.exported == stats.acked + 500
+    });
     let stats = here.stats();
-    // Nothing is claimed for a server that has not answered.
-    assert_eq!(stats.acked, 100);
     assert!(stats.lagged > 0);
     server.resume();
 
@@ -270,7 +272,8 @@ fn a_shutdown_ends_with_its_deadline_and_says_what_is_left() {
     server.pause();
     here.publish("a", 10..110);
     let error = here.bridge.shutdown(Duration::from_millis(100)).unwrap_err();
-    assert_eq!((error.left, error.stats.acked), (100, 10));
+    assert!(error.left > 0);
+    assert_eq!(error.left + error.stats.acked, 110);
     server.resume();
 }
 

@@ -70,6 +70,8 @@ impl<E> fmt::Debug for Archived<E> {
 /// that position again, has each event exactly once, whatever ends in between, the server, the reader or the machine.
 /// `examples/archive.rs` does it.
 ///
+/// It has a runtime of its own, driven by its calls: call and drop it outside of any other.
+///
 /// Servers of version 2.9 filter a consumer by one subject. A filter that needs more is evaluated here, over the realm's
 /// whole archive.
 pub struct ArchiveReader<E> {
