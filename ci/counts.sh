@@ -16,6 +16,7 @@ target="${CARGO_TARGET_DIR:-target}"
 tools="$target/tools"
 if [ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != "gungraun-runner $version" ]; then
     cargo install --quiet --locked --force --root "$tools" --target-dir "$target/tools-build" gungraun-runner --version "$version"
+    rm -r "$target/tools-build"
 fi
 
 counted=$(mktemp)
