@@ -299,7 +299,8 @@
 //!
 //! ## Metrics
 //!
-//! Told after each batch; on an idle bus they stay as they were after the last. What several buses of a process tell adds up.
+//! Told after each batch; on an idle bus they stay as they were after the last. What several buses of a process tell adds up;
+//! one that has ended adds nothing to the gauges any more.
 //!
 //! | name | what it is |
 //! |---|---|

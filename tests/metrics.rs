@@ -394,6 +394,25 @@ fn several_buses_add_up() {
     drop(receivers);
 }
 
+/// A bus that had ended went on counting its sessions for as long as the process lived.
+#[test]
+fn a_bus_that_has_ended_adds_nothing_to_the_gauges() {
+    let _turn = begin();
+    let buses = [(); 2].map(|()| SharingBus::new());
+    for bus in &buses {
+        bus.publish(registration(&scroll(1).to_string())).unwrap();
+        bus.flush();
+    }
+    assert_eq!(gauge("sharing_bus_sessions"), 2.0);
+    buses[0].shutdown();
+    assert_eq!(gauge("sharing_bus_sessions"), 1.0);
+    buses[1].shutdown();
+    for name in ["ingress_depth", "subscribers", "sessions"] {
+        assert_eq!(gauge(&format!("sharing_bus_{name}")), 0.0, "{name}");
+    }
+    assert_eq!(counter("sharing_bus_dispatched_total"), 2);
+}
+
 #[test]
 fn everything_is_described_once_for_a_bus() {
     let _turn = begin();

@@ -233,7 +233,15 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        boundary::discard(self.handles.take());
+        if let Some(handles) = self.handles.take() {
+            // Gauges are of the buses that go on; nobody else takes back what this one has added.
+            let end = Figures {
+                gauges: Default::default(),
+                ..self.shown
+            };
+            let _ = boundary::run(|| handles.record(&self.shown, &end, &[]));
+            boundary::discard(handles);
+        }
         boundary::discard(std::mem::take(&mut self.filled));
     }
 }
