@@ -276,7 +276,10 @@ impl Tally {
         outlet.watch.pushed(pushed);
         if pushed.panics > 0 {
             self.totals.filter_panics += pushed.panics;
-            outlet.warn_of_panic();
+            outlet.warn_of_panic(
+                "a filter of essential events or a merge function",
+                "counted as not essential, or as a loss,",
+            );
         }
         if pushed.waits {
             self.waiting.insert(outlet.slot.id());

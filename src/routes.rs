@@ -48,17 +48,17 @@ impl<E> Outlet<E> {
         let filter = &self.slot.filter;
         boundary::run(|| filter.matches(event)).unwrap_or_else(|_| {
             *panics += 1;
-            self.warn_of_panic();
+            self.warn_of_panic("a filter", "counted as no match");
             false
         })
     }
 
-    /// Warns, the first time, that a function of the subscriber's has panicked.
-    pub(crate) fn warn_of_panic(&mut self) {
+    /// Warns, the first time, that a function of the subscriber's has panicked, and says what its panics count as.
+    pub(crate) fn warn_of_panic(&mut self, function: &str, outcome: &str) {
         if !self.warned_of_panic {
             self.warned_of_panic = true;
             let id = self.slot.subscription.id;
-            boundary::log_warning!("a filter of subscriber {id} panicked; counted as no match from here on");
+            boundary::log_warning!("{function} of subscriber {id} panicked; {outcome} from here on");
         }
     }
 }

@@ -63,13 +63,32 @@ fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
     bus.flush();
     assert_eq!(bus.stats().filter_panics, 3);
     assert_eq!(bad.id().to_string(), "2");
-    assert_eq!(lines_with("WARN a filter of subscriber 2 panicked"), 1);
+    assert_eq!(
+        lines_with("WARN a filter of subscriber 2 panicked; counted as no match"),
+        1
+    );
     drop(bad);
+    bus.flush();
+
+    // Not a word of a filter that no longer matches: it does, and an event was lost.
+    let merging = bus
+        .subscription()
+        .queue_capacity(1)
+        .conflate_with(|_, _| panic!("as told"));
+    let merging = merging.subscribe();
+    for _ in 0..4 {
+        bus.publish(plain()).unwrap();
+    }
+    bus.flush();
+    assert_eq!((bus.stats().filter_panics, merging.lagged()), (5, 2));
+    let warning = "WARN a filter of essential events or a merge function of subscriber 3 panicked";
+    assert_eq!((lines_with(warning), lines_with("a filter of subscriber 3")), (1, 0));
+    drop(merging);
 
     RECORDER.panics.store(true, Ordering::SeqCst);
     bus.publish(registration("no uuid either")).unwrap();
     bus.publish(plain()).unwrap();
     bus.flush();
     assert_eq!(lines_with("binds nothing"), 2);
-    assert_eq!(drain(&mut receiver).len(), 6, "the bus goes on");
+    assert_eq!(drain(&mut receiver).len(), 10, "the bus goes on");
 }
