@@ -79,7 +79,8 @@ impl<E: Payload> BusBuilder<E> {
     }
 
     /// How many events a subscriber's queue holds unless its subscription says otherwise; 256 unless told. The memory
-    /// for it, 24 bytes an event, is taken when subscribing.
+    /// for it, 24 bytes an event (32 with [`Overflow::DropOldest`], 48 with [`Overflow::Conflate`]), is taken when
+    /// subscribing; if it cannot be had, the process aborts as with any allocation.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue_capacity = events;
         self
@@ -161,7 +162,7 @@ impl<E: Payload> BusBuilder<E> {
     ///
     /// # Panics
     ///
-    /// If the memory for a capacity cannot be had.
+    /// If a capacity is more than an address space holds.
     pub fn build(self) -> Result<SharingBus<E>, BuildError> {
         for (setting, capacity) in [
             ("ingress_capacity", self.ingress_capacity),
@@ -316,7 +317,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or if the memory for it cannot be had. If [essential](Self::essential) events are
+    /// If the queue capacity is zero, or more than an address space holds. If [essential](Self::essential) events are
     /// named together with [`Overflow::DropOldest`] or [`Overflow::Conflate`], or with a reserve that is the whole queue.
     #[track_caller]
     pub fn subscribe(self) -> BusReceiver<E> {

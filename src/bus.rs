@@ -341,7 +341,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or if the memory for it cannot be had.
+    /// If the queue capacity is zero, or more than an address space holds.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()
