@@ -1,10 +1,15 @@
 //! What was asked for on the command line.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, value_parser};
+
+/// Both beyond any use. Far more than these there cannot be: of browsers at the start,
+const MOST_BROWSERS: i64 = 10_000;
+/// of the queue as the first browser comes, which would be the end of the process.
+const LONGEST_QUEUE: i64 = 1_000_000;
 
 /// What every machine with a Rust toolchain and a shell has, at a pace that the eye can follow.
 const DEFAULT_COMMANDS: [&str; 3] = [
@@ -41,12 +46,12 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// Browsers at once
-    #[arg(long, value_name = "N", default_value = "64")]
-    pub(crate) max_browsers: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(1..=MOST_BROWSERS))]
+    pub(crate) max_browsers: u32,
 
     /// Events that wait for a browser before it loses the oldest
-    #[arg(long, value_name = "N", default_value = "256")]
-    pub(crate) queue: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value = "256", value_parser = value_parser!(u32).range(1..=LONGEST_QUEUE))]
+    pub(crate) queue: u32,
 }
 
 impl Args {
@@ -102,9 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn zero_browsers_and_empty_queues_are_refused() {
+    fn so_many_browsers_and_so_long_queues_as_cannot_be_had_are_refused() {
         for option in ["--max-browsers", "--queue"] {
-            assert!(Args::try_parse_from(["live-view", option, "0"]).is_err(), "{option}");
+            for number in ["0", "4294967295"] {
+                let refused = Args::try_parse_from(["live-view", option, number]).unwrap_err();
+                assert!(refused.to_string().contains("1..="), "{option} {number}: {refused}");
+            }
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) struct Server {
 /// Binds to the address asked for. Whoever connects from now on is served as soon as [`Server::serve`] runs.
 pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result<Server> {
     let listener = Listener::bind(args.listen)?;
-    let max_browsers = args.max_browsers.get();
+    let max_browsers = args.max_browsers as usize;
     Ok(Server {
         listener,
         host: Arc::new(Host {
@@ -69,7 +69,7 @@ pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result
             overview,
             places: Arc::new(Semaphore::new(max_browsers)),
             max_browsers,
-            queue: args.queue.get(),
+            queue: args.queue as usize,
             browsers: AtomicU64::new(0),
         }),
     })
