@@ -182,7 +182,7 @@ impl<E: Payload> Forward<E> {
         self.queue.delivered()
     }
 
-    /// How many matching events found the channel full so far, likewise.
+    /// How many matching events found the channel full so far, likewise; with the one that a [`Sink`] panicked over.
     pub fn lagged(&self) -> u64 {
         self.queue.lagged()
     }

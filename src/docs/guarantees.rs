@@ -81,8 +81,8 @@
 //!
 //! A subscriber that is slow, stuck, leaked or gone takes no event from the others: its queue fills up, and then it
 //! alone loses events. Publishers wait for room in the ingress, so at most for the dispatch thread, and never for a
-//! subscriber. A panic in a filter, a waker, a [`Sink`](crate::Sink), a payload's hook or `Drop`, or in the logger ends
-//! that one call.
+//! subscriber. A panic in a filter, a function that merges, a waker, a payload's hook or `Drop`, or in the logger ends
+//! that one call; one in a [`Sink`](crate::Sink) also ends its subscription.
 //!
 //! Not promised: anything where such code *blocks*. It runs on the dispatch thread, and the bus waits as long as it
 //! does; see [the limits](crate#limits). Nor a share of the processor: a subscriber that computes takes it from the
@@ -171,7 +171,8 @@
 //! [`PublishError`](crate::PublishError), which gives the event back, a [`BuildError`](crate::BuildError), or one of
 //! the errors of receiving. A registration whose id does not parse is delivered like any event, warned of through
 //! `log`, and binds nothing. What only a mistake in the program can bring about panics, says so, and is documented
-//! where it does: a queue capacity of zero, and [forwarding](crate::SubscriptionBuilder::forward_to) with a rule that a
-//! channel cannot follow.
+//! where it does: a queue capacity of zero or beyond any memory, a [reserve](crate::SubscriptionBuilder::essential) that is
+//! the whole queue or goes with a rule that makes room, and [forwarding](crate::SubscriptionBuilder::forward_to) with a rule
+//! that a channel cannot follow.
 //!
 //! Not promised: anything once the memory runs out.
