@@ -148,12 +148,17 @@ function setStatus(state, text) {
   status.textContent = text;
 }
 
-/// Shows one session, given as CONNECTOR/SESSION.
-function pick(session) {
-  const plain = /^[^\s()|,"]+$/.test(session);
-  input.value = plain ? `session=${session}` : `session="${session.replace(/["\\]/g, "\\$&")}"`;
+/// Shows one session. The filter parts its names at the first slash, so a connector that has one is known by the scroll.
+function pick({ connector, session, scroll }) {
+  if (!connector.includes("/")) input.value = condition("session", `${connector}/${session}`);
+  else input.value = scroll === null ? condition("connector", connector) : condition("scroll", scroll);
   connect();
   input.focus();
+}
+
+function condition(name, value) {
+  const plain = /^[^\s()|,"]+$/.test(value);
+  return plain ? `${name}=${value}` : `${name}="${value.replace(/["\\]/g, "\\$&")}"`;
 }
 
 input.addEventListener("input", () => {

@@ -107,7 +107,10 @@ export function showSessions(sessions, seen, pick) {
   document.getElementById("sessions-count").textContent = shown;
   const make = () => makeSession(pick);
   const list = document.getElementById("sessions");
-  keyed(list, sessions, (session) => `${session.connector}/${session.session}`, make, (row, session) => {
+  // Both names may have a slash.
+  const keyOf = ({ connector, session }) => JSON.stringify([connector, session]);
+  keyed(list, sessions, keyOf, make, (row, session) => {
+    row.session = session;
     const [connector, name, events] = row.firstElementChild.children;
     row.classList.toggle("ended", session.ended);
     connector.className = `source ${connectorClass(session.connector)}`;
@@ -124,7 +127,7 @@ function makeSession(pick) {
   const button = element("button", "");
   button.type = "button";
   button.append(element("span", "source"), element("span", "name"), element("span", "numbers"));
-  button.addEventListener("click", () => pick(row.dataset.key));
+  button.addEventListener("click", () => pick(row.session));
   row.append(button);
   return row;
 }

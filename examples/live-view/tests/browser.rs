@@ -170,6 +170,30 @@ fn the_keyboard_is_enough() {
     assert_eq!(focus(&mut page), "log");
 }
 
+/// Its filter named another connector, so the page went empty.
+#[test]
+#[ignore = "needs Chromium"]
+fn a_session_of_a_connector_with_a_slash_is_shown_by_its_scroll() {
+    let mut server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let mut page = open(&mut chromium, &server, "");
+    server.publish("tools/\"lint\"", "stdout", ["unbound"]);
+    server.publish("b", "stdout", ["1"]);
+    page.wait_for("document.querySelectorAll('.session').length === 2");
+    let click = "document.querySelector('.session button[aria-label^=\"Show tools/\"]').click()";
+    page.evaluate(click);
+    page.wait_for("document.querySelector('#filter').value.startsWith('connector=\"tools/')");
+    wait_for_row(&mut page, "unbound");
+    assert_eq!(rows(&mut page), ["unbound"]);
+
+    server.publish("tools/\"lint\"", "session_registered", ["registered"]);
+    page.wait_for("document.querySelector('.session [title^=\"scroll \"]')");
+    page.evaluate(click);
+    page.wait_for("document.querySelector('#filter').value.startsWith('scroll=')");
+    wait_for_row(&mut page, "registered");
+    assert_eq!(rows(&mut page), ["registered"]);
+}
+
 #[test]
 #[ignore = "needs Chromium"]
 fn every_control_has_a_name() {
