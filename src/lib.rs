@@ -145,7 +145,8 @@
 //! Some events are costly to make: a screen to copy, a record to serialise. [`publish_with`](SharingBus::publish_with)
 //! asks first whether anybody may want the event, by its routing and origin, and has the payload made only then;
 //! [`is_interested`](SharingBus::is_interested) only asks. It costs 20 to 200 ns, however many subscribe, and is wrong
-//! in one direction alone: what a subscriber would match is always made.
+//! in one direction alone: what a subscriber would match is always made, as long as events that register or end a session
+//! are of the kind [`SessionLifecycle`](EventKind::SessionLifecycle).
 //!
 //! ```
 //! use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};

@@ -82,8 +82,8 @@
 //!   payload, about a hundred bytes. [`ingress_depth`](crate::BusStats::ingress_depth) near the capacity says
 //!   that the dispatch thread is the bottleneck, or that code of yours keeps it.
 //! - *Sessions*: as many as live at the same time, with some to spare.
-//! - *History*: it holds events, payloads and all. Recording one takes a push into a queue, two with a history per
-//!   scroll.
+//! - *History*: it holds events, payloads and all. Recording one takes a push into a queue; with a history per
+//!   scroll another one, a look-up, and two steps in a tree of the scrolls.
 //!
 //! # Assisted dispatch
 //!
