@@ -136,6 +136,9 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// Cancel safe in that a future dropped early has not published; the event goes with it.
     ///
+    /// To block on it in code that runs on the dispatch thread (a filter, a waker) is to wait for oneself once the ingress is
+    /// full. [`publish`](Self::publish) and [`try_publish`](Self::try_publish) never wait there.
+    ///
     /// # Errors
     ///
     /// [`PublishError::Closed`] on a closed bus, with the event.

@@ -308,7 +308,7 @@
 //! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, as in [`BusStats`] |
 //! | `sharing_bus_ingress_depth`, `sharing_bus_subscribers`, `sharing_bus_sessions` | gauges |
 //! | `sharing_bus_dispatch_latency_seconds` | histogram: from the call that published an event, its wait for room included, to the end of its batch |
-//! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | three counters and a gauge for the subscribers of one label: `subscriber` is it, or `unlabelled` |
+//! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_lagged_essential_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | four counters and a gauge for the subscribers of one label: `subscriber` is it, or `unlabelled` |
 //!
 //! Whoever gives each subscriber a label of its own gets a series for each.
 //!

@@ -18,7 +18,7 @@ const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true, tru
 
 /// Totals in lines, then a line for each subscription. Long labels and filters are cut; `{:#}` prints them in full. Control
 /// characters in them are escaped. `2/2+5` is a full queue of two and five events that wait for room; a subscription that
-/// delivers into a channel of the host's has no queue to show.
+/// delivers into a channel of the host's has no queue to show. `7 (2)` are seven events lost, two of which were essential.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -97,13 +97,17 @@ fn row(subscriber: &SubscriberStats, full: bool) -> Row {
         capacity if subscriber.pending > 0 => format!("{}/{capacity}+{}", subscriber.queued, subscriber.pending),
         capacity => format!("{}/{capacity}", subscriber.queued),
     };
+    let lagged = match subscriber.lagged_essential {
+        0 => subscriber.lagged.to_string(),
+        essential => format!("{} ({essential})", subscriber.lagged),
+    };
     [
         subscriber.id.to_string(),
         cell(subscriber.label.as_deref().unwrap_or("-"), width(LABEL_WIDTH)),
         cell(&subscriber.filter, width(FILTER_WIDTH)),
         queued,
         subscriber.delivered.to_string(),
-        subscriber.lagged.to_string(),
+        lagged,
         subscriber.merged.to_string(),
     ]
 }
@@ -160,7 +164,7 @@ mod tests {
             capacity,
             delivered: 1000 * id,
             lagged: id,
-            lagged_essential: 0,
+            lagged_essential: if id == 20 { 4 } else { 0 },
             merged: 2 * id,
             pending: if id == 20 { 3 } else { 0 },
         }
@@ -217,7 +221,7 @@ panics       6 of filters, 5 of payloads
 
  id  label                     filter                                     queued  delivered  lagged  merged
   1  größe                     *                                         128/256       1000       1       2
- 20  -                         any(connector=é, connector=é, connector…    1/2+3      20000      20      40
+ 20  -                         any(connector=é, connector=é, connector…    1/2+3      20000  20 (4)      40
 300  two\\nlines and a label …  kind=tool                                       -     300000     300     600";
         assert_eq!(crowd().to_string(), format!("{TOTALS}{rest}"));
     }

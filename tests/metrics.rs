@@ -11,7 +11,7 @@ use std::thread;
 
 use common::*;
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
-use sharing_bus::{EventFilter, Overflow, SharingBus};
+use sharing_bus::{BusEvent, EventFilter, Overflow, SharingBus};
 
 #[derive(Default)]
 struct Recorder {
@@ -379,6 +379,27 @@ fn what_is_merged_and_what_waits_in_vain_is_counted() {
 }
 
 #[test]
+fn what_was_lost_of_essential_events_is_counted_apart() {
+    let _turn = begin();
+    let bus = SharingBus::new();
+    let view = bus
+        .subscription()
+        .label("view")
+        .queue_capacity(4)
+        .essential(EventFilter::custom(|event: &BusEvent<Number>| event.event.0 >= 100), 2)
+        .subscribe();
+    for n in [1, 2, 3, 100, 101, 102, 4, 103] {
+        bus.publish(number(n)).unwrap();
+        bus.flush();
+    }
+    let seen = ["delivered", "lagged", "lagged_essential"]
+        .map(|what| counter(&format!("sharing_bus_subscriber_{what}_total{{subscriber=view}}")));
+    assert_eq!(seen, [4, 4, 2]);
+    assert_eq!((view.lagged(), view.lagged_essential()), (4, 2));
+    assert_totals(&bus);
+}
+
+#[test]
 fn several_buses_add_up() {
     let _turn = begin();
     let buses = [(); 2].map(|()| SharingBus::new());
@@ -425,7 +446,7 @@ fn everything_is_described_once_for_a_bus() {
     names.sort();
     let before = names.len();
     names.dedup();
-    assert_eq!((before, names.len()), (17, 17));
+    assert_eq!((before, names.len()), (18, 18));
     let base = |name: &String| name.split('{').next().unwrap_or_default().to_owned();
     let counters = lock(&RECORDER.counters);
     let gauges = lock(&RECORDER.gauges);

@@ -21,10 +21,13 @@
 //! | `rx.try_recv()` | [`try_recv`](crate::BusReceiver::try_recv) |
 //! | `rx.blocking_recv()` | [`recv`](crate::BusReceiver::recv), also [with a time limit](crate::BusReceiver::recv_timeout) |
 //! | `BroadcastStream::new(rx)` (tokio-stream) | the receiver is a `Stream` |
-//! | `rx.len()`, `tx.receiver_count()` | [`len`](crate::BusReceiver::len), [`subscriber_count`](crate::SharingBus::subscriber_count) |
+//! | `rx.len()`, `rx.is_empty()`, `rx.is_closed()` | [`len`](crate::BusReceiver::len), [`is_empty`](crate::BusReceiver::is_empty), [`is_closed`](crate::BusReceiver::is_closed) |
+//! | `tx.len()`, `tx.is_empty()` | each queue has its own; [`stats`](crate::SharingBus::stats) tells all of them, and what is in the ingress |
+//! | `tx.receiver_count()` | [`subscriber_count`](crate::SharingBus::subscriber_count) |
 //! | `tx.closed().await` (no receivers left) | none; [`stats`](crate::SharingBus::stats) tells who is there |
 //! | drop of the last `Sender` | drop of the last handle, or [`close`](crate::SharingBus::close) |
-//! | `Sender::downgrade` | not needed for receivers, which keep no bus open |
+//! | `Sender::downgrade`, `WeakSender`, `strong_count`, `weak_count` | not needed for receivers, which keep no bus open; for others, an `Arc` of yours around a handle, and its `Weak` |
+//! | `same_channel` | none |
 //!
 //! A ring of broadcast's drops its oldest values. The default here drops the newest; for the same, ask for
 //! [`Overflow::DropOldest`](crate::Overflow::DropOldest):
@@ -67,6 +70,8 @@
 //! | the receiver as a `Stream` | the same |
 //! | `r.deactivate()`, `InactiveReceiver::activate` | a handle on the bus keeps it open; or [`set_filter`](crate::BusReceiver::set_filter) with `EventFilter::any([])`, which matches nothing, and back |
 //! | `set_capacity` | none; subscribe anew |
+//! | `r.new_sender()`, `s.sender_count()` | handles of the bus come from handles, and are not counted |
+//! | `is_full()` | nothing is full for all; `len() == capacity()` for one receiver, [`PublishError::is_full`](crate::PublishError::is_full) for the ingress |
 //! | `close()`, `receiver_count()`, `len()` | [`close`](crate::SharingBus::close), [`subscriber_count`](crate::SharingBus::subscriber_count), [`len`](crate::BusReceiver::len) |
 //!
 //! ```

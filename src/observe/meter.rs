@@ -51,6 +51,7 @@ const LATENCY: &str = "sharing_bus_dispatch_latency_seconds";
 const SUBSCRIBER_DELIVERED: &str = "sharing_bus_subscriber_delivered_total";
 const SUBSCRIBER_MERGED: &str = "sharing_bus_subscriber_merged_total";
 const SUBSCRIBER_LAGGED: &str = "sharing_bus_subscriber_lagged_total";
+const SUBSCRIBER_LAGGED_ESSENTIAL: &str = "sharing_bus_subscriber_lagged_essential_total";
 const QUEUE_DEPTH: &str = "sharing_bus_queue_depth";
 
 /// The label of what belongs to a subscriber, and its value for those that have no label of their own: so there are as many
@@ -158,6 +159,11 @@ fn describe_subscribers() {
         Unit::Count,
         "events lost for want of room in the queue"
     );
+    describe_counter!(
+        SUBSCRIBER_LAGGED_ESSENTIAL,
+        Unit::Count,
+        "essential events lost for want of room in the queue"
+    );
     describe_gauge!(
         QUEUE_DEPTH,
         Unit::Count,
@@ -263,6 +269,8 @@ pub(super) struct Subscriber {
     /// None once the recorder has panicked.
     handles: Option<SubscriberHandles>,
     sum: Sum,
+    /// The queue's own count, as told last.
+    lost_essential: u64,
 }
 
 /// What became of a subscriber's events since it was told last.
@@ -270,12 +278,14 @@ pub(super) struct Subscriber {
 struct Sum {
     queued: u64,
     lost: u64,
+    lost_essential: u64,
     merged: u64,
 }
 
 struct SubscriberHandles {
     delivered: Counter,
     lagged: Counter,
+    lagged_essential: Counter,
     merged: Counter,
     depth: Arc<Depth>,
 }
@@ -289,6 +299,7 @@ impl SubscriberHandles {
         SubscriberHandles {
             delivered: counter!(SUBSCRIBER_DELIVERED, LABEL => label.clone()),
             lagged: counter!(SUBSCRIBER_LAGGED, LABEL => label.clone()),
+            lagged_essential: counter!(SUBSCRIBER_LAGGED_ESSENTIAL, LABEL => label.clone()),
             merged: counter!(SUBSCRIBER_MERGED, LABEL => label.clone()),
             depth: Arc::new(Depth {
                 queue: Arc::clone(&subscription.queue),
@@ -301,6 +312,7 @@ impl SubscriberHandles {
         for (counter, events) in [
             (&self.delivered, sum.queued),
             (&self.lagged, sum.lost),
+            (&self.lagged_essential, sum.lost_essential),
             (&self.merged, sum.merged),
         ] {
             if events > 0 {
@@ -320,6 +332,7 @@ impl Subscriber {
         Subscriber {
             handles: boundary::run(|| SubscriberHandles::register(subscription)).ok(),
             sum: Sum::default(),
+            lost_essential: 0,
         }
     }
 
@@ -330,7 +343,12 @@ impl Subscriber {
     }
 
     pub(super) fn served(&mut self, bus: &mut Bus) {
-        let sum = std::mem::take(&mut self.sum);
+        let mut sum = std::mem::take(&mut self.sum);
+        if let Some(handles) = &self.handles {
+            let lost_essential = handles.depth.queue.lagged_essential();
+            sum.lost_essential = lost_essential - self.lost_essential;
+            self.lost_essential = lost_essential;
+        }
         self.record(sum);
         let unlisted = self.handles.as_ref().filter(|handles| !handles.is_listed());
         if let (Some(handles), 1..) = (unlisted, sum.queued) {
