@@ -446,6 +446,10 @@ impl<E> Routes<E> {
 
     /// Gives a newly listed slot an outlet. Its producer waits in the subscription since it was made.
     fn attach(&mut self, slot: &Arc<Slot<E>>) -> Option<OutletKey> {
+        // One that has ended already matches nothing; it is about to be reaped.
+        if slot.subscription.queue.is_closed() {
+            return None;
+        }
         let producer = slot.subscription.producer.lock().take()?;
         let outlet = Outlet {
             slot: Arc::clone(slot),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 
@@ -45,6 +45,29 @@ fn a_receiver_whose_filter_never_matches_is_reaped_too() {
     let bus = SharingBus::<Number>::new();
     drop(bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8));
     wait_until("the slot is reaped", || bus.stats().reaped == 1);
+}
+
+/// While the dispatch thread was busy, a crowd came and went; then every event of the batch was held against its filters.
+#[test]
+fn who_has_come_and_gone_costs_the_others_nothing() {
+    let bus = SharingBus::new();
+    let block = Block::new(&bus, number(1));
+    let asked = Arc::new(AtomicU64::new(0));
+    for _ in 0..100 {
+        let asked = Arc::clone(&asked);
+        drop(bus.subscribe_filtered(
+            EventFilter::custom(move |_| {
+                asked.fetch_add(1, Ordering::Relaxed);
+                true
+            }),
+            1,
+        ));
+    }
+    bus.publish(number(2)).unwrap();
+    block.release();
+    bus.flush();
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    assert_eq!(bus.stats().delivered, 0);
 }
 
 #[test]
