@@ -4,135 +4,145 @@
 mod common;
 mod server;
 
-use std::fmt::{Debug, Write};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use async_nats::ConnectOptions;
+use common::logged::{self, note};
 use common::*;
-use server::{Options, Server};
+use nkeys::KeyPair;
+use server::{Login, Options, Server};
 use sharing_bus::{EventFilter, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, StartError};
 
-/// All that anybody logs, by either way.
-static LINES: Mutex<String> = Mutex::new(String::new());
-
-fn note(line: impl Debug) {
-    writeln!(LINES.lock().unwrap(), "{line:?}").unwrap();
-}
-
-struct Log;
-
-impl log::Log for Log {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        note(record.args());
-    }
-
-    fn flush(&self) {}
-}
-
-struct Trace(AtomicU64);
-
-impl tracing::Subscriber for Trace {
-    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
-        note(span);
-        // Ordering: Relaxed, a counter.
-        tracing::span::Id::from_u64(self.0.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
-        note(values);
-    }
-
-    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        note(event);
-    }
-
-    fn enter(&self, _: &tracing::span::Id) {}
-
-    fn exit(&self, _: &tracing::span::Id) {}
-}
-
-fn server() -> Server {
+fn server(login: Login) -> Server {
+    logged::keep();
     Server::start_with(&Options {
         jetstream: true,
-        login: Some(("someone".to_owned(), "hunter2".to_owned())),
+        login: Some(login),
         ..Options::default()
     })
 }
 
-fn start(options: NatsOptions) -> Result<NatsBridge<u64>, StartError> {
+/// Shows all that there is to show.
+fn start(bus: &SharingBus<u64>, options: NatsOptions) -> Result<NatsBridge<u64>, StartError> {
     note(&options);
-    let bus = SharingBus::new();
-    let builder = NatsBridge::builder(&bus, options);
+    let builder = NatsBridge::builder(bus, options);
     note(&builder);
     let bridge = builder.start();
     note(&bridge);
     bridge
 }
 
-/// One test, as the loggers are for the process.
-#[test]
-fn wrong_credentials_are_an_error_and_no_secret_is_shown() {
-    log::set_logger(&Log).unwrap();
-    log::set_max_level(log::LevelFilter::Trace);
-    tracing::subscriber::set_global_default(Trace(AtomicU64::new(1))).unwrap();
-    let mut server = server();
-    let url = server.url();
-    let in_url = |user: &str| url.replace("nats://", &format!("nats://{user}@"));
-    let by_password =
-        |password: &str| ConnectOptions::with_user_and_password("someone".to_owned(), password.to_owned());
+fn node(options: NatsOptions) -> Node {
+    let bus = SharingBus::new();
+    let bridge = start(&bus, options).unwrap();
+    Node { bus, bridge }
+}
 
-    for refused in [
-        NatsOptions::new(&url),
-        NatsOptions::new(&url).connect(by_password("wr0ng")),
-        NatsOptions::new(&url).connect(ConnectOptions::with_token("t0ken".to_owned())),
-        NatsOptions::new(in_url("someone:wr0ng")),
-        NatsOptions::new(in_url("t0ken")),
-    ] {
-        let error = start(refused).unwrap_err();
-        assert!(matches!(error, StartError::Unauthorized), "{error:?}");
+fn with_user(url: &str, user: &str) -> String {
+    url.replace("nats://", &format!("nats://{user}@"))
+}
+
+/// Each is refused, in words that tell nothing.
+#[track_caller]
+fn assert_refused(all: impl IntoIterator<Item = NatsOptions>) {
+    for (index, refused) in all.into_iter().enumerate() {
+        let error = start(&SharingBus::new(), refused).unwrap_err();
+        assert!(matches!(error, StartError::Unauthorized), "{index}: {error:?}");
         note(error.to_string());
     }
-    let invalid = start(NatsOptions::new("nats://someone:hunter2@[nonsense")).unwrap_err();
-    assert!(matches!(invalid, StartError::InvalidServer(0)), "{invalid:?}");
+}
 
-    let here = start(NatsOptions::new(&url).connect(by_password("hunter2"))).unwrap();
-    let there = start(NatsOptions::new(in_url("someone:hunter2"))).unwrap();
-    let remote = there.subscribe_remote(EventFilter::All);
-    assert!(remote.wait_ready(LIMIT));
-    // It logs in again when it reconnects.
+/// Events cross from one to the other, and again after both had to log in anew.
+fn assert_bridged(server: &mut Server, here: NatsOptions, there: NatsOptions) {
+    let (here, there) = (node(here), node(there));
+    let (remote, mut receiver) = there.listen(EventFilter::All);
+    here.publish("a", [1]);
+    assert_eq!(next_numbers(&mut receiver, 1), [1]);
+    here.wait_acked(1);
     server.restart();
     wait_until("both are back", || {
-        [&here, &there].iter().all(|bridge| bridge.stats().connects > 1)
+        [&here, &there].iter().all(|node| node.stats().connects > 1)
     });
-    note((&here, &there, here.stats(), &remote));
-    here.shutdown(LIMIT).unwrap();
+    wait_until("events cross again", || {
+        here.publish("a", [2]);
+        receiver.recv_timeout(LIMIT / 1000).is_ok()
+    });
+    note((&here.bridge, &there.bridge, here.stats(), &remote));
+    here.bridge.shutdown(LIMIT).unwrap();
+}
 
-    let archive_options = || NatsOptions::new(in_url("someone:hunter2"));
+/// An archive is written and read.
+fn assert_archived(options: impl Fn() -> NatsOptions) {
     let bus = SharingBus::new();
-    let archive = Archive::start(&bus, archive_options(), ArchiveOptions::new()).unwrap();
+    let archive = Archive::start(&bus, options(), ArchiveOptions::new()).unwrap();
     bus.publish(number("a", 1)).unwrap();
-    let mut reader = ArchiveReader::<u64>::open(archive_options(), EventFilter::All, 0).unwrap();
+    let mut reader = ArchiveReader::<u64>::open(options(), EventFilter::All, 0).unwrap();
     wait_until("it is archived", || !reader.next_batch(1, LIMIT / 100).is_empty());
-    note(&archive);
+    note((&archive, &reader));
     archive.shutdown(LIMIT);
+}
 
-    let lines = LINES.lock().unwrap().clone();
-    // The client does tell of its connections here.
-    assert!(lines.contains("attempting connection"), "{lines}");
-    for secret in ["hunter2", "wr0ng", "t0ken"] {
-        let line = lines.lines().find(|line| line.contains(secret));
-        assert_eq!(line, None);
-    }
+#[test]
+fn a_password() {
+    let mut server = server(Login::Password {
+        user: "someone".to_owned(),
+        password: "hunter2".to_owned(),
+    });
+    let url = server.url();
+    let by_password =
+        |password: &str| ConnectOptions::with_user_and_password("someone".to_owned(), password.to_owned());
+    let in_url = |user: &str| NatsOptions::new(with_user(&url, user));
+    let by_option = |connect| NatsOptions::new(&url).connect(connect);
+
+    assert_refused([
+        NatsOptions::new(&url),
+        by_option(by_password("wr0ng")),
+        by_option(ConnectOptions::with_token("t0ken".to_owned())),
+        in_url("someone:wr0ng"),
+        in_url("t0ken"),
+    ]);
+    let invalid = start(&SharingBus::new(), NatsOptions::new("nats://someone:hunter2@[nonsense")).unwrap_err();
+    assert!(matches!(invalid, StartError::InvalidServer(0)), "{invalid:?}");
+
+    let (here, there) = (by_option(by_password("hunter2")), in_url("someone:hunter2"));
+    assert_bridged(&mut server, here, there);
+    assert_archived(|| in_url("someone:hunter2"));
+    logged::assert_none_shown(&["hunter2", "wr0ng", "t0ken"]);
+}
+
+#[test]
+fn a_token() {
+    let mut server = server(Login::Token("op3nsesame".to_owned()));
+    let url = server.url();
+    let in_url = |token: &str| NatsOptions::new(with_user(&url, token));
+    let by_option = |token: &str| NatsOptions::new(&url).connect(ConnectOptions::with_token(token.to_owned()));
+
+    assert_refused([
+        NatsOptions::new(&url),
+        by_option("op3nsesam"),
+        in_url("cl0sesame"),
+        // No user of that name, whatever the password.
+        in_url("op3nsesame:op3nsesame"),
+    ]);
+    assert_bridged(&mut server, by_option("op3nsesame"), in_url("op3nsesame"));
+    assert_archived(|| by_option("op3nsesame"));
+    logged::assert_none_shown(&["op3nsesam", "cl0sesame"]);
+}
+
+#[test]
+fn an_nkey() {
+    let (user, another) = (KeyPair::new_user(), KeyPair::new_user());
+    let (seed, wrong) = (user.seed().unwrap(), another.seed().unwrap());
+    let mut server = server(Login::NKey(user.public_key()));
+    let url = server.url();
+    let by_seed = |seed: &str| NatsOptions::new(&url).connect(ConnectOptions::with_nkey(seed.to_owned()));
+
+    assert_refused([
+        NatsOptions::new(&url),
+        by_seed(&wrong),
+        // It does not sign at all.
+        by_seed("SUN0SEED"),
+    ]);
+    assert_bridged(&mut server, by_seed(&seed), by_seed(&seed));
+    assert_archived(|| by_seed(&seed));
+    logged::assert_none_shown(&[&seed, &wrong, "SUN0SEED"]);
 }

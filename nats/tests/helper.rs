@@ -1,7 +1,7 @@
 //! The helper that the other tests start their servers with.
 mod server;
 
-use server::{Options, Server};
+use server::{Login, Options, Server};
 
 #[test]
 fn a_server_is_started_killed_and_restarted() {
@@ -17,9 +17,11 @@ fn a_server_is_started_killed_and_restarted() {
 
 #[test]
 fn options_reach_the_server() {
-    let login = Some(("user".to_owned(), "secret".to_owned()));
     let server = Server::start_with(&Options {
-        login,
+        login: Some(Login::Password {
+            user: "user".to_owned(),
+            password: "secret".to_owned(),
+        }),
         max_payload: Some(4096),
         ..Options::default()
     });

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each file that includes this uses a part of it")]
 
+pub(crate) mod logged;
+
 use std::time::{Duration, Instant};
 
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};

@@ -21,15 +21,38 @@ const START: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Options {
     pub(crate) jetstream: bool,
-    pub(crate) login: Option<(String, String)>,
+    pub(crate) login: Option<Login>,
+    pub(crate) tls: Option<Tls>,
     /// In bytes; the server's own default is 1 MiB.
     pub(crate) max_payload: Option<usize>,
+}
+
+/// Whom a server lets in.
+#[derive(Clone, Debug)]
+pub(crate) enum Login {
+    Password {
+        user: String,
+        password: String,
+    },
+    Token(String),
+    /// The public key of a user.
+    NKey(String),
+}
+
+/// Files in PEM of a server that speaks TLS.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+    /// The root that must have signed the certificates of clients, if they need any.
+    pub(crate) client_root: Option<PathBuf>,
 }
 
 /// A running, paused or killed server.
 pub(crate) struct Server {
     port: u16,
     monitor: u16,
+    scheme: &'static str,
     scratch: TempDir,
     process: Option<Child>,
 }
@@ -57,6 +80,7 @@ impl Server {
         let server = Server {
             port: free_port(),
             monitor: free_port(),
+            scheme: if options.tls.is_some() { "tls" } else { "nats" },
             scratch: tempfile::tempdir().expect("a scratch folder"),
             process: None,
         };
@@ -72,8 +96,24 @@ impl Server {
             let store = self.path("store");
             writeln!(config, "jetstream {{ store_dir: {store:?} }}").expect("a String takes all");
         }
-        if let Some((user, password)) = &options.login {
-            writeln!(config, "authorization {{ user: {user:?}, password: {password:?} }}").expect("a String takes all");
+        match &options.login {
+            None => Ok(()),
+            Some(Login::Password { user, password }) => {
+                writeln!(config, "authorization {{ user: {user:?}, password: {password:?} }}")
+            }
+            Some(Login::Token(token)) => writeln!(config, "authorization {{ token: {token:?} }}"),
+            Some(Login::NKey(public)) => writeln!(config, "authorization {{ users: [{{ nkey: {public:?} }}] }}"),
+        }
+        .expect("a String takes all");
+        if let Some(tls) = &options.tls {
+            let (certificate, key) = (&tls.certificate, &tls.key);
+            let root = tls.client_root.as_ref();
+            let verify = root.map_or(String::new(), |root| format!(", ca_file: {root:?}, verify: true"));
+            writeln!(
+                config,
+                "tls {{ cert_file: {certificate:?}, key_file: {key:?}{verify} }}"
+            )
+            .expect("a String takes all");
         }
         if let Some(bytes) = options.max_payload {
             writeln!(config, "max_payload: {bytes}").expect("a String takes all");
@@ -86,7 +126,7 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
     /// Ends the process at once, as a crash would. Its store stays.

@@ -1,0 +1,75 @@
+//! Keeps all that anybody in the process logs, by either way, for a look whether a secret is in it.
+
+use std::fmt::{Debug, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, Once};
+
+static LINES: Mutex<String> = Mutex::new(String::new());
+
+/// From now on. Tests of one binary share what is kept.
+pub(crate) fn keep() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        log::set_logger(&Log).unwrap();
+        log::set_max_level(log::LevelFilter::Trace);
+        tracing::subscriber::set_global_default(Trace(AtomicU64::new(1))).unwrap();
+    });
+}
+
+/// Has this shown, too.
+pub(crate) fn note(line: impl Debug) {
+    writeln!(LINES.lock().unwrap(), "{line:?}").unwrap();
+}
+
+struct Log;
+
+impl log::Log for Log {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        note(record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+struct Trace(AtomicU64);
+
+impl tracing::Subscriber for Trace {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        note(span);
+        // Ordering: Relaxed, a counter.
+        tracing::span::Id::from_u64(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn record(&self, _: &tracing::span::Id, values: &tracing::span::Record<'_>) {
+        note(values);
+    }
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        note(event);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[track_caller]
+pub(crate) fn assert_none_shown(secrets: &[&str]) {
+    let lines = LINES.lock().unwrap().clone();
+    // The client does tell of its connections here.
+    assert!(lines.contains("attempting connection"), "{lines}");
+    for secret in secrets {
+        let line = lines.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None);
+    }
+}
