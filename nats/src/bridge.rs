@@ -30,8 +30,6 @@ use crate::stats::{Counters, NatsStats};
 use crate::subject::Realm;
 
 const THREAD_NAME: &str = "sharing-bus-nats";
-/// How long a start waits for the first word of a server.
-const FIRST_WORD: Duration = Duration::from_secs(5);
 /// How much longer than the deadline a shutdown waits for the thread, which code of the host's may hold up.
 const GRACE: Duration = Duration::from_millis(500);
 
@@ -380,10 +378,8 @@ impl<E: Payload, C: Codec<E>> Setup<E, C> {
             Ok(link) => link,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        // A time-out is no answer either way: the client goes on trying.
-        let first = timeout(FIRST_WORD, link.clone().changed()).await;
-        if first == Ok(Phase::Refused) {
-            return drop(tell.send(Err(StartError::Unauthorized)));
+        if let Err(error) = link.first_word().await {
+            return drop(tell.send(Err(error)));
         }
         let Ok(echo) = Echo::start(link.clone()).await else {
             return drop(tell.send(Err(StartError::Client("it has given up".to_owned()))));

@@ -5,14 +5,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::boundary;
 use crate::error::StartError;
 use crate::stats::Counters;
+
+/// How long a start waits for the first word of a server.
+const FIRST_WORD: Duration = Duration::from_secs(5);
 
 /// How far the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub(crate) enum Phase {
     Disconnected,
     /// It tries again; the server refused who it is.
     Refused,
+    /// It tries again; its own certificates, keys or roots cannot be used.
+    Unusable,
     /// It has given up.
     Closed,
 }
@@ -50,6 +57,16 @@ impl Link {
         let client = options.connect(servers).await;
         let client = client.map_err(|error| StartError::Client(error.kind().to_string()))?;
         Ok(Link { client, phase })
+    }
+
+    /// Waits until a server has answered or the first attempt has failed. It is no error if no server is there: the client goes
+    /// on trying. Nor is it if nothing is heard for some seconds.
+    pub(crate) async fn first_word(&self) -> Result<(), StartError> {
+        match timeout(FIRST_WORD, self.clone().changed()).await {
+            Ok(Phase::Refused) => Err(StartError::Unauthorized),
+            Ok(Phase::Unusable) => Err(StartError::Client(ConnectErrorKind::Tls.to_string())),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a connection is up, as far as the client knows.
@@ -80,8 +97,10 @@ fn note(tell: &watch::Sender<Phase>, counters: &Counters, event: &Event) {
         }
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
-        Event::ClientError(ClientError::Other(reason)) if is_refusal(reason) => Phase::Refused,
-        Event::ClientError(ClientError::Other(_)) => Phase::Disconnected,
+        Event::ClientError(ClientError::Other(reason)) => {
+            counters.connect_failures.add(1);
+            failed(reason)
+        }
         Event::ServerError(error) => {
             counters.server_errors.add(1);
             boundary::log_warning!("NATS server: {error}");
@@ -92,16 +111,18 @@ fn note(tell: &watch::Sender<Phase>, counters: &Counters, event: &Event) {
     };
     let before = tell.send_replace(phase);
     if before != phase {
-        boundary::log_info!("NATS bridge: {phase:?}");
+        boundary::log_info!("NATS bridge: {phase:?} ({event})");
     }
 }
 
 /// The client tells only the text of why it could not connect.
-fn is_refusal(reason: &str) -> bool {
-    [
-        ConnectErrorKind::AuthorizationViolation,
-        ConnectErrorKind::Authentication,
-    ]
-    .iter()
-    .any(|kind| kind.to_string() == reason)
+fn failed(reason: &str) -> Phase {
+    let is = |kind: ConnectErrorKind| kind.to_string() == reason;
+    if is(ConnectErrorKind::AuthorizationViolation) || is(ConnectErrorKind::Authentication) {
+        Phase::Refused
+    } else if is(ConnectErrorKind::Tls) {
+        Phase::Unusable
+    } else {
+        Phase::Disconnected
+    }
 }

@@ -64,10 +64,16 @@ impl tracing::Subscriber for Trace {
 }
 
 #[track_caller]
-pub(crate) fn assert_none_shown(secrets: &[&str]) {
+pub(crate) fn assert_shown(text: &str) {
     let lines = LINES.lock().unwrap().clone();
+    assert!(lines.contains(text), "no {text:?} in {} lines", lines.lines().count());
+}
+
+#[track_caller]
+pub(crate) fn assert_none_shown(secrets: &[&str]) {
     // The client does tell of its connections here.
-    assert!(lines.contains("attempting connection"), "{lines}");
+    assert_shown("attempting connection");
+    let lines = LINES.lock().unwrap().clone();
     for secret in secrets {
         let line = lines.lines().find(|line| line.contains(secret));
         assert_eq!(line, None);

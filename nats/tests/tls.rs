@@ -1,0 +1,217 @@
+//! TLS with a private root: who trusts the server's certificate is bridged, who does not is not, says so in the counters, and
+//! goes on trying. A binary of its own, for it sets the loggers of the process.
+
+mod common;
+mod server;
+
+use std::path::PathBuf;
+
+use async_nats::ConnectOptions;
+use common::logged::{self, note};
+use common::*;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use server::{Options, Server, Tls};
+use sharing_bus::{EventFilter, SharingBus};
+use sharing_bus_nats::{NatsBridge, NatsOptions, ShutdownError, StartError};
+use tempfile::TempDir;
+
+/// A root of certificates, and the files of all that it has signed.
+struct Root {
+    folder: TempDir,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// A certificate and its key, as files in PEM.
+struct Signed {
+    certificate: PathBuf,
+    key: PathBuf,
+    key_text: String,
+}
+
+impl Root {
+    fn new() -> Root {
+        let folder = tempfile::tempdir().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Roots of one name, so that the signature alone tells one from another.
+        params.distinguished_name.push(DnType::CommonName, "a root");
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        std::fs::write(folder.path().join("root.pem"), certificate.pem()).unwrap();
+        Root {
+            folder,
+            issuer: Issuer::new(params, key),
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("root.pem")
+    }
+
+    /// For both ends of a connection.
+    fn sign(&self, name: &str) -> Signed {
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let file = |what: &str, text: &str| {
+            let path = self.folder.path().join(format!("{name}.{what}.pem"));
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        Signed {
+            certificate: file("certificate", &certificate.pem()),
+            key: file("key", &key.serialize_pem()),
+            key_text: key.serialize_pem(),
+        }
+    }
+}
+
+fn server(of: &Signed, client_root: Option<&Root>) -> Server {
+    logged::keep();
+    Server::start_with(&Options {
+        tls: Some(Tls {
+            certificate: of.certificate.clone(),
+            key: of.key.clone(),
+            client_root: client_root.map(Root::path),
+        }),
+        ..Options::default()
+    })
+}
+
+fn trusting(root: &Root) -> ConnectOptions {
+    ConnectOptions::new().add_root_certificates(root.path())
+}
+
+fn with_certificate(root: &Root, own: &Signed) -> ConnectOptions {
+    trusting(root).add_client_certificate(own.certificate.clone(), own.key.clone())
+}
+
+fn options(url: &str, connect: ConnectOptions) -> NatsOptions {
+    let options = NatsOptions::new(url).connect(connect);
+    note(&options);
+    options
+}
+
+/// An event crosses, and again after both had to connect anew.
+fn assert_bridged(server: &mut Server, here: NatsOptions, there: NatsOptions) {
+    let (here, there) = (Node::start(here), Node::start(there));
+    let (_remote, mut receiver) = there.listen(EventFilter::All);
+    here.publish("a", [1]);
+    assert_eq!(next_numbers(&mut receiver, 1), [1]);
+    server.restart();
+    wait_until("events cross again", || {
+        here.publish("a", [2]);
+        receiver.recv_timeout(LIMIT / 1000).is_ok()
+    });
+    here.bridge.shutdown(LIMIT).unwrap();
+}
+
+/// The bridge starts, tries and counts, and nothing goes out.
+#[track_caller]
+fn assert_apart(server: &Server, options: NatsOptions) {
+    let node = Node::start(options);
+    node.publish("a", [1]);
+    wait_until("it has tried, and again", || node.stats().connect_failures > 2);
+    assert!(!node.bridge.is_connected());
+    note((&node.bridge, node.stats()));
+    let ShutdownError { stats, left } = node.bridge.shutdown(LIMIT / 100).unwrap_err();
+    assert_eq!((left, stats.acked, stats.connects), (1, 0, 0));
+    wait_until("it is gone", || server.monitor("/connz")["num_connections"] == 0);
+}
+
+#[test]
+fn a_private_root_is_trusted_where_it_is_given() {
+    let (root, other) = (Root::new(), Root::new());
+    let signed = root.sign("127.0.0.1");
+    let mut server = server(&signed, None);
+    let url = server.url();
+    assert!(url.starts_with("tls://"));
+    // The server asks for TLS whatever the address says.
+    let plain = url.replace("tls://", "nats://");
+    let (here, there) = (options(&url, trusting(&root)), options(&plain, trusting(&root)));
+    assert_bridged(&mut server, here, there);
+
+    for address in [&url, &plain] {
+        assert_apart(&server, options(address, trusting(&other)));
+        // The roots of the system did not sign it.
+        assert_apart(&server, NatsOptions::new(address));
+    }
+    logged::assert_shown("UnknownIssuer");
+    logged::assert_none_shown(&key_lines(&signed));
+}
+
+#[test]
+fn a_certificate_of_another_host_is_not_taken() {
+    let root = Root::new();
+    let signed = root.sign("another.host");
+    let server = server(&signed, None);
+    assert_apart(&server, options(&server.url(), trusting(&root)));
+    logged::assert_shown("not valid for name");
+    logged::assert_none_shown(&key_lines(&signed));
+}
+
+#[test]
+fn a_server_without_tls_is_not_spoken_to_where_the_address_asks_for_it() {
+    logged::keep();
+    let server = Server::start();
+    let root = Root::new();
+    let url = server.url().replace("nats://", "tls://");
+    assert_apart(&server, options(&url, trusting(&root)));
+    let required = trusting(&root).require_tls(true);
+    assert_apart(&server, options(&server.url(), required));
+}
+
+#[test]
+fn a_client_certificate() {
+    let (root, clients, other) = (Root::new(), Root::new(), Root::new());
+    let mut server = server(&root.sign("127.0.0.1"), Some(&clients));
+    let url = server.url();
+    let (own, wrong) = (clients.sign("node"), other.sign("node"));
+    let with = |own: &Signed| options(&url, with_certificate(&root, own));
+    assert_bridged(&mut server, with(&own), with(&own));
+    assert_apart(&server, with(&wrong));
+    assert!(
+        server.log().contains("certificate signed by unknown authority"),
+        "{}",
+        server.log()
+    );
+    assert_apart(&server, options(&url, trusting(&root)));
+    assert!(
+        server.log().contains("client didn't provide a certificate"),
+        "{}",
+        server.log()
+    );
+    logged::assert_none_shown(&[key_lines(&own), key_lines(&wrong)].concat());
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error() {
+    let root = Root::new();
+    let signed = root.sign("127.0.0.1");
+    let server = server(&signed, None);
+    let missing = root.path().with_file_name("missing.pem");
+    let no_certificate = Signed {
+        certificate: signed.key.clone(),
+        key: signed.key.clone(),
+        key_text: String::new(),
+    };
+    for connect in [
+        ConnectOptions::new().add_root_certificates(missing.clone()),
+        trusting(&root).add_client_certificate(signed.certificate.clone(), missing),
+        with_certificate(&root, &no_certificate),
+    ] {
+        let bus = SharingBus::<u64>::new();
+        let error = NatsBridge::builder(&bus, options(&server.url(), connect))
+            .start()
+            .unwrap_err();
+        assert!(matches!(error, StartError::Client(_)), "{error:?}");
+        note((&error, error.to_string()));
+    }
+    logged::assert_none_shown(&key_lines(&signed));
+}
+
+/// What of a key must not be shown, line by line.
+fn key_lines(of: &Signed) -> Vec<&str> {
+    of.key_text.lines().filter(|line| !line.starts_with("---")).collect()
+}
