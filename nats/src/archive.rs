@@ -9,11 +9,12 @@ mod reader;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
+use async_nats::{ClientError, Event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sharing_bus::{EventFilter, EventKind, EventOrigin, Payload, SharingBus};
@@ -122,13 +123,13 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Subscribes, and starts a thread that writes. The server need not be there: what is essential waits for it. Of the
-    /// options the session bucket is not used.
+    /// Subscribes, and starts a thread that writes: what is published once this has returned is archived. Blocks the thread
+    /// until a server has answered, or until the first attempt has failed, for five seconds at most. A server that is not
+    /// there is no error: what is essential waits for it. Of the options the session bucket is not used.
     ///
     /// # Errors
     ///
-    /// Options that cannot be, or a thread that the system refuses. Whether the server takes the credentials and has
-    /// JetStream is not known here; [`stats`](Self::stats) tells how far it came.
+    /// See [`StartError`]. Whether the server has JetStream is not known here; [`stats`](Self::stats) tells how far it came.
     pub fn start<E: Payload>(
         bus: &SharingBus<E>,
         nats: NatsOptions,
@@ -158,19 +159,24 @@ impl Archive {
             counters: Arc::clone(&counters),
         };
         let (stop, stopped) = oneshot::channel();
+        let (tell, started) = mpsc::channel();
         let (servers, connect) = addresses(&nats.servers, nats.connect)?;
         let runtime = runtime()?;
         let thread = std::thread::Builder::new().name("sharing-bus-archive".to_owned());
         let scope = Scope::new();
         let body = move || {
-            scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, stopped)));
+            scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, tell, stopped)));
             // A look-up of a name that hangs is not waited for.
             runtime.shutdown_background();
         };
+        let thread = thread.spawn(body).map_err(StartError::Spawn)?;
+        // It ends without a word only if it panicked.
+        let gone = || StartError::Client("the archive's thread has ended".to_owned());
+        started.recv().map_err(|_| gone())??;
         Ok(Archive {
             counters,
             stop: Some(stop),
-            thread: Some(thread.spawn(body).map_err(StartError::Spawn)?),
+            thread: Some(thread),
         })
     }
 
@@ -241,6 +247,10 @@ pub struct ArchiveStats {
     pub encode_failures: u64,
     /// Essential events lost because the archive's queue was full.
     pub lagged: u64,
+    /// Connections made, the first included.
+    pub connects: u64,
+    /// Attempts to connect that failed; see [`NatsStats::connect_failures`](crate::NatsStats::connect_failures).
+    pub connect_failures: u64,
 }
 
 impl ArchiveStats {
@@ -260,6 +270,8 @@ struct Counters {
     refused: Counter,
     encode_failures: Counter,
     lagged: Counter,
+    connects: Counter,
+    connect_failures: Counter,
 }
 
 impl Counters {
@@ -272,6 +284,17 @@ impl Counters {
             refused: self.refused.get(),
             encode_failures: self.encode_failures.get(),
             lagged: self.lagged.get(),
+            connects: self.connects.get(),
+            connect_failures: self.connect_failures.get(),
+        }
+    }
+
+    /// Counts what the client tells of itself.
+    fn heed(&self, event: &Event) {
+        match event {
+            Event::Connected => self.connects.add(1),
+            Event::ClientError(ClientError::Other(_)) => self.connect_failures.add(1),
+            _ => {}
         }
     }
 }

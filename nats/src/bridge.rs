@@ -374,13 +374,11 @@ impl<E: Payload, C: Codec<E>> Setup<E, C> {
         ending: oneshot::Receiver<Duration>,
     ) {
         let servers = std::mem::take(&mut self.servers);
-        let link = match Link::start(servers, connect, Arc::clone(&self.counters)).await {
+        let counters = Arc::clone(&self.counters);
+        let link = match Link::start(servers, connect, "bridge", move |event| counters.heed(event)).await {
             Ok(link) => link,
             Err(error) => return drop(tell.send(Err(error))),
         };
-        if let Err(error) = link.first_word().await {
-            return drop(tell.send(Err(error)));
-        }
         let Ok(echo) = Echo::start(link.clone()).await else {
             return drop(tell.send(Err(StartError::Client("it has given up".to_owned()))));
         };

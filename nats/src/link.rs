@@ -14,7 +14,6 @@ use tokio::time::timeout;
 
 use crate::boundary;
 use crate::error::StartError;
-use crate::stats::Counters;
 
 /// How long a start waits for the first word of a server.
 const FIRST_WORD: Duration = Duration::from_secs(5);
@@ -42,30 +41,30 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the client, which goes on trying until it connects. Must be called within the runtime.
+    /// Starts the client, which goes on trying until it connects; returns once a server has answered or the first attempt has
+    /// failed, or after some seconds. It is an error if the server refuses who this is, and none if no server is there. `name`
+    /// is whose connection it is, for the log, and `count` is shown what befalls it. Must be called within the runtime.
     pub(crate) async fn start(
         servers: Vec<ServerAddr>,
         options: ConnectOptions,
-        counters: Arc<Counters>,
+        name: &'static str,
+        count: impl Fn(&Event) + Send + Sync + 'static,
     ) -> Result<Link, StartError> {
         let (tell, phase) = watch::channel(Phase::Connecting);
         let tell = Arc::new(tell);
         let options = options.retry_on_initial_connect().event_callback(move |event| {
-            note(&tell, &counters, &event);
+            count(&event);
+            note(&tell, name, &event);
             std::future::ready(())
         });
         let client = options.connect(servers).await;
         let client = client.map_err(|error| StartError::Client(error.kind().to_string()))?;
-        Ok(Link { client, phase })
-    }
-
-    /// Waits until a server has answered or the first attempt has failed. It is no error if no server is there: the client goes
-    /// on trying. Nor is it if nothing is heard for some seconds.
-    pub(crate) async fn first_word(&self) -> Result<(), StartError> {
-        match timeout(FIRST_WORD, self.clone().changed()).await {
+        let link = Link { client, phase };
+        // A time-out is no answer either way.
+        match timeout(FIRST_WORD, link.clone().changed()).await {
             Ok(Phase::Refused) => Err(StartError::Unauthorized),
             Ok(Phase::Unusable) => Err(StartError::Client(ConnectErrorKind::Tls.to_string())),
-            _ => Ok(()),
+            _ => Ok(link),
         }
     }
 
@@ -89,29 +88,18 @@ impl Link {
     }
 }
 
-fn note(tell: &watch::Sender<Phase>, counters: &Counters, event: &Event) {
+fn note(tell: &watch::Sender<Phase>, name: &str, event: &Event) {
     let phase = match event {
-        Event::Connected => {
-            counters.connects.add(1);
-            Phase::Connected
-        }
+        Event::Connected => Phase::Connected,
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
-        Event::ClientError(ClientError::Other(reason)) => {
-            counters.connect_failures.add(1);
-            failed(reason)
-        }
-        Event::ServerError(error) => {
-            counters.server_errors.add(1);
-            boundary::log_warning!("NATS server: {error}");
-            return;
-        }
-        Event::SlowConsumer(_) => return counters.slow_consumer.add(1),
-        Event::LameDuckMode | Event::Draining => return,
+        Event::ClientError(ClientError::Other(reason)) => failed(reason),
+        Event::ServerError(error) => return boundary::log_warning!("NATS {name}, server: {error}"),
+        Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => return,
     };
     let before = tell.send_replace(phase);
     if before != phase {
-        boundary::log_info!("NATS bridge: {phase:?} ({event})");
+        boundary::log_info!("NATS {name}: {phase:?} ({event})");
     }
 }
 

@@ -5,6 +5,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use async_nats::{ClientError, Event};
+
 macro_rules! counters {
     ($( $(#[$doc:meta])* $name:ident, )+) => {
         #[derive(Debug, Default)]
@@ -42,6 +44,17 @@ macro_rules! counters {
                 stats.queued += self.taken.get().saturating_sub(done);
                 stats.lagged = if over { self.lagged.get() } else { stats.lagged.max(lagged) };
                 stats
+            }
+
+            /// Counts what the client tells of itself.
+            pub(crate) fn heed(&self, event: &Event) {
+                match event {
+                    Event::Connected => self.connects.add(1),
+                    Event::ClientError(ClientError::Other(_)) => self.connect_failures.add(1),
+                    Event::ServerError(_) => self.server_errors.add(1),
+                    Event::SlowConsumer(_) => self.slow_consumer.add(1),
+                    _ => {}
+                }
             }
         }
     };

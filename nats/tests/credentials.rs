@@ -41,14 +41,23 @@ fn with_user(url: &str, user: &str) -> String {
     url.replace("nats://", &format!("nats://{user}@"))
 }
 
-/// Each is refused, in words that tell nothing.
+/// With each, a bridge, an archive and its reader are refused, in words that tell nothing.
 #[track_caller]
-fn assert_refused(all: impl IntoIterator<Item = NatsOptions>) {
-    for (index, refused) in all.into_iter().enumerate() {
-        let error = start(&SharingBus::new(), refused).unwrap_err();
-        assert!(matches!(error, StartError::Unauthorized), "{index}: {error:?}");
-        note(error.to_string());
+fn assert_refused<const N: usize>(all: impl Fn() -> [NatsOptions; N]) {
+    let bus = SharingBus::new();
+    let bridges = all().map(|options| start(&bus, options).err());
+    let archives = all().map(|options| Archive::start(&bus, options, ArchiveOptions::new()).err());
+    let readers = all().map(|options| ArchiveReader::<u64>::open(options, EventFilter::All, 0).err());
+    for (what, errors) in [("bridge", bridges), ("archive", archives), ("reader", readers)] {
+        for (index, error) in errors.into_iter().enumerate() {
+            assert!(
+                matches!(error, Some(StartError::Unauthorized)),
+                "{what} {index}: {error:?}"
+            );
+            note(error.unwrap().to_string());
+        }
     }
+    wait_until("nobody listens", || bus.stats().subscribers.is_empty());
 }
 
 /// Events cross from one to the other, and again after both had to log in anew.
@@ -93,13 +102,15 @@ fn a_password() {
     let in_url = |user: &str| NatsOptions::new(with_user(&url, user));
     let by_option = |connect| NatsOptions::new(&url).connect(connect);
 
-    assert_refused([
-        NatsOptions::new(&url),
-        by_option(by_password("wr0ng")),
-        by_option(ConnectOptions::with_token("t0ken".to_owned())),
-        in_url("someone:wr0ng"),
-        in_url("t0ken"),
-    ]);
+    assert_refused(|| {
+        [
+            NatsOptions::new(&url),
+            by_option(by_password("wr0ng")),
+            by_option(ConnectOptions::with_token("t0ken".to_owned())),
+            in_url("someone:wr0ng"),
+            in_url("t0ken"),
+        ]
+    });
     let invalid = start(&SharingBus::new(), NatsOptions::new("nats://someone:hunter2@[nonsense")).unwrap_err();
     assert!(matches!(invalid, StartError::InvalidServer(0)), "{invalid:?}");
 
@@ -116,13 +127,15 @@ fn a_token() {
     let in_url = |token: &str| NatsOptions::new(with_user(&url, token));
     let by_option = |token: &str| NatsOptions::new(&url).connect(ConnectOptions::with_token(token.to_owned()));
 
-    assert_refused([
-        NatsOptions::new(&url),
-        by_option("op3nsesam"),
-        in_url("cl0sesame"),
-        // No user of that name, whatever the password.
-        in_url("op3nsesame:op3nsesame"),
-    ]);
+    assert_refused(|| {
+        [
+            NatsOptions::new(&url),
+            by_option("op3nsesam"),
+            in_url("cl0sesame"),
+            // No user of that name, whatever the password.
+            in_url("op3nsesame:op3nsesame"),
+        ]
+    });
     assert_bridged(&mut server, by_option("op3nsesame"), in_url("op3nsesame"));
     assert_archived(|| by_option("op3nsesame"));
     logged::assert_none_shown(&["op3nsesam", "cl0sesame"]);
@@ -136,12 +149,14 @@ fn an_nkey() {
     let url = server.url();
     let by_seed = |seed: &str| NatsOptions::new(&url).connect(ConnectOptions::with_nkey(seed.to_owned()));
 
-    assert_refused([
-        NatsOptions::new(&url),
-        by_seed(&wrong),
-        // It does not sign at all.
-        by_seed("SUN0SEED"),
-    ]);
+    assert_refused(|| {
+        [
+            NatsOptions::new(&url),
+            by_seed(&wrong),
+            // It does not sign at all.
+            by_seed("SUN0SEED"),
+        ]
+    });
     assert_bridged(&mut server, by_seed(&seed), by_seed(&seed));
     assert_archived(|| by_seed(&seed));
     logged::assert_none_shown(&[&seed, &wrong, "SUN0SEED"]);

@@ -12,7 +12,7 @@ use common::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
 use server::{Options, Server, Tls};
 use sharing_bus::{EventFilter, SharingBus};
-use sharing_bus_nats::{NatsBridge, NatsOptions, ShutdownError, StartError};
+use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, ShutdownError, StartError};
 use tempfile::TempDir;
 
 /// A root of certificates, and the files of all that it has signed.
@@ -70,6 +70,7 @@ impl Root {
 fn server(of: &Signed, client_root: Option<&Root>) -> Server {
     logged::keep();
     Server::start_with(&Options {
+        jetstream: true,
         tls: Some(Tls {
             certificate: of.certificate.clone(),
             key: of.key.clone(),
@@ -186,6 +187,30 @@ fn a_client_certificate() {
 }
 
 #[test]
+fn an_archive_behind_tls() {
+    let (root, other) = (Root::new(), Root::new());
+    let server = server(&root.sign("127.0.0.1"), None);
+    let url = server.url();
+    let bus = SharingBus::new();
+    let apart = Archive::start(&bus, options(&url, trusting(&other)), ArchiveOptions::new()).unwrap();
+    let archive = Archive::start(&bus, options(&url, trusting(&root)), ArchiveOptions::new()).unwrap();
+    bus.publish(number("a", 1)).unwrap();
+    wait_until("it is stored", || archive.stats().stored == 1);
+    wait_until("the other one has tried, and again", || {
+        apart.stats().connect_failures > 2
+    });
+    let stats = apart.shutdown(LIMIT / 100);
+    assert_eq!((stats.connects, stats.stored, stats.unsettled()), (0, 0, 1));
+    let stats = archive.shutdown(LIMIT);
+    assert_eq!((stats.connects, stats.connect_failures, stats.unsettled()), (1, 0, 0));
+
+    let open = |root: &Root| ArchiveReader::<u64>::open(options(&url, trusting(root)), EventFilter::All, 0).unwrap();
+    let mut reader = open(&root);
+    wait_until("it is read", || !reader.next_batch(1, LIMIT / 100).is_empty());
+    assert_eq!(open(&other).next_batch(1, LIMIT / 100).len(), 0);
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error() {
     let root = Root::new();
     let signed = root.sign("127.0.0.1");
@@ -196,17 +221,21 @@ fn what_cannot_be_read_is_an_error() {
         key: signed.key.clone(),
         key_text: String::new(),
     };
-    for connect in [
-        ConnectOptions::new().add_root_certificates(missing.clone()),
-        trusting(&root).add_client_certificate(signed.certificate.clone(), missing),
-        with_certificate(&root, &no_certificate),
-    ] {
+    let no_root = || ConnectOptions::new().add_root_certificates(missing.clone());
+    let no_key = || trusting(&root).add_client_certificate(signed.certificate.clone(), missing.clone());
+    let no_certificate = || with_certificate(&root, &no_certificate);
+    for connect in [&no_root as &dyn Fn() -> ConnectOptions, &no_key, &no_certificate] {
         let bus = SharingBus::<u64>::new();
-        let error = NatsBridge::builder(&bus, options(&server.url(), connect))
-            .start()
-            .unwrap_err();
-        assert!(matches!(error, StartError::Client(_)), "{error:?}");
-        note((&error, error.to_string()));
+        let options = || options(&server.url(), connect());
+        let errors = [
+            NatsBridge::builder(&bus, options()).start().err(),
+            Archive::start(&bus, options(), ArchiveOptions::new()).err(),
+            ArchiveReader::<u64>::open(options(), EventFilter::All, 0).err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, Some(StartError::Client(_))), "{error:?}");
+            note(error.unwrap().to_string());
+        }
     }
     logged::assert_none_shown(&key_lines(&signed));
 }

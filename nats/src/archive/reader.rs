@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_nats::Error;
 use async_nats::header::HeaderValue;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, pull};
 use async_nats::jetstream::context::{Context, ContextBuilder};
-use async_nats::{Client, Error};
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +25,7 @@ use crate::codec::{Codec, Json};
 use crate::discreet::Scope;
 use crate::error::StartError;
 use crate::headers::Stamp;
+use crate::link::Link;
 use crate::narrow::subjects;
 use crate::options::NatsOptions;
 use crate::subject::{Realm, archived, live, routing, whole_archive};
@@ -108,12 +109,13 @@ struct Batch<E> {
 }
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
-    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. The server need not be there
-    /// yet, nor the stream.
+    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server has
+    /// answered, or until the first attempt has failed, for five seconds at most. The server need not be there yet, nor the
+    /// stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
     ///
-    /// Options that cannot be.
+    /// See [`StartError`].
     pub fn open(nats: NatsOptions, filter: EventFilter<E>, position: u64) -> Result<Self, StartError> {
         ArchiveReader::with_codec(nats, filter, position, Json)
     }
@@ -134,12 +136,11 @@ impl<E: Payload> ArchiveReader<E> {
         let realm = Realm::new(&nats.realm).map_err(StartError::InvalidRealm)?;
         let runtime = runtime()?;
         let (servers, connect) = addresses(&nats.servers, nats.connect)?;
-        let connect = connect.retry_on_initial_connect().connect(servers);
+        let connecting = Link::start(servers, connect, "archive reader", |_| {});
         let scope = Scope::new();
-        let connected: Result<Client, _> = scope.run(|| runtime.block_on(connect));
-        let client = connected.map_err(|error| StartError::Client(error.kind().to_string()))?;
+        let link = scope.run(|| runtime.block_on(connecting))?;
         let entered = runtime.enter();
-        let context = ContextBuilder::new().timeout(REQUEST).build(client);
+        let context = ContextBuilder::new().timeout(REQUEST).build(link.client);
         drop(entered);
         Ok(ArchiveReader {
             runtime,

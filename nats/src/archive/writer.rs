@@ -2,7 +2,7 @@
 //!
 //! All of it runs on one thread, so nothing here is synchronized; the counters are shared.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
@@ -22,7 +22,9 @@ use super::Counters;
 use super::lanes::{Lanes, Ticket};
 use crate::boundary;
 use crate::codec::Codec;
+use crate::error::StartError;
 use crate::headers::{Place, Source, Stamp, wire_len};
+use crate::link::Link;
 use crate::subject::{Class, Realm, archived, subject};
 
 /// How long an acknowledgement may take. Later, the event is sent again.
@@ -71,16 +73,23 @@ impl<E: Payload> Writer<E> {
         servers: Vec<ServerAddr>,
         connect: ConnectOptions,
         mut receiver: BusReceiver<E>,
+        tell: mpsc::Sender<Result<(), StartError>>,
         mut stopped: oneshot::Receiver<Instant>,
     ) {
-        let client = match connect.retry_on_initial_connect().connect(servers).await {
-            Ok(client) => client,
-            Err(error) => {
-                boundary::log_warning!("the archive has no client and ends: {}", error.kind());
-                return self.leave(&mut receiver);
-            }
+        let counters = Arc::clone(&self.counters);
+        let link = match Link::start(servers, connect, "archive", move |event| counters.heed(event)).await {
+            Ok(link) => link,
+            Err(error) => return drop(tell.send(Err(error))),
         };
-        let sink = Sink::new(client, self.stream.clone(), Arc::clone(&self.counters), self.window);
+        if tell.send(Ok(())).is_err() {
+            return;
+        }
+        let sink = Sink::new(
+            link.client,
+            self.stream.clone(),
+            Arc::clone(&self.counters),
+            self.window,
+        );
         let mut lanes = Lanes::new();
         let mut going: FuturesUnordered<LocalBoxFuture<'_, Ticket>> = FuturesUnordered::new();
         let mut numbered = 0;
