@@ -13,7 +13,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy};
 use futures_util::StreamExt;
 use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventOrigin, Payload, SessionChange, SharingBus};
 use tokio::sync::Notify;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
 use crate::book::{Binding, Book, Verdict, Write};
@@ -21,10 +21,9 @@ use crate::boundary;
 use crate::headers::Source;
 use crate::stats::Counters;
 
-/// How long a registration stays in the bucket unless its node puts it again: what is left of nodes that crash goes then.
+/// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes that
+/// crash goes then.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// When it is put again.
-const RENEWAL: Duration = Duration::from_secs(8 * 3600);
 /// How often the bus is asked what it has forgotten, for it does not tell.
 const SWEEP: Duration = Duration::from_secs(1);
 /// How long to wait before the bucket is tried again.
@@ -100,23 +99,26 @@ impl<E: Payload> Bindings<E> {
 
     /// Writes what the bucket has yet to get, whenever it can be reached.
     async fn write(self: Arc<Self>) {
+        let mut due = Instant::now();
         loop {
             let store = self.open().await;
-            while self.write_next(&store).await.is_ok() {}
+            while self.write_next(&store, &mut due).await.is_ok() {}
             self.counters.binding_failures.add(1);
             sleep(PAUSE).await;
         }
     }
 
-    /// Writes one thing, or waits for some time until there is one.
-    async fn write_next(&self, store: &Store) -> Result<(), Failed> {
+    /// Writes one thing, or waits until there is one or the next sweep is due.
+    async fn write_next(&self, store: &Store, due: &mut Instant) -> Result<(), Failed> {
+        // However much there is to write.
+        if *due <= Instant::now() {
+            self.sweep(store);
+            *due = Instant::now() + SWEEP;
+        }
         let next = self.book.lock().next();
         let Some((key, write)) = next else {
-            // A time-out is the time for the sweep.
-            if timeout(SWEEP, self.book.news.notified()).await.is_err() {
-                let bound = |connector: &str, session: &str| self.bus.scroll_id(connector, session);
-                self.book.lock().sweep(Instant::now(), RENEWAL, bound);
-            }
+            // Woken or not, the caller comes again.
+            let _ = timeout_at((*due).into(), self.book.news.notified()).await;
             return Ok(());
         };
         match write {
@@ -133,6 +135,14 @@ impl<E: Payload> Bindings<E> {
             }
         }
         Ok(())
+    }
+
+    fn sweep(&self, store: &Store) {
+        // Zero is for ever.
+        let max_age = store.stream.cached_info().config.max_age;
+        let lifetime = Some(max_age).filter(|age| !age.is_zero());
+        let bound = |connector: &str, session: &str| self.bus.scroll_id(connector, session);
+        self.book.lock().sweep(Instant::now(), lifetime, bound);
     }
 
     /// Follows the bucket, from what it holds on.

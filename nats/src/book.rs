@@ -41,6 +41,11 @@ pub(crate) fn key(connector_id: &str, native_session_id: &str) -> String {
     format!("{}.{}", connector.text, session.text)
 }
 
+/// How often a registration is put again within the time that the bucket keeps it: twice may fail.
+const RENEWALS: u32 = 3;
+/// How often to look which sessions of others the bus has forgotten, which it does not tell.
+const PRUNING: Duration = Duration::from_secs(3600);
+
 struct Own {
     binding: Binding,
     /// `None` while the bucket has yet to get it.
@@ -67,6 +72,7 @@ pub(crate) struct Book {
     own: BTreeMap<String, Own>,
     others: BTreeMap<String, Binding>,
     unwritten: BTreeSet<String>,
+    pruned: Option<Instant>,
 }
 
 impl Book {
@@ -76,6 +82,7 @@ impl Book {
             own: BTreeMap::new(),
             others: BTreeMap::new(),
             unwritten: BTreeSet::new(),
+            pruned: None,
         }
     }
 
@@ -97,10 +104,10 @@ impl Book {
     /// A session has ended on this node, or is forgotten everywhere.
     pub(crate) fn ended(&mut self, connector_id: &str, native_session_id: &str) {
         let key = key(connector_id, native_session_id);
-        let known = self.own.remove(&key).is_some() | self.others.remove(&key).is_some();
-        if known {
-            self.unwritten.insert(key);
-        }
+        self.own.remove(&key);
+        self.others.remove(&key);
+        // The bucket may have it though it is not known here, or not yet or any more.
+        self.unwritten.insert(key);
     }
 
     /// What to write next, and under which key.
@@ -137,24 +144,37 @@ impl Book {
         }
     }
 
-    /// Compares what this node registered with what the bus says now: what the bus has forgotten goes from the bucket too, what
-    /// is bound otherwise is put anew, and so is what was put longer ago than `age`, so that it does not expire.
-    pub(crate) fn sweep(&mut self, now: Instant, age: Duration, bound: impl Fn(&str, &str) -> Option<Uuid>) {
+    /// Compares what is written here with what the bus says now. What this node registered and the bus has forgotten goes from
+    /// the bucket, too; what is bound otherwise is put anew, and so is what would else expire in a bucket that keeps things for
+    /// `lifetime`. Of others' sessions, those that the bus has forgotten are from time to time forgotten here.
+    pub(crate) fn sweep(
+        &mut self,
+        now: Instant,
+        lifetime: Option<Duration>,
+        bound: impl Fn(&str, &str) -> Option<Uuid>,
+    ) {
+        let bound = |binding: &Binding| bound(&binding.connector_id, &binding.native_session_id);
+        let is_due = |at: Instant| lifetime.is_some_and(|all| now.saturating_duration_since(at) > all / RENEWALS);
         let unwritten = &mut self.unwritten;
         self.own.retain(|key, own| {
             // Its registration may not have been dispatched when it was written down; what is written has been.
             let Some((_, at)) = own.written else { return true };
-            let binding = &mut own.binding;
-            let scroll_id = bound(&binding.connector_id, &binding.native_session_id);
-            if scroll_id != Some(binding.scroll_id) || now.saturating_duration_since(at) > age {
+            let scroll_id = bound(&own.binding);
+            if scroll_id != Some(own.binding.scroll_id) || is_due(at) {
                 own.written = None;
                 unwritten.insert(key.clone());
             }
             if let Some(scroll_id) = scroll_id {
-                binding.scroll_id = scroll_id;
+                own.binding.scroll_id = scroll_id;
             }
             scroll_id.is_some()
         });
+        let pruned = *self.pruned.get_or_insert(now);
+        if now.saturating_duration_since(pruned) > PRUNING {
+            self.pruned = Some(now);
+            self.others
+                .retain(|_, binding| bound(binding) == Some(binding.scroll_id));
+        }
     }
 
     /// The bucket says that a session was registered.
@@ -228,8 +248,14 @@ mod tests {
         book.ended("c", "s");
         assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
         book.deleted("c.s");
-        book.ended("c", "s");
         assert_eq!(book.next(), None);
+    }
+
+    #[test]
+    fn what_is_not_known_here_can_end() {
+        let mut book = Book::new(HERE);
+        book.ended("c", "s");
+        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
     }
 
     #[test]
@@ -257,7 +283,7 @@ mod tests {
         let mut book = written(7);
         assert_eq!(book.heard_of("c.s", other(), 6), Verdict::Bind(other()));
         // It is the other node's now.
-        book.sweep(Instant::now(), Duration::ZERO, |_, _| None);
+        book.sweep(Instant::now(), Some(Duration::ZERO), |_, _| None);
         assert_eq!(book.next(), None);
         assert_eq!(book.heard_end("c.s", 7), Verdict::Forget(other()));
         assert_eq!(book.heard_end("c.s", 8), Verdict::Nothing);
@@ -278,30 +304,72 @@ mod tests {
         assert_eq!(written(7).heard_end("c.s", 6), Verdict::Forget(binding(7, 1)));
     }
 
+    fn put(scroll_id: u128) -> Option<(String, Write)> {
+        Some(("c.s".to_owned(), Write::Put(binding(scroll_id, 1))))
+    }
+
     #[test]
     fn a_sweep_follows_the_bus() {
-        let hour = Duration::from_secs(3600);
-        let later = Instant::now() + 2 * hour;
+        const DAY: Duration = Duration::from_secs(24 * 3600);
+        let day = Some(DAY);
         let bound = |scroll_id: u128| move |_: &str, _: &str| Some(Uuid::from_u128(scroll_id));
-        let put = |scroll_id| Some(("c.s".to_owned(), Write::Put(binding(scroll_id, 1))));
 
         let mut book = written(7);
-        book.sweep(Instant::now(), hour, bound(7));
+        book.sweep(Instant::now(), day, bound(7));
         assert_eq!(book.next(), None);
-        book.sweep(later, hour, bound(7));
-        assert_eq!(book.next(), put(7));
-        let mut book = written(7);
-        book.sweep(Instant::now(), hour, bound(8));
+        book.sweep(Instant::now(), day, bound(8));
         assert_eq!(book.next(), put(8));
         let mut book = written(7);
-        book.sweep(Instant::now(), hour, |_, _| None);
+        book.sweep(Instant::now(), day, |_, _| None);
         assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
         // Not yet written, so perhaps not yet dispatched.
         let mut book = registered(7);
-        book.sweep(later, hour, |_, _| None);
+        book.sweep(Instant::now() + DAY, day, |_, _| None);
         assert_eq!(book.next(), put(7));
         let mut book = written(7);
         book.write_all();
         assert_eq!(book.next(), put(7));
+    }
+
+    #[test]
+    fn what_would_expire_is_put_again_thrice_in_its_time() {
+        let hour = Duration::from_secs(3600);
+        let lifetime = Some(3 * hour);
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let bound = |_: &str, _: &str| Some(Uuid::from_u128(7));
+
+        let mut book = registered(7);
+        for round in 0..10 {
+            let put_at = now + round * (hour + second);
+            book.put("c.s", &binding(7, 1), u64::from(round), put_at);
+            book.sweep(put_at + hour, lifetime, bound);
+            assert_eq!(book.next(), None, "too early");
+            book.sweep(put_at + hour + second, lifetime, bound);
+            assert_eq!(book.next(), put(7), "in vain");
+        }
+        // A bucket that keeps all for ever need not be told again.
+        book.put("c.s", &binding(7, 1), 20, now);
+        book.sweep(now + 1_000 * hour, None, bound);
+        assert_eq!(book.next(), None);
+    }
+
+    #[test]
+    fn what_the_bus_forgot_of_others_is_forgotten_without_a_word_to_the_bucket() {
+        let other = binding(70, 2);
+        let now = Instant::now();
+        let forgotten = |after: Duration, scroll_id: Option<u128>| {
+            let mut book = Book::new(HERE);
+            book.heard_of("c.s", other.clone(), 1);
+            for at in [now, now + after] {
+                book.sweep(at, None, |_, _| scroll_id.map(Uuid::from_u128));
+            }
+            assert_eq!(book.next(), None);
+            book.heard_end("c.s", 2) == Verdict::Nothing
+        };
+        assert!(forgotten(2 * PRUNING, None));
+        assert!(forgotten(2 * PRUNING, Some(71)));
+        assert!(!forgotten(2 * PRUNING, Some(70)));
+        assert!(!forgotten(PRUNING / 2, None));
     }
 }

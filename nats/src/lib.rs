@@ -62,8 +62,11 @@
 //! publishes. The bucket follows the ends of sessions, and within some seconds what a bus was told to
 //! [forget](sharing_bus::SharingBus::forget_session) or had no room for. It trails the events a little: where one session is
 //! registered twice at about the same time, a node may for a moment be at the former binding. Bindings by
-//! [`bind_session`](sharing_bus::SharingBus::bind_session) do not travel. A node that crashes leaves its sessions in the bucket
-//! for a day.
+//! [`bind_session`](sharing_bus::SharingBus::bind_session) do not travel.
+//!
+//! A node that crashes leaves its sessions in the bucket for a day, or for as long as the bucket's `max_age` says. Then nodes that
+//! join do not learn of them. Those that have bound them keep them, as they keep any session: until somebody forgets or ends
+//! it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while its bus lives on.
 //!
 //! # Secrets
 //!

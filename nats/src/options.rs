@@ -78,9 +78,12 @@ impl NatsOptions {
         self
     }
 
-    /// Keeps the registrations of sessions in this JetStream key-value bucket, which is made if it is not there, so that a
-    /// node which joins later knows them; without, a node knows those whose registrations it receives. The server must have
-    /// JetStream.
+    /// Keeps the registrations of sessions in this JetStream key-value bucket, so that a node which joins later knows them;
+    /// without, a node knows those whose registrations it receives. The server must have JetStream.
+    ///
+    /// It is made if it is not there, with one replica and a `max_age` of 24 hours. One that is there is taken as it is. A
+    /// registration is put again three times within the bucket's `max_age`, to the second, and stays for as long as its node
+    /// does; so give it no less than ten seconds. Without a `max_age`, what crashed nodes leave stays for ever.
     pub fn session_bucket(mut self, bucket: impl Into<String>) -> Self {
         self.session_bucket = Some(bucket.into());
         self

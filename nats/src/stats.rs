@@ -100,9 +100,9 @@ counters! {
     /// Times that the client dropped messages, for this node took them too slowly; those messages show up as
     /// [`gaps`](Self::gaps).
     slow_consumer,
-    /// Sessions of this node written to the bucket.
+    /// Sessions of this node written to the bucket; each again from time to time, so that it does not expire.
     bindings_put,
-    /// Sessions of this node deleted from the bucket.
+    /// Sessions deleted from the bucket, for they ended or were forgotten on this node.
     bindings_deleted,
     /// Sessions of other nodes bound on the local bus.
     bindings_applied,

@@ -3,10 +3,15 @@
 mod common;
 mod server;
 
+use std::time::Duration;
+
+use async_nats::jetstream;
+use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};
 use common::{LIMIT, wait_until};
 use server::Server;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
 struct Node {
@@ -52,6 +57,44 @@ impl Node {
         wait_until(&format!("{session} is bound to {scroll_id:?}"), || {
             self.bus.scroll_id("c", session) == scroll_id
         });
+    }
+}
+
+/// A bucket that was there before any bridge, by a client of the test's own.
+struct Bucket {
+    runtime: Runtime,
+    stream: Stream,
+}
+
+impl Bucket {
+    fn new(server: &Server, max_age: Duration) -> Bucket {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let client = async_nats::connect(server.url()).await.unwrap();
+            let config = Config {
+                name: "KV_sessions".to_owned(),
+                subjects: vec!["$KV.sessions.>".to_owned()],
+                max_messages_per_subject: 1,
+                max_age,
+                ..Config::default()
+            };
+            jetstream::new(client).create_stream(config).await.unwrap()
+        });
+        Bucket { runtime, stream }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        let subject = format!("$KV.sessions.{key}");
+        let last = self.stream.get_last_raw_message_by_subject(&subject);
+        match self.runtime.block_on(last) {
+            Ok(_) => true,
+            Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => false,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn max_age(&self) -> Duration {
+        self.runtime.block_on(self.stream.get_info()).unwrap().config.max_age
     }
 }
 
@@ -111,6 +154,49 @@ fn the_bucket_follows_the_end_of_a_session_and_what_the_bus_forgets() {
     assert_eq!(late.bus.session_count(), 1);
     // It has registered none of them, so its own silence takes none away.
     assert_eq!(late.bridge.stats().bindings_deleted, 0);
+}
+
+#[test]
+fn the_bucket_follows_however_many_sessions_come_and_go() {
+    let server = Server::start_jetstream();
+    let (here, there) = (Node::start(&server), Node::start(&server));
+    here.register("forgotten", scroll(1));
+    there.wait_bound("forgotten", Some(scroll(1)));
+    here.bus.forget_session("c", "forgotten");
+    wait_until("the bucket is told amid all that", || {
+        here.register("another", scroll(2));
+        here.end("another");
+        there.bus.scroll_id("c", "forgotten").is_none()
+    });
+}
+
+/// Some seconds long, for the bucket's clock is the server's.
+#[test]
+fn what_is_not_renewed_expires_and_what_lives_is_renewed() {
+    const LIFETIME: Duration = Duration::from_secs(4);
+    let server = Server::start_jetstream();
+    let bucket = Bucket::new(&server, LIFETIME);
+    let here = Node::start(&server);
+    here.register("lives", scroll(1));
+    wait_until("it is in the bucket", || here.bridge.stats().bindings_put == 1);
+    let gone = Node::start(&server);
+    gone.register("left behind", scroll(2));
+    here.wait_bound("left behind", Some(scroll(2)));
+    assert!(bucket.has("c.left=20behind"));
+    // It ends without a word about its sessions, as a crash does.
+    drop(gone);
+
+    // By then the other one, which is older, had to be put again.
+    wait_until("it has expired", || !bucket.has("c.left=20behind"));
+    let late = Node::start(&server);
+    late.wait_bound("lives", Some(scroll(1)));
+    assert!(here.bridge.stats().bindings_put > 1);
+    assert_eq!(late.bus.scroll_id("c", "left behind"), None);
+    // Who has bound it keeps it.
+    assert_eq!(here.bus.scroll_id("c", "left behind"), Some(scroll(2)));
+    assert_eq!(here.bridge.stats().bindings_forgotten, 0);
+    // It is the bucket that was there.
+    assert_eq!(bucket.max_age(), LIFETIME);
 }
 
 #[test]
