@@ -174,18 +174,21 @@ impl Bare {
         })
     }
 
-    fn throughput(&self) -> Result<f64, Box<dyn Error>> {
-        let messages = self.messages.clone();
-        let begin = Instant::now();
+    fn send(&self, messages: impl IntoIterator<Item = Captured>) -> Result<(), Box<dyn Error>> {
         self.runtime.block_on(async {
             for message in messages {
                 self.client
                     .publish_with_headers(message.subject, message.headers, message.payload)
                     .await?;
             }
-            self.client.flush().await?;
-            Ok::<(), Box<dyn Error>>(())
-        })?;
+            Ok(self.client.flush().await?)
+        })
+    }
+
+    fn throughput(&self) -> Result<f64, Box<dyn Error>> {
+        let messages = self.messages.clone();
+        let begin = Instant::now();
+        self.send(messages)?;
         for _ in 0..EVENTS {
             self.arrived.recv_timeout(LIMIT)?;
         }
@@ -196,13 +199,7 @@ impl Bare {
         let mut times = Vec::with_capacity(PINGS);
         for message in self.messages.iter().take(PINGS).cloned() {
             let begin = Instant::now();
-            self.runtime.block_on(async {
-                self.client
-                    .publish_with_headers(message.subject, message.headers, message.payload)
-                    .await?;
-                self.client.flush().await?;
-                Ok::<(), Box<dyn Error>>(())
-            })?;
+            self.send([message])?;
             self.arrived.recv_timeout(LIMIT)?;
             times.push(begin.elapsed());
         }
