@@ -9,7 +9,7 @@ mod reader;
 mod writer;
 
 use std::fmt;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -23,14 +23,15 @@ use uuid::Uuid;
 
 pub use reader::{ArchiveReader, Archived};
 
-use crate::bridge::addresses;
 use crate::codec::{Codec, Json};
-use crate::discreet::Scope;
 use crate::error::StartError;
-use crate::options::NatsOptions;
+use crate::options::{NatsOptions, addresses};
 use crate::stats::Counter;
 use crate::subject::{Realm, whole_archive};
+use crate::thread;
 use writer::Writer;
+
+const THREAD_NAME: &str = "sharing-bus-archive";
 
 /// What is archived, and how.
 #[must_use = "options do nothing until an archive is started with them"]
@@ -135,12 +136,8 @@ impl Archive {
         nats: NatsOptions,
         options: ArchiveOptions<E>,
     ) -> Result<Archive, StartError> {
-        let realm = Realm::new(&nats.realm).map_err(StartError::InvalidRealm)?;
-        for (setting, value) in [("queue_capacity", nats.queue_capacity), ("in_flight", nats.in_flight)] {
-            if value == 0 {
-                return Err(StartError::ZeroCapacity(setting));
-            }
-        }
+        let realm = nats.check()?;
+        let (servers, connect) = addresses(&nats.servers, nats.connect)?;
         let counters = Arc::new(Counters::default());
         let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
         let receiver = bus
@@ -159,20 +156,8 @@ impl Archive {
             counters: Arc::clone(&counters),
         };
         let (stop, stopped) = oneshot::channel();
-        let (tell, started) = mpsc::channel();
-        let (servers, connect) = addresses(&nats.servers, nats.connect)?;
-        let runtime = runtime()?;
-        let thread = std::thread::Builder::new().name("sharing-bus-archive".to_owned());
-        let scope = Scope::new();
-        let body = move || {
-            scope.run(|| runtime.block_on(writer.run(servers, connect, receiver, tell, stopped)));
-            // A look-up of a name that hangs is not waited for.
-            runtime.shutdown_background();
-        };
-        let thread = thread.spawn(body).map_err(StartError::Spawn)?;
-        // It ends without a word only if it panicked.
-        let gone = || StartError::Client("the archive's thread has ended".to_owned());
-        started.recv().map_err(|_| gone())??;
+        let run = move |tell| writer.run(servers, connect, receiver, tell, stopped);
+        let ((), thread) = thread::start(THREAD_NAME, (), run)?;
         Ok(Archive {
             counters,
             stop: Some(stop),
@@ -222,11 +207,6 @@ fn named(mut stream: Config, realm: &Realm) -> Config {
 /// The name of a realm's stream, unless the host names it.
 fn stream_name(realm: &Realm) -> String {
     format!("sb1-archive-{}", realm.as_str())
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, StartError> {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().map_err(StartError::Spawn)
 }
 
 /// What an archive has done so far; made by [`Archive::stats`].

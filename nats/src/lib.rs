@@ -98,6 +98,7 @@ mod options;
 mod remote;
 mod stats;
 mod subject;
+mod thread;
 
 pub use archive::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived};
 pub use bridge::{NatsBridge, NatsBridgeBuilder};

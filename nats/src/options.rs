@@ -5,6 +5,9 @@ use std::fmt;
 use async_nats::{ConnectOptions, ServerAddr};
 use uuid::Uuid;
 
+use crate::error::StartError;
+use crate::subject::Realm;
+
 /// Where a bridge connects to, and as whom.
 ///
 /// How it connects is the client's own business: TLS, user and password, token, NKey, timeouts and reconnects are set on
@@ -97,6 +100,19 @@ impl NatsOptions {
     }
 }
 
+impl NatsOptions {
+    /// What can be told without a server.
+    pub(crate) fn check(&self) -> Result<Realm, StartError> {
+        let realm = Realm::new(&self.realm).map_err(StartError::InvalidRealm)?;
+        for (setting, value) in [("queue_capacity", self.queue_capacity), ("in_flight", self.in_flight)] {
+            if value == 0 {
+                return Err(StartError::ZeroCapacity(setting));
+            }
+        }
+        Ok(realm)
+    }
+}
+
 impl fmt::Debug for NatsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers: Vec<String> = self.servers.iter().map(|server| shown(server)).collect();
@@ -112,11 +128,34 @@ impl fmt::Debug for NatsOptions {
 }
 
 /// An address without user and password.
-pub(crate) fn shown(server: &str) -> String {
+fn shown(server: &str) -> String {
     match server.parse::<ServerAddr>() {
         Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
         Err(_) => "(not an address)".to_owned(),
     }
+}
+
+/// The addresses without user and password, which go where the client looks for them: addresses it may log.
+pub(crate) fn addresses(
+    servers: &[String],
+    mut connect: ConnectOptions,
+) -> Result<(Vec<ServerAddr>, ConnectOptions), StartError> {
+    let mut addresses = Vec::with_capacity(servers.len());
+    for (index, server) in servers.iter().enumerate() {
+        let invalid = |_| StartError::InvalidServer(index);
+        let address: ServerAddr = server.parse().map_err(invalid)?;
+        if address.has_user_pass() {
+            let (user, password) = (address.username().unwrap_or_default(), address.password());
+            connect = match password {
+                Some(password) => connect.user_and_password(user.to_owned(), password.to_owned()),
+                // The form that NATS has for tokens.
+                None => connect.token(user.to_owned()),
+            };
+        }
+        let bare = shown(server);
+        addresses.push(bare.parse().map_err(invalid)?);
+    }
+    Ok((addresses, connect))
 }
 
 #[cfg(test)]

@@ -18,17 +18,17 @@ use serde::de::DeserializeOwned;
 use sharing_bus::{BusEvent, EventFilter, Payload};
 use uuid::Uuid;
 
-use super::{runtime, stream_name};
+use super::stream_name;
 use crate::boundary;
-use crate::bridge::addresses;
 use crate::codec::{Codec, Json};
 use crate::discreet::Scope;
 use crate::error::StartError;
 use crate::headers::Stamp;
 use crate::link::Link;
 use crate::narrow::subjects;
-use crate::options::NatsOptions;
+use crate::options::{NatsOptions, addresses};
 use crate::subject::{Realm, archived, live, routing, whole_archive};
+use crate::thread::runtime;
 
 /// How long one request to the server may take.
 const REQUEST: Duration = Duration::from_secs(2);

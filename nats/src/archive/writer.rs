@@ -2,7 +2,7 @@
 //!
 //! All of it runs on one thread, so nothing here is synchronized; the counters are shared.
 
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::connection::State;
@@ -22,10 +22,10 @@ use super::Counters;
 use super::lanes::{Lanes, Ticket};
 use crate::boundary;
 use crate::codec::Codec;
-use crate::error::StartError;
 use crate::headers::{Place, Source, Stamp, wire_len};
 use crate::link::Link;
 use crate::subject::{Class, Realm, archived, subject};
+use crate::thread::Tell;
 
 /// How long an acknowledgement may take. Later, the event is sent again.
 const ACK: Duration = Duration::from_secs(2);
@@ -73,7 +73,7 @@ impl<E: Payload> Writer<E> {
         servers: Vec<ServerAddr>,
         connect: ConnectOptions,
         mut receiver: BusReceiver<E>,
-        tell: mpsc::Sender<Result<(), StartError>>,
+        tell: Tell<()>,
         mut stopped: oneshot::Receiver<Instant>,
     ) {
         let counters = Arc::clone(&self.counters);

@@ -1,0 +1,156 @@
+//! How a bridge is set up and started: [`NatsBridgeBuilder`].
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use sharing_bus::{EventFilter, EventOrigin, Payload, SharingBus};
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+use super::NatsBridge;
+use super::running::{Exporting, Running};
+use crate::bindings;
+use crate::codec::{Codec, Json};
+use crate::error::StartError;
+use crate::headers::Source;
+use crate::options::{NatsOptions, addresses};
+use crate::remote::{Gate, Notes};
+use crate::stats::Counters;
+use crate::subject::Realm;
+use crate::thread;
+
+const THREAD_NAME: &str = "sharing-bus-nats";
+
+/// Settings of a bridge; made by [`NatsBridge::builder`].
+#[must_use = "a bridge begins with `start`"]
+pub struct NatsBridgeBuilder<E: Payload, C = Json> {
+    pub(super) bus: SharingBus<E>,
+    pub(super) options: NatsOptions,
+    pub(super) export: EventFilter<E>,
+    pub(super) essential: EventFilter<E>,
+    pub(super) codec: C,
+}
+
+impl<E: Payload, C> NatsBridgeBuilder<E, C> {
+    /// Which events of this bus to export; all unless told. Those that came from other nodes never are.
+    pub fn export(mut self, filter: EventFilter<E>) -> Self {
+        self.export = filter;
+        self
+    }
+
+    /// Which of them are essential, so that an archive keeps them: a part of their subject. All but those of the kind
+    /// `Progress` unless told.
+    pub fn essential(mut self, filter: EventFilter<E>) -> Self {
+        self.essential = filter;
+        self
+    }
+
+    /// How payloads become bytes; as JSON unless told.
+    pub fn codec<D: Codec<E>>(self, codec: D) -> NatsBridgeBuilder<E, D> {
+        NatsBridgeBuilder {
+            bus: self.bus,
+            options: self.options,
+            export: self.export,
+            essential: self.essential,
+            codec,
+        }
+    }
+
+    /// Starts the bridge: what is published once this has returned is exported. Blocks the thread until a server has
+    /// answered, or until the first attempt has failed, for five seconds at most. A server that is not there is no error: the
+    /// bridge goes on trying, and events wait in its queue.
+    ///
+    /// # Errors
+    ///
+    /// See [`StartError`].
+    pub fn start(self) -> Result<NatsBridge<E>, StartError>
+    where
+        C: Codec<E>,
+    {
+        let NatsBridgeBuilder {
+            bus,
+            options,
+            export,
+            essential,
+            codec,
+        } = self;
+        let realm = options.check()?;
+        let bucket = options.session_bucket;
+        if bucket.as_ref().is_some_and(|bucket| Realm::new(bucket).is_err()) {
+            return Err(StartError::InvalidBucket);
+        }
+        let (servers, connect) = addresses(&options.servers, options.connect)?;
+        let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
+        let receiver = bus
+            .subscription()
+            .filter(EventFilter::all([export, local]))
+            .queue_capacity(options.queue_capacity)
+            .label("nats")
+            .subscribe();
+        let sessions = bucket.map(|bucket| (bucket, bindings::subscribe(&bus)));
+        let subscription = receiver.id();
+        let counters = Arc::new(Counters::default());
+        let notes = Arc::new(Notes::new());
+        let (wishes, asked) = mpsc::unbounded_channel();
+        let (end, ending) = oneshot::channel();
+        let ended = Arc::new(Gate::default());
+        let source = Source {
+            origin: options.node,
+            epoch: Uuid::new_v4(),
+        };
+        let book = Arc::new(bindings::Shared::new(source));
+        let running = Running {
+            bus: bus.clone(),
+            codec: Arc::new(codec),
+            realm,
+            source,
+            counters: Arc::clone(&counters),
+            notes: Arc::clone(&notes),
+            wishes: wishes.clone(),
+            book: Arc::clone(&book),
+            sessions,
+            servers,
+        };
+        let exporting = Exporting {
+            receiver,
+            essential,
+            in_flight: options.in_flight,
+        };
+        let at_end = OpenAtEnd(Arc::clone(&ended));
+        let run = move |tell| running.run(connect, exporting, asked, tell, ending);
+        // Nobody joins the thread: code of the host's may hold it up.
+        let (phase, _) = thread::start(THREAD_NAME, at_end, run)?;
+        Ok(NatsBridge {
+            bus,
+            subscription,
+            node: options.node,
+            counters,
+            phase,
+            notes,
+            wishes,
+            book,
+            next_wish: Mutex::new(0),
+            end: Some(end),
+            ended,
+        })
+    }
+}
+
+impl<E: Payload, C> fmt::Debug for NatsBridgeBuilder<E, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsBridgeBuilder")
+            .field("options", &self.options)
+            .field("export", &self.export)
+            .field("essential", &self.essential)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tells of the thread's end, however it ends.
+struct OpenAtEnd(Arc<Gate>);
+
+impl Drop for OpenAtEnd {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}
