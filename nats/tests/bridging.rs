@@ -53,6 +53,8 @@ fn nothing_comes_back_through_a_ring() {
     // What each node imported it has not exported: what the server got is what was published here.
     for (node, (_, receiver)) in nodes.iter().zip(&mut receivers) {
         node.wait_acked(100);
+        // Confirmed is one thing, and come back to the importer another.
+        wait_until("its own have come back", || node.stats().own >= 100);
         let stats = node.stats();
         assert_eq!((stats.exported, stats.imported, stats.own), (100, 200, 100));
         assert!(receiver.try_recv().is_err());
