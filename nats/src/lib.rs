@@ -72,12 +72,11 @@
 //!
 //! How to log in and TLS are the client's own business ([`NatsOptions::connect`]). Where the server refuses who this is, a start
 //! fails; where one side does not trust the other's certificate, it does not, as if there were no server: see [`StartError`].
-//! Nothing goes out until a server is trusted, and nothing in plain text where the address begins with `tls://`.
+//! Where all addresses begin with `tls://`, nothing goes out until a server is trusted, and nothing in plain text.
 //!
-//! Nothing here shows or logs any of it. The
-//! client itself traces its log-in, password included, at the level `trace`; the bridge's thread keeps that from the
-//! subscriber of tracing that was there when it started. A host without one whose `tracing` falls back to the `log` crate
-//! has to leave out the target `async_nats::connection` at that level.
+//! Nothing here shows or logs any of it. The client itself traces its log-in, password included, at the level `trace`; the
+//! bridge's thread keeps that from the subscriber of tracing that was there when it started. A host without one whose `tracing`
+//! falls back to the `log` crate has to leave out the target `async_nats::connection` at that level.
 
 mod archive;
 mod bindings;

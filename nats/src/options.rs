@@ -33,7 +33,11 @@ pub struct NatsOptions {
 
 impl NatsOptions {
     /// To connect to one server, in the form `nats://host:port` or `tls://host:port`; the port is 4222 unless told. A user
-    /// and a password may be part of it.
+    /// and a password, or a token, may be part of it.
+    ///
+    /// `tls` is not spoken to in any other way. If all addresses are `tls`, that holds for the servers of the cluster, too, that
+    /// these tell of. With `nats` it is the server who says whether it wants TLS, unless
+    /// [`ConnectOptions::require_tls`] is set: whoever is in between can have it in plain text.
     pub fn new(server: impl Into<String>) -> Self {
         NatsOptions {
             servers: vec![server.into()],
@@ -135,7 +139,8 @@ fn shown(server: &str) -> String {
     }
 }
 
-/// The addresses without user and password, which go where the client looks for them: addresses it may log.
+/// The addresses without user and password, which go where the client looks for them: addresses it may log. If all ask for TLS,
+/// so must the connection: of servers that the client is told of by others it knows no more than host and port.
 pub(crate) fn addresses(
     servers: &[String],
     mut connect: ConnectOptions,
@@ -154,6 +159,9 @@ pub(crate) fn addresses(
         }
         let bare = shown(server);
         addresses.push(bare.parse().map_err(invalid)?);
+    }
+    if addresses.iter().all(ServerAddr::tls_required) {
+        connect = connect.require_tls(true);
     }
     Ok((addresses, connect))
 }

@@ -10,7 +10,7 @@ use async_nats::ConnectOptions;
 use common::logged::{self, note};
 use common::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use server::{Options, Server, Tls};
+use server::{Cluster, Options, Server, Tls};
 use sharing_bus::{EventFilter, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, ShutdownError, StartError};
 use tempfile::TempDir;
@@ -161,6 +161,46 @@ fn a_server_without_tls_is_not_spoken_to_where_the_address_asks_for_it() {
     assert_apart(&server, options(&url, trusting(&root)));
     let required = trusting(&root).require_tls(true);
     assert_apart(&server, options(&server.url(), required));
+}
+
+/// Servers tell clients of others of their cluster, by addresses that say nothing of TLS.
+#[test]
+fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
+    logged::keep();
+    let root = Root::new();
+    let signed = root.sign("127.0.0.1");
+    let tls = Some(Tls {
+        certificate: signed.certificate,
+        key: signed.key,
+        client_root: None,
+    });
+    for other in [tls.clone(), None] {
+        let ports = [server::free_port(), server::free_port()];
+        let server = |tls: &Option<Tls>, [own, peer]: [u16; 2]| {
+            Server::start_with(&Options {
+                tls: tls.clone(),
+                cluster: Some(Cluster { own, peer }),
+                ..Options::default()
+            })
+        };
+        let mut first = server(&tls, ports);
+        let second = server(&other, [ports[1], ports[0]]);
+        wait_until("one knows of the other", || {
+            let urls = &first.monitor("/varz")["connect_urls"];
+            urls.as_array().is_some_and(|urls| urls.len() == 2)
+        });
+        let node = Node::start(options(&first.url(), trusting(&root)));
+        assert!(node.bridge.is_connected());
+        first.kill();
+        if other.is_some() {
+            wait_until("it has gone over", || node.stats().connects == 2);
+        } else {
+            // Each attempt is made with all servers.
+            wait_until("it has tried, and again", || node.stats().connect_failures > 1);
+            assert_eq!(node.stats().connects, 1);
+        }
+        drop(second);
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ pub(crate) struct Options {
     pub(crate) jetstream: bool,
     pub(crate) login: Option<Login>,
     pub(crate) tls: Option<Tls>,
+    pub(crate) cluster: Option<Cluster>,
     /// In bytes; the server's own default is 1 MiB.
     pub(crate) max_payload: Option<usize>,
 }
@@ -46,6 +47,13 @@ pub(crate) struct Tls {
     pub(crate) key: PathBuf,
     /// The root that must have signed the certificates of clients, if they need any.
     pub(crate) client_root: Option<PathBuf>,
+}
+
+/// The ports on which servers find each other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cluster {
+    pub(crate) own: u16,
+    pub(crate) peer: u16,
 }
 
 /// A running, paused or killed server.
@@ -112,6 +120,14 @@ impl Server {
             writeln!(
                 config,
                 "tls {{ cert_file: {certificate:?}, key_file: {key:?}{verify} }}"
+            )
+            .expect("a String takes all");
+        }
+        if let Some(Cluster { own, peer }) = options.cluster {
+            let routes = format!("routes: [\"nats-route://127.0.0.1:{peer}\"]");
+            writeln!(
+                config,
+                "cluster {{ name: test, listen: \"127.0.0.1:{own}\", {routes} }}"
             )
             .expect("a String takes all");
         }
@@ -219,7 +235,7 @@ fn local(port: u16) -> SocketAddr {
 
 /// A port below those that the system gives to connections: one that waits for a killed server must not be given the
 /// server's own port, and meet itself.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static TAKEN: AtomicU16 = AtomicU16::new(0);
