@@ -13,6 +13,11 @@ use uuid::Uuid;
 use crate::headers::Source;
 use crate::subject::Token;
 
+/// How often a registration is put again within the time that the bucket keeps it: twice may fail.
+const RENEWALS: u32 = 3;
+/// How often to look which sessions of others the bus has forgotten, which it does not tell.
+const PRUNING: Duration = Duration::from_secs(3600);
+
 /// A registration as it stands in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binding {
@@ -41,11 +46,6 @@ pub(crate) fn key(connector_id: &str, native_session_id: &str) -> String {
     format!("{}.{}", connector.text, session.text)
 }
 
-/// How often a registration is put again within the time that the bucket keeps it: twice may fail.
-const RENEWALS: u32 = 3;
-/// How often to look which sessions of others the bus has forgotten, which it does not tell.
-const PRUNING: Duration = Duration::from_secs(3600);
-
 struct Own {
     binding: Binding,
     /// `None` while the bucket has yet to get it.
@@ -72,6 +72,7 @@ pub(crate) struct Book {
     own: BTreeMap<String, Own>,
     others: BTreeMap<String, Binding>,
     unwritten: BTreeSet<String>,
+    /// When `others` was last compared with the bus.
     pruned: Option<Instant>,
 }
 

@@ -25,7 +25,7 @@ pub enum StartError {
     /// The server refused who this is: a wrong user, password, token or key, or none where one is needed. Or the seed of an
     /// NKey is none.
     Unauthorized,
-    /// The operating system refused the bridge's thread or what it waits with.
+    /// The operating system refused the thread or what it waits with.
     Spawn(io::Error),
     /// The client could not be set up: a certificate or a key cannot be read, say.
     Client(String),
@@ -39,7 +39,7 @@ impl fmt::Display for StartError {
             StartError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
             StartError::InvalidServer(index) => write!(f, "server address {index} does not parse"),
             StartError::Unauthorized => f.write_str("the server refused the credentials"),
-            StartError::Spawn(_) => f.write_str("the bridge's thread could not be started"),
+            StartError::Spawn(_) => f.write_str("the thread could not be started"),
             StartError::Client(reason) => write!(f, "the client could not be set up: {reason}"),
         }
     }

@@ -102,9 +102,7 @@ impl NatsOptions {
         self.connect = options;
         self
     }
-}
 
-impl NatsOptions {
     /// What can be told without a server.
     pub(crate) fn check(&self) -> Result<Realm, StartError> {
         let realm = Realm::new(&self.realm).map_err(StartError::InvalidRealm)?;
