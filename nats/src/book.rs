@@ -17,6 +17,9 @@ use crate::subject::Token;
 const RENEWALS: u32 = 3;
 /// How often to look which sessions of others the bus has forgotten, which it does not tell.
 const PRUNING: Duration = Duration::from_secs(3600);
+/// How much may wait for the bucket when one more session ends, as many as a bus keeps sessions unless told: or ends would
+/// pile up while there is no server. What ends beyond that expires there.
+const WAITING: usize = 65_536;
 
 /// A registration as it stands in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +111,11 @@ impl Book {
         self.own.remove(&key);
         self.others.remove(&key);
         // The bucket may have it though it is not known here, or not yet or any more.
-        self.unwritten.insert(key);
+        if self.unwritten.len() < WAITING {
+            self.unwritten.insert(key);
+        } else {
+            self.unwritten.remove(&key);
+        }
     }
 
     /// What to write next, and under which key.
@@ -257,6 +264,19 @@ mod tests {
         let mut book = Book::new(HERE);
         book.ended("c", "s");
         assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+    }
+
+    #[test]
+    fn ends_do_not_pile_up_while_there_is_no_server() {
+        let mut book = Book::new(HERE);
+        for n in 0..WAITING + 10 {
+            book.registered("c", &n.to_string(), Uuid::nil());
+            book.ended("c", &n.to_string());
+        }
+        assert_eq!((book.own.len(), book.unwritten.len()), (0, WAITING - 1));
+        // What lives is put all the same.
+        book.registered("c", "lives", Uuid::nil());
+        assert_eq!((book.own.len(), book.unwritten.len()), (1, WAITING));
     }
 
     #[test]

@@ -66,7 +66,8 @@
 //!
 //! A node that crashes leaves its sessions in the bucket for a day, or for as long as the bucket's `max_age` says. Then nodes that
 //! join do not learn of them. Those that have bound them keep them, as they keep any session: until somebody forgets or ends
-//! it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while its bus lives on.
+//! it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while its bus lives on,
+//! and for those that end while the bucket cannot be reached and 65,536 others wait for it.
 //!
 //! # Secrets
 //!
