@@ -124,13 +124,14 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Subscribes, and starts a thread that writes: what is published once this has returned is archived. Blocks the thread
-    /// until a server has answered, or until the first attempt has failed, for five seconds at most. A server that is not
-    /// there is no error: what is essential waits for it. Of the options the session bucket is not used.
+    /// Subscribes, and starts a thread that writes: what is published once this has returned is archived. Blocks the
+    /// thread until a server has answered, or until the first attempt has failed, for five seconds at most. A server
+    /// that is not there is no error: what is essential waits for it. Of the options the session bucket is not used.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. Whether the server has JetStream is not known here; [`stats`](Self::stats) tells how far it came.
+    /// See [`StartError`]. Whether the server has JetStream is not known here; [`stats`](Self::stats) tells how far it
+    /// came.
     pub fn start<E: Payload>(
         bus: &SharingBus<E>,
         nats: NatsOptions,

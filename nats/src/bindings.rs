@@ -21,8 +21,8 @@ use crate::boundary;
 use crate::headers::Source;
 use crate::stats::Counters;
 
-/// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes that
-/// crash goes then.
+/// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes
+/// that crash goes then.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often the bus is asked what it has forgotten, for it does not tell.
 const SWEEP: Duration = Duration::from_secs(1);

@@ -17,8 +17,8 @@ use crate::subject::Token;
 const RENEWALS: u32 = 3;
 /// How often to look which sessions of others the bus has forgotten, which it does not tell.
 const PRUNING: Duration = Duration::from_secs(3600);
-/// How much may wait for the bucket when one more session ends, as many as a bus keeps sessions unless told: or ends would
-/// pile up while there is no server. What ends beyond that expires there.
+/// How much may wait for the bucket when one more session ends, as many as a bus keeps sessions unless told: or ends
+/// would pile up while there is no server. What ends beyond that expires there.
 const WAITING: usize = 65_536;
 
 /// A registration as it stands in the bucket.
@@ -152,9 +152,10 @@ impl Book {
         }
     }
 
-    /// Compares what is written here with what the bus says now. What this node registered and the bus has forgotten goes from
-    /// the bucket, too; what is bound otherwise is put anew, and so is what would else expire in a bucket that keeps things for
-    /// `lifetime`. Of others' sessions, those that the bus has forgotten are from time to time forgotten here.
+    /// Compares what is written here with what the bus says now. What this node registered and the bus has forgotten
+    /// goes from the bucket, too; what is bound otherwise is put anew, and so is what would else expire in a bucket
+    /// that keeps things for `lifetime`. Of others' sessions, those that the bus has forgotten are from time to time
+    /// forgotten here.
     pub(crate) fn sweep(
         &mut self,
         now: Instant,

@@ -1,7 +1,8 @@
 //! The bridge itself: [`NatsBridge`].
 //!
-//! A bridge has a thread that runs the client and the bridge's tasks (`bridge/running.rs`). The handle talks to it through
-//! channels. Whatever the network does, it is that thread that waits: publishers and subscribers of the bus never do.
+//! A bridge has a thread that runs the client and the bridge's tasks (`bridge/running.rs`). The handle talks to it
+//! through channels. Whatever the network does, it is that thread that waits: publishers and subscribers of the bus
+//! never do.
 
 mod builder;
 mod running;

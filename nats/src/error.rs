@@ -7,9 +7,9 @@ use crate::subject::InvalidRealm;
 
 /// Why a bridge was not started, or an archive or its reader.
 ///
-/// A server that is not there is none of these, nor is one that cannot be spoken to: whose certificate no root has signed or
-/// is for another name, that wants a certificate of this node's and has not signed the one that it got, or that has no TLS
-/// where the address asks for it. All of them may change, so the client goes on trying, and counts it
+/// A server that is not there is none of these, nor is one that cannot be spoken to: whose certificate no root has
+/// signed or is for another name, that wants a certificate of this node's and has not signed the one that it got, or
+/// that has no TLS where the address asks for it. All of them may change, so the client goes on trying, and counts it
 /// ([`NatsStats::connect_failures`]).
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,8 +22,8 @@ pub enum StartError {
     ZeroCapacity(&'static str),
     /// An address does not parse; without user and password, which place it is.
     InvalidServer(usize),
-    /// The server refused who this is: a wrong user, password, token or key, or none where one is needed. Or the seed of an
-    /// NKey is none.
+    /// The server refused who this is: a wrong user, password, token or key, or none where one is needed. Or the seed
+    /// of an NKey is none.
     Unauthorized,
     /// The operating system refused the thread or what it waits with.
     Spawn(io::Error),

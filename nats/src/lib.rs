@@ -64,20 +64,21 @@
 //! registered twice at about the same time, a node may for a moment be at the former binding. Bindings by
 //! [`bind_session`](sharing_bus::SharingBus::bind_session) do not travel.
 //!
-//! A node that crashes leaves its sessions in the bucket for a day, or for as long as the bucket's `max_age` says. Then nodes that
-//! join do not learn of them. Those that have bound them keep them, as they keep any session: until somebody forgets or ends
-//! it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while its bus lives on,
-//! and for those that end while the bucket cannot be reached and 65,536 others wait for it.
+//! A node that crashes leaves its sessions in the bucket for a day, or for as long as the bucket's `max_age` says. Then
+//! nodes that join do not learn of them. Those that have bound them keep them, as they keep any session: until somebody
+//! forgets or ends it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while
+//! its bus lives on, and for those that end while the bucket cannot be reached and 65,536 others wait for it.
 //!
 //! # Secrets
 //!
-//! How to log in and TLS are the client's own business ([`NatsOptions::connect`]). Where the server refuses who this is, a start
-//! fails; where one side does not trust the other's certificate, it does not, as if there were no server: see [`StartError`].
-//! Where all addresses begin with `tls://`, nothing goes out until a server is trusted, and nothing in plain text.
+//! How to log in and TLS are the client's own business ([`NatsOptions::connect`]). Where the server refuses who this
+//! is, a start fails; where one side does not trust the other's certificate, it does not, as if there were no server:
+//! see [`StartError`]. Where all addresses begin with `tls://`, nothing goes out until a server is trusted, and nothing
+//! in plain text.
 //!
-//! Nothing here shows or logs any of it. The client itself traces its log-in, password included, at the level `trace`; the
-//! bridge's thread keeps that from the subscriber of tracing that was there when it started. A host without one whose `tracing`
-//! falls back to the `log` crate has to leave out the target `async_nats::connection` at that level.
+//! Nothing here shows or logs any of it. The client itself traces its log-in, password included, at the level `trace`;
+//! the bridge's thread keeps that from the subscriber of tracing that was there when it started. A host without one
+//! whose `tracing` falls back to the `log` crate has to leave out the target `async_nats::connection` at that level.
 
 mod archive;
 mod bindings;

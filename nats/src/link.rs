@@ -41,9 +41,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    /// Starts the client, which goes on trying until it connects; returns once a server has answered or the first attempt has
-    /// failed, or after some seconds. It is an error if the server refuses who this is, and none if no server is there. `name`
-    /// is whose connection it is, for the log, and `count` is shown what befalls it. Must be called within the runtime.
+    /// Starts the client, which goes on trying until it connects; returns once a server has answered or the first
+    /// attempt has failed, or after some seconds. It is an error if the server refuses who this is, and none if no
+    /// server is there. `name` is whose connection it is, for the log, and `count` is shown what befalls it. Must be
+    /// called within the runtime.
     pub(crate) async fn start(
         servers: Vec<ServerAddr>,
         options: ConnectOptions,

@@ -35,8 +35,8 @@ impl NatsOptions {
     /// To connect to one server, in the form `nats://host:port` or `tls://host:port`; the port is 4222 unless told. A user
     /// and a password, or a token, may be part of it.
     ///
-    /// `tls` is not spoken to in any other way. If all addresses are `tls`, that holds for the servers of the cluster, too, that
-    /// these tell of. With `nats` it is the server who says whether it wants TLS, unless
+    /// `tls` is not spoken to in any other way. If all addresses are `tls`, that holds for the servers of the cluster,
+    /// too, that these tell of. With `nats` it is the server who says whether it wants TLS, unless
     /// [`ConnectOptions::require_tls`] is set: whoever is in between can have it in plain text.
     pub fn new(server: impl Into<String>) -> Self {
         NatsOptions {
@@ -85,12 +85,13 @@ impl NatsOptions {
         self
     }
 
-    /// Keeps the registrations of sessions in this JetStream key-value bucket, so that a node which joins later knows them;
-    /// without, a node knows those whose registrations it receives. The server must have JetStream.
+    /// Keeps the registrations of sessions in this JetStream key-value bucket, so that a node which joins later knows
+    /// them; without, a node knows those whose registrations it receives. The server must have JetStream.
     ///
-    /// It is made if it is not there, with one replica and a `max_age` of 24 hours. One that is there is taken as it is. A
-    /// registration is put again three times within the bucket's `max_age`, to the second, and stays for as long as its node
-    /// does; so give it no less than ten seconds. Without a `max_age`, what crashed nodes leave stays for ever.
+    /// It is made if it is not there, with one replica and a `max_age` of 24 hours. One that is there is taken as it
+    /// is. A registration is put again three times within the bucket's `max_age`, to the second, and stays for as long
+    /// as its node does; so give it no less than ten seconds. Without a `max_age`, what crashed nodes leave stays for
+    /// ever.
     pub fn session_bucket(mut self, bucket: impl Into<String>) -> Self {
         self.session_bucket = Some(bucket.into());
         self
@@ -137,8 +138,9 @@ fn shown(server: &str) -> String {
     }
 }
 
-/// The addresses without user and password, which go where the client looks for them: addresses it may log. If all ask for TLS,
-/// so must the connection: of servers that the client is told of by others it knows no more than host and port.
+/// The addresses without user and password, which go where the client looks for them: addresses it may log. If all ask
+/// for TLS, so must the connection: of servers that the client is told of by others it knows no more than host and
+/// port.
 pub(crate) fn addresses(
     servers: &[String],
     mut connect: ConnectOptions,

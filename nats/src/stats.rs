@@ -91,9 +91,9 @@ counters! {
     own,
     /// Connections made, the first included.
     connects,
-    /// Attempts to connect that failed, each with all servers: nobody there, a certificate that one side does not trust,
-    /// refused credentials. The client's trace tells why (target `async_nats::connector`, level `debug`); the server's log, if
-    /// it is the server that does not trust.
+    /// Attempts to connect that failed, each with all servers: nobody there, a certificate that one side does not
+    /// trust, refused credentials. The client's trace tells why (target `async_nats::connector`, level `debug`); the
+    /// server's log, if it is the server that does not trust.
     connect_failures,
     /// Errors that the server told the client of, such as a subject that it may not use.
     server_errors,

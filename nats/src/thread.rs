@@ -11,8 +11,8 @@ use crate::error::StartError;
 /// Tells whoever starts the thread how that went.
 pub(crate) type Tell<T> = mpsc::Sender<Result<T, StartError>>;
 
-/// Runs what `run` returns on a new thread, and waits until it has told that it has begun. `last` is dropped after everything
-/// else, however the thread ends.
+/// Runs what `run` returns on a new thread, and waits until it has told that it has begun. `last` is dropped after
+/// everything else, however the thread ends.
 pub(crate) fn start<T, F>(
     name: &str,
     last: impl Send + 'static,

@@ -1,5 +1,5 @@
-//! TLS with a private root: who trusts the server's certificate is bridged, who does not is not, says so in the counters, and
-//! goes on trying. A binary of its own, for it sets the loggers of the process.
+//! TLS with a private root: who trusts the server's certificate is bridged, who does not is not, says so in the
+//! counters, and goes on trying. A binary of its own, for it sets the loggers of the process.
 
 mod common;
 mod server;

@@ -109,9 +109,9 @@ struct Batch<E> {
 }
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
-    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server has
-    /// answered, or until the first attempt has failed, for five seconds at most. The server need not be there yet, nor the
-    /// stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
+    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server
+    /// has answered, or until the first attempt has failed, for five seconds at most. The server need not be there yet,
+    /// nor the stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
     ///

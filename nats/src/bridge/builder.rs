@@ -57,8 +57,8 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
     }
 
     /// Starts the bridge: what is published once this has returned is exported. Blocks the thread until a server has
-    /// answered, or until the first attempt has failed, for five seconds at most. A server that is not there is no error: the
-    /// bridge goes on trying, and events wait in its queue.
+    /// answered, or until the first attempt has failed, for five seconds at most. A server that is not there is no
+    /// error: the bridge goes on trying, and events wait in its queue.
     ///
     /// # Errors
     ///

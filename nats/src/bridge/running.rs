@@ -1,4 +1,5 @@
-//! What runs on the bridge's thread: the client and the tasks that share it, from the first word of the server to the end.
+//! What runs on the bridge's thread: the client and the tasks that share it, from the first word of the server to the
+//! end.
 
 use std::sync::Arc;
 use std::time::Duration;
