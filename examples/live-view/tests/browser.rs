@@ -22,6 +22,14 @@ fn open(chromium: &mut Chromium, server: &Server, query: &str) -> Page {
     page
 }
 
+/// A server with one browser, which shows everything.
+fn open_alone() -> (Server, Chromium, Page) {
+    let server = Server::start(&[]);
+    let mut chromium = Chromium::start();
+    let page = open(&mut chromium, &server, "");
+    (server, chromium, page)
+}
+
 fn rows(page: &mut Page) -> Vec<String> {
     let texts = page.evaluate("[...document.querySelectorAll('.row .text')].map((row) => row.textContent)");
     serde_json::from_value(texts).unwrap()
@@ -37,9 +45,7 @@ fn wait_for_row(page: &mut Page, text: &str) {
 #[ignore = "needs Chromium"]
 fn events_appear_and_markup_is_shown_as_text() {
     let markup = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"><b>bold</b>";
-    let mut server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (mut server, _chromium, mut page) = open_alone();
     server.publish("<i>agent</i>", "stdout", ["first", markup, "last"]);
     wait_for_row(&mut page, "last");
     assert_eq!(rows(&mut page), ["first", markup, "last"]);
@@ -54,9 +60,7 @@ fn events_appear_and_markup_is_shown_as_text() {
 #[test]
 #[ignore = "needs Chromium"]
 fn the_filter_applies_as_it_is_typed() {
-    let mut server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (mut server, _chromium, mut page) = open_alone();
     server.publish("a", "stdout", ["1"]);
     server.publish("a", "stderr", ["2"]);
     wait_for_row(&mut page, "2");
@@ -76,9 +80,7 @@ fn the_filter_applies_as_it_is_typed() {
 #[test]
 #[ignore = "needs Chromium"]
 fn the_latest_filter_wins() {
-    let server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (_server, _chromium, mut page) = open_alone();
     page.evaluate(
         "(async () => {
              for (let number = 1; number <= 100; number += 1) {
@@ -128,9 +130,7 @@ fn a_bad_filter_says_why_and_what_was_shown_goes_on() {
 #[test]
 #[ignore = "needs Chromium"]
 fn the_keyboard_is_enough() {
-    let mut server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (mut server, _chromium, mut page) = open_alone();
     let focus = |page: &mut Page| page.evaluate("document.activeElement.id || document.activeElement.className");
     page.press(TAB.0, TAB.1);
     assert_eq!(focus(&mut page), "skip");
@@ -174,9 +174,7 @@ fn the_keyboard_is_enough() {
 #[test]
 #[ignore = "needs Chromium"]
 fn a_session_of_a_connector_with_a_slash_is_shown_by_its_scroll() {
-    let mut server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (mut server, _chromium, mut page) = open_alone();
     server.publish("tools/\"lint\"", "stdout", ["unbound"]);
     server.publish("b", "stdout", ["1"]);
     page.wait_for("document.querySelectorAll('.session').length === 2");
@@ -197,9 +195,7 @@ fn a_session_of_a_connector_with_a_slash_is_shown_by_its_scroll() {
 #[test]
 #[ignore = "needs Chromium"]
 fn every_control_has_a_name() {
-    let mut server = Server::start(&[]);
-    let mut chromium = Chromium::start();
-    let mut page = open(&mut chromium, &server, "");
+    let (mut server, _chromium, mut page) = open_alone();
     server.publish("a", "stdout", ["1"]);
     page.wait_for("document.querySelectorAll('.session').length === 1");
     let tree = page.call("Accessibility.getFullAXTree", json!({}));
