@@ -60,25 +60,6 @@ fn assert_refused<const N: usize>(all: impl Fn() -> [NatsOptions; N]) {
     wait_until("nobody listens", || bus.stats().subscribers.is_empty());
 }
 
-/// Events cross from one to the other, and again after both had to log in anew.
-fn assert_bridged(server: &mut Server, here: NatsOptions, there: NatsOptions) {
-    let (here, there) = (node(here), node(there));
-    let (remote, mut receiver) = there.listen(EventFilter::All);
-    here.publish("a", [1]);
-    assert_eq!(next_numbers(&mut receiver, 1), [1]);
-    here.wait_acked(1);
-    server.restart();
-    wait_until("both are back", || {
-        [&here, &there].iter().all(|node| node.stats().connects > 1)
-    });
-    wait_until("events cross again", || {
-        here.publish("a", [2]);
-        receiver.recv_timeout(LIMIT / 1000).is_ok()
-    });
-    note((&here.bridge, &there.bridge, here.stats(), &remote));
-    here.bridge.shutdown(LIMIT).unwrap();
-}
-
 /// An archive is written and read.
 fn assert_archived(options: impl Fn() -> NatsOptions) {
     let bus = SharingBus::new();
@@ -115,7 +96,7 @@ fn a_password() {
     assert!(matches!(invalid, StartError::InvalidServer(0)), "{invalid:?}");
 
     let (here, there) = (by_option(by_password("hunter2")), in_url("someone:hunter2"));
-    assert_bridged(&mut server, here, there);
+    assert_bridged(&mut server, node(here), node(there));
     assert_archived(|| in_url("someone:hunter2"));
     logged::assert_none_shown(&["hunter2", "wr0ng", "t0ken"]);
 }
@@ -136,7 +117,7 @@ fn a_token() {
             in_url("op3nsesame:op3nsesame"),
         ]
     });
-    assert_bridged(&mut server, by_option("op3nsesame"), in_url("op3nsesame"));
+    assert_bridged(&mut server, node(by_option("op3nsesame")), node(in_url("op3nsesame")));
     assert_archived(|| by_option("op3nsesame"));
     logged::assert_none_shown(&["op3nsesam", "cl0sesame"]);
 }
@@ -157,7 +138,7 @@ fn an_nkey() {
             by_seed("SUN0SEED"),
         ]
     });
-    assert_bridged(&mut server, by_seed(&seed), by_seed(&seed));
+    assert_bridged(&mut server, node(by_seed(&seed)), node(by_seed(&seed)));
     assert_archived(|| by_seed(&seed));
     logged::assert_none_shown(&[&seed, &wrong, "SUN0SEED"]);
 }

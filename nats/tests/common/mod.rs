@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteDelivery, RemoteReceiver};
 
+use crate::server::Server;
+
 /// How long anything may take that is to happen: long, for the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
@@ -73,4 +75,22 @@ pub(crate) fn next(receiver: &mut RemoteReceiver<u64>) -> RemoteDelivery<u64> {
 #[track_caller]
 pub(crate) fn next_numbers(receiver: &mut RemoteReceiver<u64>, count: usize) -> Vec<u64> {
     (0..count).map(|_| *next(receiver).event).collect()
+}
+
+/// Events cross from one to the other, and again after both had to connect anew. Shows all that there is to show.
+pub(crate) fn assert_bridged(server: &mut Server, here: Node, there: Node) {
+    let (remote, mut receiver) = there.listen(EventFilter::All);
+    here.publish("a", [1]);
+    assert_eq!(next_numbers(&mut receiver, 1), [1]);
+    here.wait_acked(1);
+    server.restart();
+    wait_until("both are back", || {
+        [&here, &there].iter().all(|node| node.stats().connects > 1)
+    });
+    wait_until("events cross again", || {
+        here.publish("a", [2]);
+        receiver.recv_timeout(LIMIT / 1000).is_ok()
+    });
+    logged::note((&here.bridge, &there.bridge, here.stats(), &remote));
+    here.bridge.shutdown(LIMIT).unwrap();
 }
