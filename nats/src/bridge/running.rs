@@ -45,16 +45,15 @@ pub(super) struct Exporting<E: Payload> {
 
 impl<E: Payload, C: Codec<E>> Running<E, C> {
     pub(super) async fn run(
-        mut self,
+        self,
         connect: ConnectOptions,
         exporting: Exporting<E>,
         asked: mpsc::UnboundedReceiver<Wish<E>>,
         tell: Tell<watch::Receiver<Phase>>,
         ending: oneshot::Receiver<Duration>,
     ) {
-        let servers = std::mem::take(&mut self.servers);
         let counters = Arc::clone(&self.counters);
-        let link = match Link::start(servers, connect, "bridge", move |event| counters.heed(event)).await {
+        let link = match Link::start(self.servers, connect, "bridge", move |event| counters.heed(event)).await {
             Ok(link) => link,
             Err(error) => return drop(tell.send(Err(error))),
         };
