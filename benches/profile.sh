@@ -13,7 +13,7 @@ tools="$target/tools"
 out="$target/profile"
 mkdir -p "$out"
 [ -x "$tools/bin/inferno-flamegraph" ] ||
-    cargo install --quiet --locked --root "$tools" --target-dir "$target/tools-build" inferno
+    env -u CARGO_TARGET_DIR cargo install --quiet --locked --root "$tools" inferno
 
 bench=$(cargo bench -p sharing-bus-benches --bench compare --no-run 2>&1 | sed -n 's/.*Executable.*(\(.*\))/\1/p')
 perf record -q -e cpu-clock -F 1999 --call-graph dwarf,4096 -o "$out/perf.data" \

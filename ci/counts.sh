@@ -15,8 +15,8 @@ version=$(sed -n 's/^gungraun = { version = "=\([^"]*\)".*/\1/p' benches/Cargo.t
 target="${CARGO_TARGET_DIR:-target}"
 tools="$target/tools"
 if [ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != "gungraun-runner $version" ]; then
-    cargo install --quiet --locked --force --root "$tools" --target-dir "$target/tools-build" gungraun-runner --version "$version"
-    rm -r "$target/tools-build"
+    # Without a target folder it builds in a temporary one, and leaves none.
+    env -u CARGO_TARGET_DIR cargo install --quiet --locked --force --root "$tools" gungraun-runner --version "$version"
 fi
 
 counted=$(mktemp)
