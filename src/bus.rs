@@ -108,9 +108,6 @@ impl<E: Payload> SharingBus<E> {
     /// [`PublishError::Closed`] on a closed bus; [`PublishError::Full`] only from within dispatch (in a filter, a waker,
     /// a payload's `Drop`), where it never waits. Both give the event back.
     pub fn publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
-        return crate::planted::publish(self.shared(), event);
-        #[cfg(not(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send")))]
         self.shared().publish(event, None)
     }
 
@@ -397,7 +394,7 @@ impl<E: Payload> SharingBus<E> {
         let subscribers = &self.shared().subscribers;
         let subscription = subscribers.subscribe(label, filter, producer, backlog);
         observe::subscribed(subscribers, &subscription);
-        if backlog > 0 && !cfg!(sharing_bus_planted = "backlog_unasked") {
+        if backlog > 0 {
             // So that it comes without waiting for an event.
             self.shared().request_upkeep();
         }

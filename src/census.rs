@@ -51,11 +51,8 @@ impl Table {
 
     fn counts(&self, key: u64) -> bool {
         let (cell, found) = self.find(key.max(1));
-        #[cfg(sharing_bus_planted = "relaxed_count")]
-        return found && cell.count.load(Ordering::Relaxed) > 0;
         // Ordering: Acquire, pairs with `Census::remove`.
-        #[cfg(not(sharing_bus_planted = "relaxed_count"))]
-        return found && cell.count.load(Ordering::Acquire) > 0;
+        found && cell.count.load(Ordering::Acquire) > 0
     }
 
     /// Gives a key that is not in the table a cell.
@@ -141,9 +138,6 @@ impl Census {
     fn rebuild(&self, table: &Table, new: Option<u64>) {
         let live = self.live.load(Ordering::Relaxed);
         let next = Arc::new(Table::for_keys(live));
-        if cfg!(sharing_bus_planted = "swapped_in_early") {
-            self.table.store(Arc::clone(&next));
-        }
         for cell in &table.0 {
             // Ordering: Relaxed for all, the writer's own; the swap publishes the copy.
             let count = cell.count.load(Ordering::Relaxed);

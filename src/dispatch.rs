@@ -68,8 +68,6 @@ impl<E: Payload> Dispatcher<E> {
     fn dispatch_batch(&mut self, first: Option<Command<E>>) -> usize {
         let scope = self.watch.scope();
         let _inside = scope.enter();
-        #[cfg(sharing_bus_planted = "list_per_batch")]
-        self.routes.follow(self.list.load());
         let mut taken = 0;
         let mut next = first.or_else(|| self.ingress.try_recv().ok());
         while let Some(command) = next {
@@ -81,9 +79,6 @@ impl<E: Payload> Dispatcher<E> {
         self.shared.ingress.made_room(taken);
         if self.shared.subscribers.take_upkeep() {
             self.look_after_subscribers();
-            if cfg!(sharing_bus_planted = "upkeep_taken_late") {
-                self.shared.subscribers.take_upkeep();
-            }
         }
         self.watch.batch_ended(&self.shared, &self.tally.totals);
         taken
@@ -109,7 +104,6 @@ impl<E: Payload> Dispatcher<E> {
     fn dispatch(&mut self, mut event: BusEvent<E>) {
         let sequence = self.tally.totals.dispatched + 1;
         self.bind(&mut event);
-        #[cfg(not(sharing_bus_planted = "list_per_batch"))]
         self.follow();
         let panics = &mut self.tally.totals.filter_panics;
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
@@ -141,9 +135,7 @@ impl<E: Payload> Dispatcher<E> {
         if !self.routes.is_current(self.list.load()) {
             self.end_batch();
             self.tally.totals.lagged += self.routes.follow(self.list.load());
-            if !cfg!(sharing_bus_planted = "backlog_late") {
-                self.hand_over_backlogs();
-            }
+            self.hand_over_backlogs();
         }
     }
 
@@ -172,12 +164,6 @@ impl<E: Payload> Dispatcher<E> {
     }
 
     fn bind(&mut self, event: &mut BusEvent<E>) {
-        if cfg!(any(
-            sharing_bus_planted = "bind_before_send",
-            sharing_bus_planted = "bind_after_send"
-        )) {
-            return;
-        }
         if binding::bind(&self.shared.sessions, event).is_err() {
             self.tally.totals.payload_panics += 1;
         }
@@ -185,9 +171,6 @@ impl<E: Payload> Dispatcher<E> {
 
     /// Pushes what was matched, and wakes each receiver that got something.
     fn end_batch(&mut self) {
-        if cfg!(sharing_bus_planted = "backlog_late") {
-            self.hand_over_backlogs();
-        }
         let Dispatcher {
             shared,
             routes,
@@ -248,13 +231,6 @@ impl<E: Payload> Dispatch for Dispatcher<E> {
     fn run_to_end(mut self: Box<Self>) {
         while let Ok(first) = self.ingress.recv() {
             self.dispatch_batch(Some(first));
-            #[cfg(sharing_bus_planted = "end_when_empty")]
-            if self.shared.ingress.is_closed() {
-                while let Ok(command) = self.ingress.try_recv() {
-                    self.handle(command);
-                }
-                break;
-            }
         }
     }
 }
@@ -297,9 +273,7 @@ impl<E: Payload> Drop for Dispatcher<E> {
         let scope = self.watch.scope();
         let _inside = scope.enter();
         self.end_batch();
-        if !cfg!(sharing_bus_planted = "pending_forgotten") {
-            self.hand_over(QueueProducer::hand_over_rest);
-        }
+        self.hand_over(QueueProducer::hand_over_rest);
         self.shared.ingress.close();
         self.shared.subscribers.end();
         // The list is empty now: this frees what the table holds, and loses what waited for those who left early.

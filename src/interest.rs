@@ -82,16 +82,11 @@ impl Interest {
         if routing.kind == EventKind::SessionLifecycle {
             return true;
         }
-        #[cfg(sharing_bus_planted = "relaxed_withdrawals")]
-        let before = self.withdrawals.load(Ordering::Relaxed);
         // Ordering: Acquire, pairs with `count_out`: who sees a withdrawal sees what was counted in before it.
-        #[cfg(not(sharing_bus_planted = "relaxed_withdrawals"))]
         let before = self.withdrawals.load(Ordering::Acquire);
         if self.is_counted(routing, origin) {
             return true;
         }
-        #[cfg(sharing_bus_planted = "taken_out_unseen")]
-        return false;
         // Ordering: Relaxed; who has missed what was counted out has synchronised with that, so with its announcement.
         self.withdrawals.load(Ordering::Relaxed) != before
     }
@@ -128,11 +123,8 @@ impl Interest {
 }
 
 fn is_any(count: &AtomicUsize) -> bool {
-    #[cfg(sharing_bus_planted = "relaxed_counts")]
-    return count.load(Ordering::Relaxed) > 0;
     // Ordering: Acquire, pairs with `count_one_out`: who misses what was counted out sees that it was announced.
-    #[cfg(not(sharing_bus_planted = "relaxed_counts"))]
-    return count.load(Ordering::Acquire) > 0;
+    count.load(Ordering::Acquire) > 0
 }
 
 /// # For the writer of the subscriber list
@@ -172,13 +164,10 @@ impl Interest {
             return;
         }
         // Ordering: Release, pairs with `may_match`: who sees this sees what was counted in before it.
-        #[cfg(not(sharing_bus_planted = "announced_late"))]
         self.withdrawals.fetch_add(1, Ordering::Release);
         for cover in covers {
             self.count_one_out(cover);
         }
-        #[cfg(sharing_bus_planted = "announced_late")]
-        self.withdrawals.fetch_add(1, Ordering::Release);
     }
 
     fn count_one_out(&self, cover: &Cover) {

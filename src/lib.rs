@@ -349,8 +349,6 @@ mod interest;
 mod lot;
 mod observe;
 mod parcel;
-#[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
-mod planted;
 mod queue;
 mod receiver;
 mod routes;

@@ -19,17 +19,6 @@ use std::ptr::NonNull;
 
 use crate::sync::count::{AtomicUsize, Ordering};
 
-const ACQUIRE: Ordering = if cfg!(sharing_bus_planted = "relaxed_last") {
-    Ordering::Relaxed
-} else {
-    Ordering::Acquire
-};
-const RELEASE: Ordering = if cfg!(sharing_bus_planted = "relaxed_give_up") {
-    Ordering::Relaxed
-} else {
-    Ordering::Release
-};
-
 struct Inner<T> {
     /// Handles that there are, taken or not.
     count: AtomicUsize,
@@ -177,14 +166,14 @@ unsafe fn give_up<T>(inner: NonNull<Inner<T>>, handles: usize) {
     let count = unsafe { &inner.as_ref().count };
     // Ordering: Acquire, pairs with the Release below: if no others are left, what was done through them is done. It then
     // stays so, for only from a handle can there be another; so the last step needs no read-modify-write.
-    if count.load(ACQUIRE) != handles {
+    if count.load(Ordering::Acquire) != handles {
         // Ordering: Release, pairs with both Acquires: whoever finds itself the last sees what was done through these.
-        if count.fetch_sub(handles, RELEASE) != handles {
+        if count.fetch_sub(handles, Ordering::Release) != handles {
             return;
         }
         // Ordering: Acquire, pairs with the Release of the others. A load and not a fence, which ThreadSanitizer does
         // not know.
-        count.load(ACQUIRE);
+        count.load(Ordering::Acquire);
     }
     // SAFETY: made from a box in `Lot::new`, and no handle is left that could reach it.
     drop(unsafe { Box::from_raw(inner.as_ptr()) });

@@ -155,14 +155,6 @@ impl QueueState {
     pub(crate) fn close(&self) -> bool {
         // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the flag set by the
         // dispatch thread sees every push before it. Acquire orders this call after the close that came first.
-        #[cfg(sharing_bus_planted = "closed_twice")]
-        if !self.is_closed() {
-            self.closed.store(true, Ordering::Release);
-            return true;
-        }
-        #[cfg(sharing_bus_planted = "relaxed_close")]
-        return !self.closed.swap(true, Ordering::Relaxed);
-        #[cfg(not(sharing_bus_planted = "relaxed_close"))]
         !self.closed.swap(true, Ordering::AcqRel)
     }
 
@@ -221,10 +213,6 @@ impl QueueState {
 
     /// Whether the dispatch thread wants to know of the room that the receiver has just made.
     fn is_room_wanted(&self) -> bool {
-        #[cfg(sharing_bus_planted = "room_by_load")]
-        if !self.receiver.room_wanted.load(Ordering::Acquire) {
-            return false;
-        }
         // Ordering: AcqRel, pairs with `ask_for_room`. A read-modify-write even where it finds nothing.
         self.receiver.room_wanted.swap(false, Ordering::AcqRel)
     }

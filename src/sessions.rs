@@ -161,11 +161,8 @@ impl Sessions {
     /// Forgets the session and returns the id it was bound to.
     pub(crate) fn forget(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         let name: &dyn SessionName = &(connector_id, native_session_id);
-        #[cfg(not(sharing_bus_planted = "unlocked_forget"))]
         let mut ages = self.ages.lock();
         let (_, binding) = self.bindings.remove(name)?;
-        #[cfg(sharing_bus_planted = "unlocked_forget")]
-        let mut ages = self.ages.lock();
         ages.oldest_first.remove(&binding.age);
         Some(binding.scroll_id)
     }

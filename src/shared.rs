@@ -68,9 +68,6 @@ impl<E> Shared<E> {
 
     /// Whether an event of this routing has to be made: somebody may match it, or the bus is closed and has to say so.
     pub(crate) fn is_interested(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
-        if cfg!(sharing_bus_planted = "closed_unseen") {
-            return self.ingress.is_closed() || self.subscribers.interest().may_match(routing, origin);
-        }
         // In this order: who ends with the bus is counted out after it was closed, and is not to be missed for that.
         self.subscribers.interest().may_match(routing, origin) || self.ingress.is_closed()
     }

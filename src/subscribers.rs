@@ -174,7 +174,6 @@ impl<E> Subscribers<E> {
     fn ended_one(&self, subscription: &Subscription<E>) {
         // Ordering: Relaxed, a count that publishes nothing.
         self.live.fetch_sub(1, Ordering::Relaxed);
-        #[cfg(not(sharing_bus_planted = "no_wake_on_close"))]
         subscription.queue.wake();
     }
 
@@ -226,10 +225,6 @@ impl<E> Subscribers<E> {
     /// Whether upkeep was requested; the request is taken before the list is looked at, so none is lost.
     pub(crate) fn take_upkeep(&self) -> bool {
         // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even where it finds nothing.
-        #[cfg(sharing_bus_planted = "upkeep_by_load")]
-        if !self.upkeep.load(Ordering::Acquire) {
-            return false;
-        }
         self.upkeep.swap(false, Ordering::AcqRel)
     }
 
@@ -245,30 +240,16 @@ impl<E> Subscribers<E> {
 
     /// One write: `change` sees the list and returns what is to change, if anything is, and a result.
     fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Change<'_, E>>, R)) -> R {
-        #[cfg(not(sharing_bus_planted = "unlocked_writers"))]
         let writer = self.writer.lock();
         let current = self.list.load_full();
         let (change, result) = change(&current);
         if let Some(Change { next, joins, leave }) = change {
-            let count_in = || joins.iter().for_each(|slot| self.interest.count_in(&slot.cover));
-            let count_out = || self.interest.count_out(leave.iter().map(|slot| &slot.cover));
-            if cfg!(sharing_bus_planted = "counted_out_first") {
-                count_out();
-            }
-            if !cfg!(sharing_bus_planted = "counted_in_late") {
-                count_in();
+            if let Some(slot) = &joins {
+                self.interest.count_in(&slot.cover);
             }
             self.list.store(Arc::new(next));
-            #[cfg(sharing_bus_planted = "counted_unlocked")]
-            drop(writer);
-            if cfg!(sharing_bus_planted = "counted_in_late") {
-                count_in();
-            }
-            if !cfg!(sharing_bus_planted = "counted_out_first") {
-                count_out();
-            }
+            self.interest.count_out(leave.iter().map(|slot| &slot.cover));
         }
-        #[cfg(not(any(sharing_bus_planted = "unlocked_writers", sharing_bus_planted = "counted_unlocked")))]
         drop(writer);
         // Maybe the last owner of slots that were taken out.
         drop(current);

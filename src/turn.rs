@@ -76,24 +76,14 @@ impl Turn {
         let here = ingress.enter();
         self.look();
         // The end is the thread's. Who closes from here on asks too late to be seen by this look, so `release` tells.
-        if ingress.is_closed() && !cfg!(sharing_bus_planted = "close_swallowed") {
+        if ingress.is_closed() {
             return;
         }
         let Some(mut dispatcher) = self.take() else {
             return;
         };
         let more = dispatcher.run_batch();
-        if cfg!(sharing_bus_planted = "looked_late") {
-            self.look();
-        }
-        if cfg!(sharing_bus_planted = "put_late") && !more && self.release() {
-            std::mem::forget(stint);
-            return self.put(dispatcher);
-        }
         self.put(dispatcher);
-        if cfg!(sharing_bus_planted = "left_late") && !more && self.release() {
-            return std::mem::forget(stint);
-        }
         // Before the turn goes: whoever has it next says so in the same place.
         drop(here);
         if !more && self.release() {
@@ -142,12 +132,9 @@ impl Turn {
 
     /// Asks for what the caller has sent to be dispatched; true if the caller has the turn for it.
     fn ask(&self) -> bool {
-        #[cfg(sharing_bus_planted = "relaxed_ask")]
-        return self.state.swap(ASKED, Ordering::Relaxed) == FREE;
         // Ordering: AcqRel. Release pairs with `look`: who has the turn sees what was sent. Acquire pairs with
         // `release`: who gets the turn sees the last stint's end.
-        #[cfg(not(sharing_bus_planted = "relaxed_ask"))]
-        return self.state.swap(ASKED, Ordering::AcqRel) == FREE;
+        self.state.swap(ASKED, Ordering::AcqRel) == FREE
     }
 
     /// Called before each drain: whoever asks from now on may be too late for it.
@@ -164,11 +151,6 @@ impl Turn {
     /// Lets go of the turn, with the dispatcher at home, unless somebody has asked since the last look.
     fn release(&self) -> bool {
         self.lull.begin();
-        #[cfg(sharing_bus_planted = "released_by_load")]
-        if self.state.load(Ordering::Acquire) == TAKEN {
-            self.state.store(FREE, Ordering::Release);
-            return true;
-        }
         // Ordering: Release, pairs with `ask`. Relaxed where it fails, since the next look acquires.
         self.state
             .compare_exchange(TAKEN, FREE, Ordering::Release, Ordering::Relaxed)

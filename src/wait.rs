@@ -41,10 +41,7 @@ impl WaitList {
     pub(crate) fn notify(&self, count: usize) {
         // Ordering: AcqRel, a read-modify-write, pairs with the one in `Waiter::register`. If this one comes first,
         // the waiter that registers sees what the caller changed before; if it comes second, it sees the waiter.
-        #[cfg(not(sharing_bus_planted = "notify_by_load"))]
         let waiting = self.waiting.fetch_add(0, Ordering::AcqRel);
-        #[cfg(sharing_bus_planted = "notify_by_load")]
-        let waiting = self.waiting.load(Ordering::Acquire);
         if waiting == 0 {
             return;
         }
@@ -122,7 +119,7 @@ impl Waiter<'_> {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        if self.leave() && !cfg!(sharing_bus_planted = "turn_not_passed_on") {
+        if self.leave() {
             self.list.notify(1);
         }
     }
@@ -144,10 +141,7 @@ impl Latch {
 
     pub(crate) fn set(&self) {
         // Ordering: Release, pairs with the Acquire in `is_set`: who sees the flag sees what came before it.
-        #[cfg(not(sharing_bus_planted = "relaxed_latch"))]
         self.set.store(true, Ordering::Release);
-        #[cfg(sharing_bus_planted = "relaxed_latch")]
-        self.set.store(true, Ordering::Relaxed);
         self.waiters.notify(usize::MAX);
     }
 

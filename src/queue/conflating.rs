@@ -112,9 +112,7 @@ impl Account {
         if !tail.pending.is_empty() {
             self.state.ask_for_room();
             // Room that was made before the receiver could see that is told by nobody.
-            if !cfg!(sharing_bus_planted = "room_asked_last") {
-                self.fill_room(tail, pushed);
-            }
+            self.fill_room(tail, pushed);
         }
         pushed.waits = !tail.pending.is_empty();
         self.commit_pending(tail);

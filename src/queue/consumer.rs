@@ -117,10 +117,7 @@ impl<E> QueueConsumer<E> {
     fn count_received(&mut self) {
         self.received += 1;
         // Ordering: Release, pairs with the Acquire in `Account::room`.
-        #[cfg(not(sharing_bus_planted = "relaxed_received"))]
         self.state.receiver.received.store(self.received, Ordering::Release);
-        #[cfg(sharing_bus_planted = "relaxed_received")]
-        self.state.receiver.received.store(self.received, Ordering::Relaxed);
     }
 
     #[inline(never)]
@@ -134,10 +131,7 @@ impl<E> QueueConsumer<E> {
         if !self.state.is_closed() {
             return Err(TryRecvError::Empty);
         }
-        #[cfg(sharing_bus_planted = "no_second_look")]
-        return Err(TryRecvError::Closed);
         // Something may have been queued between the look and the flag.
-        #[cfg(not(sharing_bus_planted = "no_second_look"))]
         match self.take() {
             Some(entry) => Ok(self.account(entry)),
             None => {
@@ -156,10 +150,7 @@ impl<E> QueueConsumer<E> {
         }
         self.state.receiver.waker.register(cx.waker());
         // Look again: what was pushed before the waker was in place woke nobody.
-        #[cfg(not(sharing_bus_planted = "no_recheck"))]
-        return self.look();
-        #[cfg(sharing_bus_planted = "no_recheck")]
-        return Poll::Pending;
+        self.look()
     }
 
     fn look(&mut self) -> Poll<Result<Delivery<E>, RecvError>> {
@@ -186,10 +177,7 @@ impl<E> QueueConsumer<E> {
 
     /// Makes a delivery of the first event, and keeps the others for later.
     fn account(&mut self, entry: Entry<E>) -> Delivery<E> {
-        #[cfg(not(sharing_bus_planted = "missed_by_counter"))]
         let missed = entry.position - self.position - 1;
-        #[cfg(sharing_bus_planted = "missed_by_counter")]
-        let missed = self.state.lagged() - self.missed;
         self.position = entry.position;
         self.missed += missed;
         self.count_received();

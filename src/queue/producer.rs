@@ -253,9 +253,6 @@ impl Account {
         // Ordering: Relaxed, see `QueueState`'s counters.
         self.state.lagged.store(self.lagged, Ordering::Relaxed);
         // Ordering: Release, pairs with the Acquire in `QueueState::delivered`.
-        #[cfg(not(sharing_bus_planted = "relaxed_delivered"))]
         self.state.delivered.store(self.delivered, Ordering::Release);
-        #[cfg(sharing_bus_planted = "relaxed_delivered")]
-        self.state.delivered.store(self.delivered, Ordering::Relaxed);
     }
 }
