@@ -6,12 +6,12 @@ use std::{fmt, io};
 
 use crate::bus::SharingBus;
 use crate::dispatch::Dispatcher;
+use crate::dispatch::history::{History, Keep};
 use crate::error::BuildError;
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
-use crate::history::{History, Keep};
 use crate::ingress::Ingress;
-use crate::observe::Watch;
+use crate::ingress::assist::{Dispatch, Turn};
 use crate::queue::{Essential, Overflow, Rules};
 use crate::receiver::BusReceiver;
 use crate::sessions::Sessions;
@@ -20,9 +20,9 @@ use crate::sink::{Forward, HostSink, Sink};
 use crate::stats::Counters;
 use crate::subscribers::Subscribers;
 use crate::sync::thread::{self, JoinHandle};
+use crate::sync::wait::Latch;
 use crate::sync::{Arc, Parker};
-use crate::turn::{Dispatch, Turn};
-use crate::wait::Latch;
+use crate::telemetry::Watch;
 
 const INGRESS_CAPACITY: usize = 1024;
 const QUEUE_CAPACITY: usize = 256;

@@ -13,7 +13,6 @@ use crate::builder::{BusBuilder, SubscriptionBuilder};
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
-use crate::observe;
 use crate::queue::{Overflow, QueueProducer, Rules, queue};
 use crate::receiver::BusReceiver;
 use crate::shared::{RoomMade, Shared};
@@ -22,6 +21,7 @@ use crate::stats::BusStats;
 use crate::subscribers::{SubscriberId, Subscription};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex};
+use crate::telemetry;
 
 /// A handle on a bus. Cloning is one reference count; the last handle dropped closes the bus, as
 /// [`close`](Self::close) does, and waits for nothing.
@@ -393,7 +393,7 @@ impl<E: Payload> SharingBus<E> {
     ) -> Arc<Subscription<E>> {
         let subscribers = &self.shared().subscribers;
         let subscription = subscribers.subscribe(label, filter, producer, backlog);
-        observe::subscribed(subscribers, &subscription);
+        telemetry::subscribed(subscribers, &subscription);
         if backlog > 0 {
             // So that it comes without waiting for an event.
             self.shared().request_upkeep();

@@ -7,9 +7,9 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::boundary;
 use crate::event::{BusEvent, Event, EventKind, EventOrigin};
 use crate::sync::Arc;
+use crate::sync::panic;
 
 /// Which events a subscriber receives.
 ///
@@ -60,18 +60,18 @@ pub enum EventFilter<E = Event> {
     /// Events of one origin.
     Origin(EventOrigin),
     /// Events that match at least one of these; made by [`any`](Self::any).
-    #[cfg_attr(feature = "serde", serde(with = "crate::serial::combined"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
     Any(Arc<[EventFilter<E>]>),
     /// Events that match each of these; made by [`all`](Self::all).
-    #[cfg_attr(feature = "serde", serde(rename = "all", with = "crate::serial::combined"))]
+    #[cfg_attr(feature = "serde", serde(rename = "all", with = "crate::serde::combined"))]
     Every(Arc<[EventFilter<E>]>),
     /// Events that do not match this one; made by [`not`](Self::not).
-    #[cfg_attr(feature = "serde", serde(with = "crate::serial::combined"))]
+    #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
     Not(Arc<EventFilter<E>>),
     /// Events that a function of yours accepts; made by [`custom`](Self::custom).
     #[cfg_attr(
         feature = "serde",
-        serde(skip_deserializing, serialize_with = "crate::serial::refuse_custom")
+        serde(skip_deserializing, serialize_with = "crate::serde::refuse_custom")
     )]
     Custom(CustomFilter<E>),
 }
@@ -239,7 +239,7 @@ struct Predicate<E>(Option<BoxedPredicate<E>>);
 
 impl<E> Drop for Predicate<E> {
     fn drop(&mut self) {
-        boundary::discard(self.0.take());
+        panic::discard(self.0.take());
     }
 }
 

@@ -330,40 +330,26 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod batch;
-mod binding;
-mod boundary;
 mod builder;
 mod bus;
-mod census;
-mod cover;
 mod delivery;
 mod dispatch;
 pub mod docs;
 mod error;
 mod event;
 mod filter;
-mod history;
 mod ingress;
-mod interest;
-mod lot;
-mod observe;
-mod parcel;
 mod queue;
 mod receiver;
-mod routes;
 #[cfg(feature = "serde")]
-mod serial;
+mod serde;
 mod sessions;
 mod shared;
 mod sink;
-mod slots;
 mod stats;
 mod subscribers;
 mod sync;
-mod table;
-mod turn;
-mod wait;
+mod telemetry;
 
 /// The examples of the README, compiled and run.
 #[cfg(doctest)]

@@ -19,8 +19,8 @@ use crate::filter::EventFilter;
 use crate::queue::QueueConsumer;
 use crate::shared::Shared;
 use crate::subscribers::{SubscriberId, Subscription};
+use crate::sync::wait::block_on;
 use crate::sync::{Arc, Parker, linger};
-use crate::wait::block_on;
 
 /// One subscription's receiving end. It has one consumer: receiving takes `&mut self`.
 ///

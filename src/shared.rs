@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::error::PublishError;
 use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
+use crate::ingress::assist::Turn;
 use crate::ingress::{Command, FlushRequest, Ingress};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats, Totals};
 use crate::subscribers::{Slot, SubscriberId, Subscribers, Subscription};
 use crate::sync::Arc;
-use crate::turn::Turn;
-use crate::wait::Latch;
+use crate::sync::wait::Latch;
 
 pub(crate) struct Shared<E> {
     pub(crate) ingress: Ingress<E>,

@@ -6,13 +6,13 @@
 use std::fmt;
 use std::sync::mpsc;
 
-use crate::boundary;
 use crate::delivery::Delivery;
 use crate::event::{Event, Payload};
 use crate::filter::EventFilter;
 use crate::queue::QueueState;
 use crate::shared::Shared;
 use crate::subscribers::{SubscriberId, Subscription};
+use crate::sync::panic;
 use crate::sync::{Arc, Panicked};
 
 /// Where a subscription delivers if it has no queue of its own: the sending half of a channel that the host already has; see
@@ -133,7 +133,7 @@ impl<E: 'static> HostSink<E> {
     /// `Err` if it panicked, and lost the delivery in that.
     pub(crate) fn try_send(&mut self, delivery: Delivery<E>) -> Result<Result<(), SinkError<E>>, Panicked> {
         match &mut self.0 {
-            Some(sink) => boundary::run(|| sink.try_send(delivery)),
+            Some(sink) => panic::run(|| sink.try_send(delivery)),
             None => Ok(Err(SinkError::Closed(delivery))),
         }
     }
@@ -141,7 +141,7 @@ impl<E: 'static> HostSink<E> {
 
 impl<E> Drop for HostSink<E> {
     fn drop(&mut self) {
-        boundary::discard(self.0.take());
+        panic::discard(self.0.take());
     }
 }
 

@@ -2,13 +2,13 @@
 
 use std::task::{Context, Poll, Waker};
 
-use crate::boundary;
+use crate::delivery::parcel::Parcel;
 use crate::delivery::{Delivery, Held, Share};
 use crate::error::{RecvError, TryRecvError};
-use crate::lot::Lot;
-use crate::parcel::Parcel;
 use crate::queue::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
+use crate::sync::counted::Lot;
+use crate::sync::panic;
 use crate::sync::{Arc, ArrayQueue, ring};
 
 pub(super) enum Head<E> {
@@ -163,7 +163,7 @@ impl<E> QueueConsumer<E> {
 
     /// Frees what is queued and the waker, at once. What the dispatch thread is pushing right now goes with its end.
     pub(crate) fn discard(&mut self) {
-        boundary::discard(self.state.receiver.waker.take());
+        panic::discard(self.state.receiver.waker.take());
         self.open = None;
         while self.take().is_some() {}
     }

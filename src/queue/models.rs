@@ -2,7 +2,7 @@
 
 use super::parcels::{bundle, plain, single};
 use super::*;
-use crate::wait::models::Count;
+use crate::sync::wait::models::Count;
 use std::task::Context;
 
 fn push(producer: &mut QueueProducer<()>, sequence: u64) {

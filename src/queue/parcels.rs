@@ -1,9 +1,9 @@
 //! Queues and parcels for tests and models.
 
+use crate::delivery::parcel::{Bundle, Envelope, Parcel};
 use crate::event::{BusEvent, EventRouting};
-use crate::lot::Counted;
-use crate::parcel::{Bundle, Envelope, Parcel};
 use crate::queue::{Overflow, QueueConsumer, QueueProducer, Rules, queue};
+use crate::sync::counted::Counted;
 
 /// A queue that never conflates.
 pub(crate) fn plain(capacity: usize, overflow: Overflow) -> (QueueProducer<()>, QueueConsumer<()>) {

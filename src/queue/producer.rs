@@ -1,9 +1,9 @@
 //! The dispatch thread's end of a queue: what finds room, what is lost, and the account of both.
 
+use crate::delivery::parcel::Parcel;
 use crate::delivery::{Delivery, Held};
-use crate::parcel::Parcel;
-use crate::queue::conflating::Conflating;
-use crate::queue::essential::Reserving;
+use crate::queue::conflate::Conflating;
+use crate::queue::reserve::Reserving;
 use crate::queue::{Entry, Overflow, QueueState};
 use crate::sink::{HostSink, SinkError};
 use crate::sync::atomic::Ordering;

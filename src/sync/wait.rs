@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use crate::boundary;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use crate::sync::panic;
 use crate::sync::{Mutex, Parker};
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl WaitList {
         self.publish_len(&line);
         drop(line);
         for waker in woken.into_values() {
-            let _ = boundary::run(|| waker.wake());
+            let _ = panic::run(|| waker.wake());
         }
     }
 
@@ -94,7 +94,7 @@ impl Waiter<'_> {
         self.list.publish_len(&line);
         drop(line);
         self.ticket = Some(ticket);
-        boundary::discard(replaced);
+        panic::discard(replaced);
     }
 
     /// The waiter has what it waited for and leaves the line.
@@ -112,7 +112,7 @@ impl Waiter<'_> {
         self.list.publish_len(&line);
         drop(line);
         let notified = waker.is_none();
-        boundary::discard(waker);
+        panic::discard(waker);
         notified
     }
 }
@@ -301,7 +301,7 @@ mod tests {
 pub(crate) mod models {
     use super::*;
     use crate::sync::Arc;
-    pub(crate) use crate::wait::count::Count;
+    pub(crate) use crate::sync::wait::count::Count;
 
     #[test]
     fn set_races_a_thread_that_waits() {

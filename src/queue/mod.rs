@@ -14,11 +14,11 @@
 //! A queue that conflates holds events back while it is full. Its receiver then tells the dispatch thread of the room that
 //! it makes, through a flag that both swap.
 
-mod conflating;
-mod conflation;
+mod conflate;
 mod consumer;
-mod essential;
+mod pending;
 mod producer;
+mod reserve;
 
 #[cfg(all(test, sharing_bus_loom))]
 mod models;
@@ -27,22 +27,22 @@ mod parcels;
 #[cfg(all(test, not(sharing_bus_loom)))]
 mod tests;
 
-pub(crate) use conflation::Merge;
 pub(crate) use consumer::QueueConsumer;
-pub(crate) use essential::Essential;
+pub(crate) use pending::Merge;
 pub(crate) use producer::{Pushed, QueueProducer};
+pub(crate) use reserve::Essential;
 
 use std::task::Waker;
 
-use crate::boundary;
-use crate::parcel::Parcel;
+use crate::delivery::parcel::Parcel;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::panic;
 use crate::sync::{Arc, ArrayQueue, AtomicWaker, ring};
-use conflating::Conflating;
-use conflation::Conflation;
+use conflate::Conflating;
 use consumer::Head;
-use essential::Reserving;
+use pending::Conflation;
 use producer::{Account, Tail};
+use reserve::Reserving;
 
 /// What happens to an event that finds its subscriber's queue full. Whatever is lost is counted, see
 /// [`Delivery::missed`](crate::Delivery::missed) and [`BusReceiver::lagged`](crate::BusReceiver::lagged).
@@ -166,7 +166,7 @@ impl QueueState {
     /// Wakes the receiver if it waits. Wakers are user code.
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.receiver.waker.take() {
-            let _ = boundary::run(|| waker.wake());
+            let _ = panic::run(|| waker.wake());
         }
     }
 

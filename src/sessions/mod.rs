@@ -5,16 +5,18 @@
 //! guard. Writers (the dispatch thread, `bind_session`, `forget_session`) are serialised by the mutex around the ages,
 //! so the map and the ages always tell the same sessions.
 
+pub(crate) mod binding;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 
-use crate::boundary;
-use crate::observe;
 use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::panic;
 use crate::sync::{Arc, DashMap, Mutex};
+use crate::telemetry;
 
 /// A session's name: its connector and its id there.
 #[derive(Clone, Debug)]
@@ -143,7 +145,7 @@ impl Sessions {
         if let Some((_, oldest)) = evicted {
             self.count_eviction(&oldest);
         }
-        observe::session_bound(connector_id, native_session_id, scroll_id);
+        telemetry::session_bound(connector_id, native_session_id, scroll_id);
         previous.map(|previous| previous.scroll_id)
     }
 
@@ -151,7 +153,7 @@ impl Sessions {
         // Ordering: Relaxed, a statistic that publishes nothing.
         if self.evicted.fetch_add(1, Ordering::Relaxed) == 0 {
             let (connector_id, native_session_id) = oldest.parts();
-            boundary::log_warning!(
+            panic::log_warning!(
                 "session capacity {} reached: forgetting the oldest registrations, first {connector_id}/{native_session_id}",
                 self.capacity
             );

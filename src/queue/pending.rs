@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use uuid::Uuid;
 
-use crate::boundary;
+use crate::delivery::parcel::{Envelope, Merged, Parcel};
 use crate::event::{BusEvent, EventRouting};
-use crate::lot::Counted;
-use crate::parcel::{Envelope, Merged, Parcel};
 use crate::sync::Arc;
+use crate::sync::counted::Counted;
+use crate::sync::panic;
 
 /// Makes one event of the one that waits and a newer one, or refuses the newer one.
 pub(crate) type Merge<E> = Box<dyn Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync>;
@@ -162,7 +162,7 @@ impl<E> Conflation<E> {
         let merged = match (&self.merge, self.pending.get(&sequence)) {
             (Some(merge), Some(older)) => {
                 let (older, newer) = (older.parcel.first(), newer.first());
-                let merged = boundary::run(|| merge(older.event(), newer.event().clone()));
+                let merged = panic::run(|| merge(older.event(), newer.event().clone()));
                 merged.map(|event| event.map(|event| Parcel::Event(Counted::new(Envelope::new(newer.sequence, event)))))
             }
             _ => Ok(Some(newer)),

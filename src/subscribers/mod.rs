@@ -11,12 +11,17 @@
 //! else sets it (a receiver that closes or is dropped, an overflow that disconnects) notes the id for the next reap, on
 //! the dispatch thread: one reap takes out all that are noted, so ten thousand receivers dropped at once cost one copy.
 
+pub(crate) mod interest;
+pub(crate) mod list;
+mod term_counts;
+pub(crate) mod terms;
+
 use crate::filter::EventFilter;
-use crate::interest::Interest;
 use crate::queue::QueueProducer;
-use crate::slots::SlotRefs;
-pub use crate::slots::SubscriberId;
-pub(crate) use crate::slots::{Slot, Slots, Subscription};
+use crate::subscribers::interest::Interest;
+use crate::subscribers::list::SlotRefs;
+pub use crate::subscribers::list::SubscriberId;
+pub(crate) use crate::subscribers::list::{Slot, Slots, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, Cache, Mutex};
 

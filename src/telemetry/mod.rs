@@ -13,13 +13,16 @@ mod lag;
 #[cfg(feature = "metrics")]
 mod meter;
 #[cfg(not(feature = "metrics"))]
-#[path = "observe/no_meter.rs"]
-mod meter;
+mod no_meter;
 #[cfg(not(feature = "tracing"))]
-#[path = "observe/no_trace.rs"]
-mod trace;
+mod no_trace;
 #[cfg(feature = "tracing")]
 mod trace;
+
+#[cfg(not(feature = "metrics"))]
+use no_meter as meter;
+#[cfg(not(feature = "tracing"))]
+use no_trace as trace;
 
 pub(crate) use meter::Stamp;
 pub(crate) use trace::{Scope, session_bound, subscribed};

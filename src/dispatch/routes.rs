@@ -12,17 +12,17 @@ use std::hash::Hash;
 
 use uuid::Uuid;
 
-use crate::boundary;
-use crate::cover::{Cover, Term};
+use crate::delivery::parcel::Envelope;
+use crate::dispatch::history::History;
 use crate::event::{BusEvent, EventKind, EventOrigin};
-use crate::history::History;
-use crate::lot::Counted;
-use crate::observe::OutletWatch;
-use crate::parcel::Envelope;
 use crate::queue::QueueProducer;
 use crate::sessions::{SessionKey, SessionName};
-use crate::slots::{Slot, Slots, SubscriberId};
+use crate::subscribers::list::{Slot, Slots, SubscriberId};
+use crate::subscribers::terms::{Cover, Term};
 use crate::sync::Arc;
+use crate::sync::counted::Counted;
+use crate::sync::panic;
+use crate::telemetry::OutletWatch;
 
 /// An outlet's place in the table; stays the same while it is attached.
 pub(crate) type OutletKey = usize;
@@ -46,7 +46,7 @@ impl<E> Outlet<E> {
     /// Evaluates the filter. A panic is no match, and is counted.
     fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
         let filter = &self.slot.filter;
-        boundary::run(|| filter.matches(event)).unwrap_or_else(|_| {
+        panic::run(|| filter.matches(event)).unwrap_or_else(|_| {
             *panics += 1;
             self.warn_of_panic("a filter", "counted as no match");
             false
@@ -58,7 +58,7 @@ impl<E> Outlet<E> {
         if !self.warned_of_panic {
             self.warned_of_panic = true;
             let id = self.slot.subscription.id;
-            boundary::log_warning!("{function} of subscriber {id} panicked; {outcome} from here on");
+            panic::log_warning!("{function} of subscriber {id} panicked; {outcome} from here on");
         }
     }
 }
@@ -385,9 +385,9 @@ impl<E> Routes<E> {
             let rest = outlet.producer.lose_rest();
             outlet.watch.left(&outlet.slot.subscription, rest);
             lost += rest;
-            boundary::discard(outlet);
+            panic::discard(outlet);
         }
-        boundary::discard(before);
+        panic::discard(before);
         self.indexes.trim();
         self.trim();
         lost

@@ -4,12 +4,14 @@
 //! subscriber had right before it. Deliveries of one bundle are counted by a count of their receiver's own, which no
 //! other receiver's core contends for.
 
+pub(crate) mod parcel;
+
 use std::fmt;
 use std::ops::Deref;
 
+use crate::delivery::parcel::{Bundle, Envelope, Merged, Parcel};
 use crate::event::{BusEvent, Event};
-use crate::lot::Counted;
-use crate::parcel::{Bundle, Envelope, Merged, Parcel};
+use crate::sync::counted::Counted;
 
 /// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
 /// subscriber lost right before it ([`missed`](Delivery::missed)).

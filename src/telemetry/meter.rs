@@ -11,11 +11,11 @@ use metrics::{
     gauge, histogram,
 };
 
-use crate::boundary;
 use crate::queue::{Pushed, QueueState};
 use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::Subscription;
+use crate::sync::panic;
 use crate::sync::{Arc, BATCH};
 
 /// Name and meaning, in the order of [`Figures`].
@@ -189,7 +189,7 @@ struct Filled {
 
 impl Bus {
     pub(super) fn new() -> Self {
-        let handles = boundary::run(|| {
+        let handles = panic::run(|| {
             describe_subscribers();
             Handles::register()
         });
@@ -211,19 +211,19 @@ impl Bus {
             return self.stamps.clear();
         };
         let now = Figures::of(shared, totals);
-        let told = boundary::run(|| handles.record(&self.shown, &now, &self.stamps));
+        let told = panic::run(|| handles.record(&self.shown, &now, &self.stamps));
         self.shown = now;
         self.stamps.clear();
         if told.is_err() {
-            boundary::discard(self.handles.take());
-            boundary::log_warning!("the metrics recorder panicked; the bus records no more totals");
+            panic::discard(self.handles.take());
+            panic::log_warning!("the metrics recorder panicked; the bus records no more totals");
         }
     }
 
     /// A receiver empties its queue without telling anybody, so those that were not empty are looked at again.
     fn show_depths(&mut self) {
         let depths = &mut self.filled;
-        let told = boundary::run(|| {
+        let told = panic::run(|| {
             depths.retain_mut(|filled| {
                 let queued = filled.depth.queued();
                 change(&filled.depth.gauge, filled.shown, queued);
@@ -232,7 +232,7 @@ impl Bus {
             });
         });
         if told.is_err() {
-            boundary::discard(std::mem::take(depths));
+            panic::discard(std::mem::take(depths));
         }
     }
 }
@@ -245,10 +245,10 @@ impl Drop for Bus {
                 gauges: Default::default(),
                 ..self.shown
             };
-            let _ = boundary::run(|| handles.record(&self.shown, &end, &[]));
-            boundary::discard(handles);
+            let _ = panic::run(|| handles.record(&self.shown, &end, &[]));
+            panic::discard(handles);
         }
-        boundary::discard(std::mem::take(&mut self.filled));
+        panic::discard(std::mem::take(&mut self.filled));
     }
 }
 
@@ -330,7 +330,7 @@ impl SubscriberHandles {
 impl Subscriber {
     pub(super) fn new<E>(subscription: &Subscription<E>) -> Self {
         Subscriber {
-            handles: boundary::run(|| SubscriberHandles::register(subscription)).ok(),
+            handles: panic::run(|| SubscriberHandles::register(subscription)).ok(),
             sum: Sum::default(),
             lost_essential: 0,
         }
@@ -365,8 +365,8 @@ impl Subscriber {
         let Some(handles) = &self.handles else {
             return;
         };
-        if boundary::run(|| handles.record(sum)).is_err() {
-            boundary::discard(self.handles.take());
+        if panic::run(|| handles.record(sum)).is_err() {
+            panic::discard(self.handles.take());
         }
     }
 }

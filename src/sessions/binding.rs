@@ -7,17 +7,17 @@
 
 use uuid::Uuid;
 
-use crate::boundary;
 use crate::event::{BusEvent, Payload, SessionChange};
 use crate::sessions::Sessions;
 use crate::sync::Panicked;
+use crate::sync::panic;
 
 /// Registers or forgets the session that the event tells of, and gives the event its scroll unless it has one.
 ///
 /// `Err` if the payload's hook panicked; the event then changes no session, and is bound like any other.
 pub(crate) fn bind<E: Payload>(sessions: &Sessions, event: &mut BusEvent<E>) -> Result<(), Panicked> {
     let BusEvent { routing, event, .. } = event;
-    let (change, outcome) = match boundary::run(|| event.session_change()) {
+    let (change, outcome) = match panic::run(|| event.session_change()) {
         Ok(change) => (change, Ok(())),
         Err(panicked) => (None, Err(panicked)),
     };
@@ -55,7 +55,7 @@ fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
             Some(id)
         }
         Err(error) => {
-            boundary::log_warning!(
+            panic::log_warning!(
                 "registration of {connector_id}/{session_id} binds nothing: its scroll_id is no UUID ({error})"
             );
             None

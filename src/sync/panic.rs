@@ -18,7 +18,7 @@ pub(crate) fn discard<T>(value: T) {
 /// Logs a warning; the logger is user code too.
 macro_rules! log_warning {
     ($($message:tt)+) => {
-        if let Err($crate::sync::Panicked) = $crate::boundary::run(|| log::warn!($($message)+)) {}
+        if let Err($crate::sync::Panicked) = $crate::sync::panic::run(|| log::warn!($($message)+)) {}
     };
 }
 pub(crate) use log_warning;

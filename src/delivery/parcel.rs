@@ -7,10 +7,10 @@
 //!
 //! Immutable once made: there is nothing to synchronise but the counts.
 
-use crate::boundary;
 use crate::event::BusEvent;
-use crate::lot::Counted;
 use crate::sync::BATCH;
+use crate::sync::counted::Counted;
+use crate::sync::panic;
 
 /// An event with its place in the bus-wide order.
 pub(crate) struct Envelope<E> {
@@ -39,7 +39,7 @@ impl<E> Drop for Envelope<E> {
     /// Envelopes are dropped by whoever comes last, many at once, so a payload that panics does so behind a boundary.
     fn drop(&mut self) {
         // In place: an event is too large to be moved for that.
-        let _ = boundary::run(|| self.event = None);
+        let _ = panic::run(|| self.event = None);
     }
 }
 

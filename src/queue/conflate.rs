@@ -3,9 +3,9 @@
 //! The dispatch thread's side of it. It asks the receiver to tell of room by a flag that both swap, and looks once more
 //! after it has asked.
 
-use crate::parcel::Parcel;
+use crate::delivery::parcel::Parcel;
 use crate::queue::Entry;
-use crate::queue::conflation::Conflation;
+use crate::queue::pending::Conflation;
 use crate::queue::producer::{Account, Pushed};
 use crate::sync::atomic::Ordering;
 use crate::sync::ring;

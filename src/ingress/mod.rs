@@ -7,18 +7,20 @@
 //!
 //! Threads wait for room in the channel itself, tasks in a [`WaitList`] that the dispatch thread notifies as it drains.
 
+pub(crate) mod assist;
+
 use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
-use crate::observe::Stamp;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread;
+use crate::sync::wait::{Latch, WaitList};
 use crate::sync::{Arc, ArcSwapOption, CachePadded};
-use crate::wait::{Latch, WaitList};
+use crate::telemetry::Stamp;
 
 /// What the dispatch thread is sent.
 pub(crate) enum Command<E> {

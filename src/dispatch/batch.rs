@@ -5,8 +5,8 @@
 //! one bundle. It is made once for all that get the same events; those that nobody else gets move into it, and else it
 //! holds references.
 
-use crate::lot::{Counted, Lot};
-use crate::parcel::{Bundle, Envelope, Parcel};
+use crate::delivery::parcel::{Bundle, Envelope, Parcel};
+use crate::sync::counted::{Counted, Lot};
 use crate::sync::{BATCH, BUNDLE};
 
 pub(crate) struct Batch<E> {

@@ -6,10 +6,10 @@
 
 use std::fmt;
 
-use crate::cover::Cover;
 use crate::event::Event;
 use crate::filter::EventFilter;
 use crate::queue::{QueueProducer, QueueState};
+use crate::subscribers::terms::Cover;
 use crate::sync::{Arc, CHUNK, Mutex};
 
 /// Names a subscription for the life of its bus; ids are not used again.

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use uuid::Uuid;
 
+use crate::delivery::parcel::Envelope;
 use crate::event::BusEvent;
-use crate::lot::Counted;
-use crate::parcel::Envelope;
+use crate::sync::counted::Counted;
 
 /// How much of a history to keep; nothing where it is zero.
 #[derive(Clone, Copy, Debug, Default)]

@@ -5,6 +5,10 @@
 //! [loom](https://docs.rs/loom), so that every other room is model-checked as it ships. A stand-in promises no more
 //! than the type it stands for; `contract.rs` holds both to one list of behaviours.
 
+pub(crate) mod counted;
+pub(crate) mod panic;
+pub(crate) mod wait;
+
 pub(crate) use std::sync::Arc;
 
 pub(crate) use crossbeam_utils::CachePadded;

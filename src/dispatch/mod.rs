@@ -10,25 +10,29 @@
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
 //! behind a panic boundary.
 
+mod batch;
+pub(crate) mod history;
+mod routes;
+
 use std::collections::BTreeSet;
 
-use crate::batch::Batch;
-use crate::binding;
-use crate::boundary;
+use crate::delivery::parcel::{Envelope, Parcel};
+use crate::dispatch::batch::Batch;
+use crate::dispatch::history::History;
+use crate::dispatch::routes::{Outlet, Routes};
 use crate::event::{BusEvent, Payload};
-use crate::history::History;
 use crate::ingress::Command;
-use crate::lot::Lot;
-use crate::observe::Watch;
-use crate::parcel::{Envelope, Parcel};
+use crate::ingress::assist::Dispatch;
 use crate::queue::{Pushed, QueueProducer};
-use crate::routes::{Outlet, Routes};
+use crate::sessions::binding;
 use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::{ListReader, SubscriberId};
 use crate::sync::channel::Receiver;
+use crate::sync::counted::Lot;
+use crate::sync::panic;
 use crate::sync::{Arc, BATCH};
-use crate::turn::Dispatch;
+use crate::telemetry::Watch;
 
 pub(crate) struct Dispatcher<E: Payload> {
     shared: Arc<Shared<E>>,
@@ -114,7 +118,7 @@ impl<E: Payload> Dispatcher<E> {
         } else if pushes > 0 {
             self.batch.add(Envelope::new(sequence, event), pushes);
         } else {
-            boundary::discard(event);
+            panic::discard(event);
         }
     }
 

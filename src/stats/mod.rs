@@ -5,6 +5,8 @@
 //! snapshot of a busy bus may be off by what happened while it was taken. After a flush, with nobody publishing, it is
 //! exact.
 
+mod display;
+
 use crate::subscribers::SubscriberId;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};

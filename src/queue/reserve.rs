@@ -2,13 +2,13 @@
 //!
 //! Private to the dispatch thread. The filter is asked only while the queue is short of room.
 
-use crate::boundary;
+use crate::delivery::parcel::Parcel;
 use crate::event::BusEvent;
 use crate::filter::EventFilter;
-use crate::parcel::Parcel;
 use crate::queue::Entry;
 use crate::queue::producer::{Account, Pushed};
 use crate::sync::atomic::Ordering;
+use crate::sync::panic;
 use crate::sync::ring;
 
 pub(crate) struct Essential<E> {
@@ -20,7 +20,7 @@ pub(crate) struct Essential<E> {
 impl<E> Essential<E> {
     /// Whether an event is essential. A panic of the filter is no, and is counted.
     pub(super) fn is_essential(&self, event: &BusEvent<E>, panics: &mut u64) -> bool {
-        boundary::run(|| self.filter.matches(event)).unwrap_or_else(|_| {
+        panic::run(|| self.filter.matches(event)).unwrap_or_else(|_| {
             *panics += 1;
             false
         })

@@ -14,10 +14,10 @@ use std::hash::BuildHasher;
 
 use uuid::Uuid;
 
-use crate::census::Census;
-use crate::cover::{Cover, Term};
 use crate::event::{EventKind, EventOrigin, EventRouting};
 use crate::sessions::SessionName;
+use crate::subscribers::term_counts::Census;
+use crate::subscribers::terms::{Cover, Term};
 use crate::sync::Hashing;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 

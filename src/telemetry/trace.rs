@@ -9,9 +9,9 @@ use tracing::{Level, Span, debug, enabled, info, info_span, span, warn};
 use uuid::Uuid;
 
 use super::lag::{Lag, Line};
-use crate::boundary;
 use crate::queue::Pushed;
 use crate::subscribers::{Subscribers, Subscription};
+use crate::sync::panic;
 use crate::sync::{Arc, Panicked};
 
 /// The target of all events and of the span.
@@ -19,7 +19,7 @@ const TARGET: &str = "sharing_bus";
 
 /// Runs the subscriber of tracing, which has nothing to answer.
 fn tell(f: impl FnOnce()) {
-    if let Err(Panicked) = boundary::run(f) {}
+    if let Err(Panicked) = panic::run(f) {}
 }
 
 /// A subscription has been listed; on the subscriber's own thread.
@@ -54,7 +54,7 @@ pub(super) struct Bus {
 
 impl Bus {
     pub(super) fn new(thread: &str) -> Self {
-        let span = boundary::run(|| info_span!(target: TARGET, parent: None, "sharing_bus::dispatch", thread));
+        let span = panic::run(|| info_span!(target: TARGET, parent: None, "sharing_bus::dispatch", thread));
         Bus {
             span: span.ok().map(Arc::new),
         }
@@ -67,7 +67,7 @@ impl Bus {
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        boundary::discard(self.span.take());
+        panic::discard(self.span.take());
     }
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Scope(Option<Arc<Span>>);
 impl Scope {
     pub(crate) fn enter(&self) -> Inside<'_> {
         let span = self.0.as_deref();
-        Inside(span.and_then(|span| boundary::run(|| span.enter()).ok()))
+        Inside(span.and_then(|span| panic::run(|| span.enter()).ok()))
     }
 }
 
@@ -86,7 +86,7 @@ pub(crate) struct Inside<'a>(Option<span::Entered<'a>>);
 
 impl Drop for Inside<'_> {
     fn drop(&mut self) {
-        boundary::discard(self.0.take());
+        panic::discard(self.0.take());
     }
 }
 
