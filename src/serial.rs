@@ -1,8 +1,8 @@
 //! The hand-written parts of the feature `serde`. The other implementations are derived where the types are declared.
 //!
 //! Names are serialized in their `Display` form. Filters have their own depth limit, because a deserializer may have
-//! none. A deeply nested filter could overflow the stack: of the deserializing thread, or of the dispatch thread that
-//! evaluates the filter. A thread-local variable holds the depth, so threads share nothing.
+//! none. A deeply nested filter could overflow the stack of the thread that deserializes it, or of the dispatch thread
+//! that evaluates it. A thread-local variable holds the depth, so threads share nothing.
 
 use std::cell::Cell;
 use std::fmt;
