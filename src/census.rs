@@ -2,7 +2,7 @@
 //!
 //! The counts are in an open-addressed hash table of atomics behind an `ArcSwap`. The owner ensures that there is one
 //! writer at a time. The writer changes counts in place. When the table is too full or too empty, the writer copies the
-//! keys with a nonzero count into a new table and swaps it in. Until then, a key with a count of zero keeps its cell.
+//! keys with nonzero counts into a new table and swaps it in. Until then, a key with a count of zero keeps its cell.
 //! Readers take no lock: a reader probes cells, starting at the key's home cell, until it finds the key or a vacant cell.
 //! At most half of the cells of a table contain keys.
 //!
