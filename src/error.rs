@@ -1,12 +1,12 @@
-//! Every way in which a call can fail. Plain values, no state.
+//! The error types of all calls. They are plain values without state.
 //!
-//! Errors of publishing give the event back; their `Debug` and `Display` ask nothing of the payload.
+//! Publish errors return the event to the caller. Their `Debug` and `Display` need no trait of the payload.
 
 use std::{error, fmt, io};
 
 use crate::event::{BusEvent, Event};
 
-/// Why an event was not accepted, and the event itself.
+/// The error of a publish call that did not accept the event. It contains the event.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -18,25 +18,26 @@ use crate::event::{BusEvent, Event};
 /// assert_eq!(*error.into_event().event, Event::Connected);
 /// ```
 pub enum PublishError<E = Event> {
-    /// The ingress had no room: at once, until the deadline, or because the call came from the dispatch thread, which
-    /// never waits for itself.
+    /// The ingress was full. [`try_publish`](crate::SharingBus::try_publish) returns this error at once, and
+    /// [`publish_timeout`](crate::SharingBus::publish_timeout) at its time limit. On the dispatch thread, which never
+    /// waits for itself, [`publish`](crate::SharingBus::publish) and `publish_timeout` return it at once.
     Full(BusEvent<E>),
     /// The bus is closed.
     Closed(BusEvent<E>),
 }
 
 impl<E> PublishError<E> {
-    /// Whether the ingress had no room. Trying again later may succeed.
+    /// Returns `true` if the ingress was full. A later attempt may succeed.
     pub fn is_full(&self) -> bool {
         matches!(self, PublishError::Full(_))
     }
 
-    /// Whether the bus is closed. Trying again will not succeed.
+    /// Returns `true` if the bus is closed. No later attempt will succeed.
     pub fn is_closed(&self) -> bool {
         matches!(self, PublishError::Closed(_))
     }
 
-    /// The event that was not accepted.
+    /// Returns the event that was not accepted.
     pub fn into_event(self) -> BusEvent<E> {
         match self {
             PublishError::Full(event) | PublishError::Closed(event) => event,
@@ -64,12 +65,12 @@ impl<E> fmt::Display for PublishError<E> {
 
 impl<E> error::Error for PublishError<E> {}
 
-/// Why [`try_recv`](crate::BusReceiver::try_recv) returned no delivery.
+/// The error of [`try_recv`](crate::BusReceiver::try_recv).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TryRecvError {
-    /// Nothing is queued now.
+    /// The queue is empty, and the subscription is open.
     Empty,
-    /// Nothing is queued and nothing will be.
+    /// The queue is empty, and the subscription has ended. No delivery will follow.
     Closed,
 }
 
@@ -84,12 +85,12 @@ impl fmt::Display for TryRecvError {
 
 impl error::Error for TryRecvError {}
 
-/// Why a receive with a time limit returned no delivery.
+/// The error of a receive call with a time limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecvTimeoutError {
-    /// Nothing came in time.
+    /// No delivery arrived within the time limit.
     Timeout,
-    /// Nothing is queued and nothing will be.
+    /// The queue is empty, and the subscription has ended. No delivery will follow.
     Closed,
 }
 
@@ -104,7 +105,7 @@ impl fmt::Display for RecvTimeoutError {
 
 impl error::Error for RecvTimeoutError {}
 
-/// The subscription is closed and drained: nothing is queued and nothing will be.
+/// The error of a receive call on a subscription that has ended and whose queue is empty. No delivery will follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecvError;
 
@@ -116,15 +117,15 @@ impl fmt::Display for RecvError {
 
 impl error::Error for RecvError {}
 
-/// Why a bus was not built.
+/// The error of [`BusBuilder::build`](crate::BusBuilder::build).
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// A capacity of zero; the text names the setting.
+    /// A capacity is zero. The text is the name of the setting.
     ZeroCapacity(&'static str),
-    /// The thread name holds a NUL byte, which no operating system takes.
+    /// The thread name contains a NUL byte, which operating systems reject.
     InvalidThreadName,
-    /// The operating system refused the dispatch thread.
+    /// The operating system did not start the dispatch thread.
     Spawn(io::Error),
 }
 

@@ -1,7 +1,7 @@
-//! What travels: [`BusEvent`], its routing, and the [`Payload`] trait.
+//! Events: [`BusEvent`], its routing, and the [`Payload`] trait.
 //!
-//! Plain values; nothing here is shared or synchronised. An event is moved through the bus and, once it has met a
-//! subscriber, shared behind one reference count.
+//! This file holds plain values without shared state or synchronization. The bus moves an event from the publisher to
+//! the dispatch thread. Once a subscriber or the history needs the event, all its users share one reference count.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use crate::sync::Arc;
 
-/// What a [`BusEvent`] carries.
+/// The content of a [`BusEvent`].
 ///
-/// Any `Send + Sync + 'static` type of yours rides: the only method has a default. Implement it if your payload tells
-/// the bus of sessions, so that [late binding](crate#late-binding) works for your type as it does for [`Event`].
+/// Any `Send + Sync + 'static` type can implement this trait with an empty `impl` block, because the only method has a
+/// default. Override [`session_change`](Self::session_change) if some of your events register or end sessions. Then
+/// [late binding](crate#late-binding) works for your type as it does for [`Event`].
 ///
 /// ```
 /// use sharing_bus::{Payload, SessionChange};
@@ -39,14 +40,16 @@ use crate::sync::Arc;
 /// # assert!(said.session_change().is_none());
 /// ```
 pub trait Payload: Send + Sync + 'static {
-    /// The session that this event registers or ends, if it does either.
+    /// Returns the session that this event registers or ends, or `None` if the event does neither.
     ///
-    /// Called once per event, on the dispatch thread. It must be quick and must not wait for the bus. A panic in it
-    /// is contained and counted ([`BusStats::payload_panics`](crate::BusStats::payload_panics)); the event is then
-    /// delivered as one that changes no session.
+    /// The dispatch thread calls this method once per event. The method must return quickly and must not wait for the
+    /// bus. If it panics, the bus catches the panic and counts it in
+    /// [`BusStats::payload_panics`](crate::BusStats::payload_panics). The bus then delivers the event as one that
+    /// changes no session.
     ///
-    /// [`publish_with`](crate::SharingBus::publish_with) decides before there is a payload to ask. It never skips what
-    /// is of [`EventKind::SessionLifecycle`], so events that change sessions are to be of that kind.
+    /// [`publish_with`](crate::SharingBus::publish_with) decides whether to publish before the payload exists, so it
+    /// cannot call this method. It never skips an event of kind [`EventKind::SessionLifecycle`]. Therefore, give that
+    /// kind to every event that changes a session.
     fn session_change(&self) -> Option<SessionChange<'_>> {
         None
     }
@@ -57,21 +60,21 @@ impl Payload for String {}
 impl Payload for Vec<u8> {}
 impl Payload for u64 {}
 
-/// What an event tells the bus of a session; see [`Payload::session_change`].
+/// The change that an event makes to a session; see [`Payload::session_change`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum SessionChange<'a> {
-    /// The session has a global id from now on. Later events of it, by dispatch order, are bound to that id.
+    /// The session receives a global id. The bus binds later events of the session, in dispatch order, to that id.
     Registered {
         /// The connector that runs the session.
         connector_id: &'a str,
         /// The session's id within that connector.
         session_id: &'a str,
-        /// The global id, a UUID as text. One that does not parse is warned of and binds nothing.
+        /// The global id, a UUID as text. A text that is not a UUID binds nothing, and the bus logs a warning.
         scroll_id: &'a str,
     },
-    /// The session is over: its binding is forgotten once this event itself has been bound.
+    /// The session has ended. The bus binds this event first and then forgets the session's binding.
     Ended {
         /// The connector that ran the session.
         connector_id: &'a str,
@@ -80,20 +83,20 @@ pub enum SessionChange<'a> {
     },
 }
 
-/// The ready-made payload, for hosts that need no type of their own.
+/// A general-purpose payload for hosts that do not define a payload type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields))]
 #[non_exhaustive]
 pub enum Event {
-    /// A connector is up.
+    /// A connector has connected.
     Connected,
-    /// A connector is gone.
+    /// A connector has disconnected.
     Disconnected {
-        /// Why, for people.
+        /// The reason, in words for people.
         reason: String,
     },
-    /// A session has been given its global id. From here on its events are bound to it.
+    /// A session has received its global id. The bus binds later events of the session to that id.
     SessionRegistered {
         /// The connector that runs the session.
         connector_id: String,
@@ -102,7 +105,7 @@ pub enum Event {
         /// The global id, a UUID as text.
         scroll_id: String,
     },
-    /// A session is over; its binding is forgotten.
+    /// A session has ended. The bus forgets its binding.
     SessionEnded {
         /// The connector that ran the session.
         connector_id: String,
@@ -114,11 +117,11 @@ pub enum Event {
         /// The text.
         text: String,
     },
-    /// Anything else, named by the host.
+    /// An event that the host defines.
     Custom {
-        /// The host's name for it.
+        /// The host's name for the event.
         name: String,
-        /// Its content, in the host's encoding.
+        /// The content, in the host's encoding.
         body: String,
     },
 }
@@ -147,9 +150,10 @@ impl Payload for Event {
     }
 }
 
-/// Where an event comes from and what it is: all that the built-in filters look at.
+/// The connector, session and kind of an event. The built-in filters compare only these fields and the event's
+/// [origin](EventOrigin).
 ///
-/// Fill in what you know and leave the rest to [`Default`]:
+/// Set the fields that you know, and leave the rest to [`Default`]:
 ///
 /// ```
 /// use sharing_bus::{EventKind, EventRouting};
@@ -166,21 +170,22 @@ impl Payload for Event {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EventRouting {
-    /// The global id of the session. Left at `None`, the dispatch thread fills it in from the session's registration
-    /// (see [late binding](crate#late-binding)); one that is set is kept.
+    /// The global id of the session. If this field is `None`, the dispatch thread sets it from the session's
+    /// registration (see [late binding](crate#late-binding)). If it is `Some`, the bus keeps it.
     pub scroll_id: Option<Uuid>,
-    /// The connector, by its unique id.
+    /// The unique id of the connector.
     pub connector_uid: Option<Uuid>,
-    /// The connector, by its name.
+    /// The name of the connector.
     pub connector_id: Option<Arc<str>>,
-    /// The session, by the id its connector gave it.
+    /// The session's id within its connector.
     pub native_session_id: Option<Arc<str>>,
-    /// What kind of event this is.
+    /// The kind of the event.
     pub kind: EventKind,
 }
 
 impl EventRouting {
-    /// The routing of an event of one session, known by its connector's name and its id there.
+    /// Creates the routing of an event of one session. The connector's name and the session's id within that connector
+    /// identify the session.
     ///
     /// ```
     /// use sharing_bus::{EventKind, EventRouting};
@@ -198,10 +203,10 @@ impl EventRouting {
     }
 }
 
-/// Declares an enum of names with their text forms, so that `Display`, `FromStr` and `ALL` cannot drift apart.
+/// Declares an enum of names and their text forms, so that `Display`, `FromStr` and `ALL` always agree.
 macro_rules! named {
     (
-        $(#[$outer:meta])* $name:ident, $what:literal;
+        $(#[$outer:meta])* $name:ident, $expected:literal;
         $( $(#[$inner:meta])* $variant:ident = $text:literal, )+
     ) => {
         $(#[$outer])*
@@ -210,10 +215,10 @@ macro_rules! named {
         pub enum $name { $( $(#[$inner])* $variant, )+ }
 
         impl $name {
-            /// Every variant, in order of declaration.
+            /// All variants, in order of declaration.
             pub const ALL: &'static [$name] = &[ $( $name::$variant, )+ ];
 
-            /// The name in lower snake case, as `Display` prints it and `FromStr` reads it.
+            /// Returns the name in lower snake case, as `Display` prints it and `FromStr` parses it.
             pub fn as_str(self) -> &'static str {
                 match self { $( $name::$variant => $text, )+ }
             }
@@ -230,14 +235,14 @@ macro_rules! named {
 
             fn from_str(text: &str) -> Result<Self, ParseNameError> {
                 Self::ALL.iter().copied().find(|name| name.as_str() == text)
-                    .ok_or(ParseNameError { what: $what })
+                    .ok_or(ParseNameError { expected: $expected })
             }
         }
     };
 }
 
 named! {
-    /// What kind of event it is. `Display` and `FromStr` use the name in lower snake case.
+    /// The kind of an event. `Display` and `FromStr` use the name in lower snake case.
     ///
     /// ```
     /// use sharing_bus::EventKind;
@@ -247,29 +252,29 @@ named! {
     /// assert!("telepathy".parse::<EventKind>().is_err());
     /// ```
     EventKind, "event kind";
-    /// Of the host itself.
+    /// An event of the host itself.
     #[default]
     System = "system",
-    /// A session begins, is registered or ends.
+    /// The start, registration or end of a session.
     SessionLifecycle = "session_lifecycle",
-    /// A connector comes or goes.
+    /// The connection or disconnection of a connector.
     ConnectorLifecycle = "connector_lifecycle",
-    /// A message of a user or an agent.
+    /// A message from a user or an agent.
     Message = "message",
-    /// An agent's thinking, as far as it is shown.
+    /// The reasoning that an agent shows.
     Thinking = "thinking",
-    /// A tool is called or answers.
+    /// A call of a tool, or the tool's answer.
     Tool = "tool",
-    /// Work is under way: deltas, percentages, heartbeats.
+    /// The progress of ongoing work: deltas, percentages, heartbeats.
     Progress = "progress",
     /// Raw output of a process or terminal.
     Output = "output",
-    /// Something went wrong.
+    /// A failure.
     Error = "error",
 }
 
 named! {
-    /// Who made the event. `Display` and `FromStr` use the name in lower snake case.
+    /// The source of an event. `Display` and `FromStr` use the name in lower snake case.
     ///
     /// ```
     /// use sharing_bus::EventOrigin;
@@ -285,30 +290,30 @@ named! {
     Connector = "connector",
     /// A person.
     User = "user",
-    /// A recording that is played again.
+    /// A replayed recording.
     Replay = "replay",
-    /// Another host, through a bridge.
+    /// Another host, connected through a bridge.
     Remote = "remote",
 }
 
-/// A text that names no [`EventKind`] or no [`EventOrigin`].
+/// The error of parsing a text that does not name an [`EventKind`] or an [`EventOrigin`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ParseNameError {
-    what: &'static str,
+    expected: &'static str,
 }
 
 impl fmt::Display for ParseNameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not the name of an {}", self.what)
+        write!(f, "not the name of an {}", self.expected)
     }
 }
 
 impl std::error::Error for ParseNameError {}
 
-/// One event on the bus: where it belongs, who made it, and the payload.
+/// One event on the bus: its routing, its origin and its payload.
 ///
-/// Cloning shares the payload. `Debug` shows the routing and the origin and leaves the payload out, so that it asks
-/// nothing of `E`.
+/// A clone shares the payload with the original. `Debug` prints the routing and the origin but not the payload, so `E`
+/// does not need to implement `Debug`.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventOrigin, EventRouting};
@@ -320,10 +325,10 @@ impl std::error::Error for ParseNameError {}
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct BusEvent<E = Event> {
-    /// Where it belongs.
+    /// The connector, session and kind of the event.
     #[cfg_attr(feature = "serde", serde(default))]
     pub routing: EventRouting,
-    /// Who made it.
+    /// The source of the event.
     #[cfg_attr(feature = "serde", serde(default))]
     pub origin: EventOrigin,
     /// The payload.
@@ -331,7 +336,7 @@ pub struct BusEvent<E = Event> {
 }
 
 impl<E> BusEvent<E> {
-    /// An event of the default origin.
+    /// Creates an event with the default origin, [`EventOrigin::Runtime`].
     pub fn new(routing: EventRouting, event: E) -> Self {
         BusEvent {
             routing,
@@ -340,7 +345,7 @@ impl<E> BusEvent<E> {
         }
     }
 
-    /// The same event with another origin.
+    /// Returns the event with another origin.
     #[must_use]
     pub fn with_origin(mut self, origin: EventOrigin) -> Self {
         self.origin = origin;

@@ -1,7 +1,7 @@
-//! What a subscriber wants: [`EventFilter`] and how it matches.
+//! Filters: [`EventFilter`] and how it matches an event.
 //!
-//! Filters are immutable values with shared insides: cloning is cheap, and the dispatch thread evaluates its own clone
-//! without any lock. How filters become indexes is the business of `cover.rs` and `routes.rs`.
+//! A filter is an immutable value whose parts are shared, so a clone is cheap. The dispatch thread evaluates its own
+//! clone without a lock. The index terms of a filter and the indexes of the routing table are in other files.
 
 use std::fmt;
 
@@ -11,14 +11,16 @@ use crate::event::{BusEvent, Event, EventKind, EventOrigin};
 use crate::sync::Arc;
 use crate::sync::panic;
 
-/// Which events a subscriber receives.
+/// A condition that selects the events of a subscriber.
 ///
-/// The equalities ([`ScrollId`](Self::ScrollId) to [`Origin`](Self::Origin)) and what [`any`](Self::any) and
-/// [`all`](Self::all) make of them are indexed: an event costs what the subscribers that match it cost, however many
-/// others there are. What has no equality to go by ([`not`](Self::not), [`custom`](Self::custom)) is evaluated for
-/// every event; put it into an `all` beside an equality and it is evaluated only where that holds.
+/// The bus indexes the equality filters ([`ScrollId`](Self::ScrollId) to [`Origin`](Self::Origin)) and their
+/// combinations by [`any`](Self::any) and [`all`](Self::all). With indexed filters, the cost of an event depends on the
+/// number of subscribers that match, not on the number of subscribers. [`not`](Self::not) and [`custom`](Self::custom)
+/// contain no equality to index, so the bus evaluates them for every event. Inside an `all` beside an equality, they
+/// are evaluated only for events that satisfy the equality.
 ///
-/// Filters see an event as dispatched, so with its late-bound `scroll_id`.
+/// The dispatch thread evaluates filters after [late binding](crate#late-binding), so a filter sees the bound
+/// `scroll_id`.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting};
@@ -31,10 +33,20 @@ use crate::sync::panic;
 /// assert!(wanted.matches(&event));
 /// ```
 ///
-/// With the feature `serde` a filter can be written and read, as configuration or over a wire: in JSON, `"*"` for all,
-/// `{"scroll_id": "…"}`, `{"session": {"connector_id": "shell", "native_session_id": "1"}}`, `{"any": [{"kind": "tool"},
-/// {"not": {"origin": "replay"}}]}` and so on. A `custom` is a function and refuses to be written. More than 32 levels of
-/// `any`, `all` and `not` are an error both ways, whatever limit the format has, so that no input overflows the stack.
+/// # Serialization
+///
+/// With the feature `serde`, a filter can be serialized and deserialized, for example in a configuration file. The JSON
+/// form of [`All`](Self::All) is `"*"`. Other filters are objects with one key:
+///
+/// ```json
+/// {"scroll_id": "00000000-0000-0000-0000-000000000007"}
+/// {"session": {"connector_id": "shell", "native_session_id": "1"}}
+/// {"any": [{"kind": "tool"}, {"not": {"origin": "replay"}}]}
+/// ```
+///
+/// A [`Custom`](Self::Custom) filter is a function, so its serialization returns an error. More than 32 nested levels of
+/// `any`, `all` and `not` are an error in both directions, regardless of the format's own limit. So no input can
+/// overflow the stack.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields, bound = ""))]
 #[non_exhaustive]
@@ -42,33 +54,33 @@ pub enum EventFilter<E = Event> {
     /// Every event.
     #[cfg_attr(feature = "serde", serde(rename = "*"))]
     All,
-    /// Events of one scroll, late-bound ones included.
+    /// Events of the scroll with this id, including late-bound events.
     ScrollId(Uuid),
-    /// Events of one connector, by its unique id.
+    /// Events of the connector with this unique id.
     ConnectorUid(Uuid),
-    /// Events of one connector, by its name.
+    /// Events of the connector with this name.
     ConnectorId(Arc<str>),
-    /// Events of one session, by its connector's name and its id there.
+    /// Events of one session.
     Session {
         /// The connector's name.
         connector_id: Arc<str>,
         /// The session's id within that connector.
         native_session_id: Arc<str>,
     },
-    /// Events of one kind.
+    /// Events of this kind.
     Kind(EventKind),
-    /// Events of one origin.
+    /// Events of this origin.
     Origin(EventOrigin),
-    /// Events that match at least one of these; made by [`any`](Self::any).
+    /// Events that match at least one of these filters; see [`any`](Self::any).
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
     Any(Arc<[EventFilter<E>]>),
-    /// Events that match each of these; made by [`all`](Self::all).
+    /// Events that match all of these filters; see [`all`](Self::all).
     #[cfg_attr(feature = "serde", serde(rename = "all", with = "crate::serde::combined"))]
     Every(Arc<[EventFilter<E>]>),
-    /// Events that do not match this one; made by [`not`](Self::not).
+    /// Events that do not match this filter; see [`not`](Self::not).
     #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
     Not(Arc<EventFilter<E>>),
-    /// Events that a function of yours accepts; made by [`custom`](Self::custom).
+    /// Events that a function of the host accepts; see [`custom`](Self::custom).
     #[cfg_attr(
         feature = "serde",
         serde(skip_deserializing, serialize_with = "crate::serde::refuse_custom")
@@ -77,7 +89,8 @@ pub enum EventFilter<E = Event> {
 }
 
 impl<E> EventFilter<E> {
-    /// Matches what at least one of `filters` matches; with none, nothing.
+    /// Creates a filter that matches an event if at least one of `filters` matches it. Without filters, it matches no
+    /// event.
     ///
     /// ```
     /// use sharing_bus::{EventFilter, EventKind};
@@ -90,12 +103,20 @@ impl<E> EventFilter<E> {
         EventFilter::Any(filters.into_iter().collect())
     }
 
-    /// Matches what each of `filters` matches; with none, everything.
+    /// Creates a filter that matches an event if all of `filters` match it. Without filters, it matches every event.
+    ///
+    /// ```
+    /// use sharing_bus::{EventFilter, EventKind};
+    ///
+    /// let errors: EventFilter =
+    ///     EventFilter::all([EventFilter::ConnectorId("shell".into()), EventFilter::Kind(EventKind::Error)]);
+    /// assert_eq!(errors.to_string(), "all(connector=shell, kind=error)");
+    /// ```
     pub fn all(filters: impl IntoIterator<Item = EventFilter<E>>) -> Self {
         EventFilter::Every(filters.into_iter().collect())
     }
 
-    /// Matches what `filter` does not.
+    /// Creates a filter that matches an event if `filter` does not match it.
     #[expect(
         clippy::should_implement_trait,
         reason = "a constructor beside `any` and `all`, not an operator"
@@ -104,11 +125,12 @@ impl<E> EventFilter<E> {
         EventFilter::Not(Arc::new(filter))
     }
 
-    /// Matches what `predicate` accepts.
+    /// Creates a filter that matches an event if `predicate` returns `true` for it.
     ///
-    /// The predicate runs on the dispatch thread: it delays every subscriber, so keep it quick and never wait in it.
-    /// It may use the bus (publishing there never waits). A panic counts as "no match" and in
-    /// [`BusStats::filter_panics`](crate::BusStats::filter_panics), and harms no other subscriber.
+    /// The predicate runs on the dispatch thread, so a slow predicate delays every subscriber. It must return quickly
+    /// and must never wait. It may use the bus, because publishing on the dispatch thread never waits. If it panics,
+    /// the bus catches the panic, counts it in [`BusStats::filter_panics`](crate::BusStats::filter_panics), and treats
+    /// the event as no match. The panic affects no other subscriber.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventFilter, EventRouting};
@@ -123,8 +145,12 @@ impl<E> EventFilter<E> {
         EventFilter::Custom(CustomFilter(Arc::new(Predicate(Some(Box::new(predicate))))))
     }
 
-    /// Whether `event` matches, as it stands: a `scroll_id` not yet bound is none. A panic of a custom predicate
-    /// reaches the caller.
+    /// Returns `true` if the filter matches `event` as it is. This method does not bind the event: an event whose
+    /// `scroll_id` is `None` matches no [`ScrollId`](Self::ScrollId).
+    ///
+    /// # Panics
+    ///
+    /// If a [`custom`](Self::custom) predicate panics.
     pub fn matches(&self, event: &BusEvent<E>) -> bool {
         let routing = &event.routing;
         match self {
@@ -173,7 +199,8 @@ impl<E> Clone for EventFilter<E> {
     }
 }
 
-/// The filter in one line, as statistics show it: `all(connector=shell, not(kind=progress))`.
+/// Formats the filter in one line, as in [`SubscriberStats::filter`](crate::SubscriberStats::filter). An example is
+/// `all(connector=shell, not(kind=progress))`.
 impl<E> fmt::Display for EventFilter<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -210,7 +237,7 @@ impl<E> fmt::Debug for EventFilter<E> {
     }
 }
 
-/// A predicate of the host's, inside [`EventFilter::Custom`].
+/// The predicate of an [`EventFilter::Custom`]; created by [`EventFilter::custom`].
 pub struct CustomFilter<E>(Arc<Predicate<E>>);
 
 impl<E> CustomFilter<E> {
@@ -233,8 +260,8 @@ impl<E> fmt::Debug for CustomFilter<E> {
 
 type BoxedPredicate<E> = Box<dyn Fn(&BusEvent<E>) -> bool + Send + Sync>;
 
-/// Holds the predicate until it is dropped, which is user code (what it captured may panic as it goes) and may happen
-/// wherever the last filter or list that shares it ends: so it brings its own panic boundary.
+/// The predicate with a panic boundary around its drop. Dropping the predicate runs user code, because the `Drop` of a
+/// captured value may panic. The drop happens wherever the last filter or list that shares the predicate is dropped.
 struct Predicate<E>(Option<BoxedPredicate<E>>);
 
 impl<E> Drop for Predicate<E> {
@@ -261,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn equalities_match_their_own_field_only() {
+    fn each_equality_compares_only_its_own_field() {
         let session = |connector: &str, native: &str| EventFilter::Session {
             connector_id: connector.into(),
             native_session_id: native.into(),
@@ -294,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn the_empty_any_matches_nothing_and_the_empty_all_everything() {
+    fn empty_any_matches_nothing_and_empty_all_matches_everything() {
         assert!(!EventFilter::any([]).matches(&event()));
         assert!(EventFilter::all([]).matches(&event()));
     }

@@ -1,8 +1,8 @@
-//! Behind the feature `serde`: what of the types' text forms is not derived where they are declared.
+//! The hand-written parts of the feature `serde`. The other implementations are derived where the types are declared.
 //!
-//! Names travel as their `Display` form. Filters have a depth limit of their own, since a reader may have none and a deep
-//! nest would overflow the stack: here as it is read, and on the dispatch thread as it is evaluated. The depth is counted
-//! in the thread that reads or writes; nothing is shared.
+//! Names are serialized in their `Display` form. Filters have their own depth limit, because a deserializer may have
+//! none. A deeply nested filter could overflow the stack of the thread that deserializes it, or of the dispatch thread
+//! that evaluates it. A thread-local variable holds the depth, so threads share nothing.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,7 +13,7 @@ use serde::ser::{self, Serialize, Serializer};
 use crate::event::{EventKind, EventOrigin};
 use crate::filter::CustomFilter;
 
-/// How many `any`, `all` and `not` may be nested. serde_json, which stops at 128 levels of its own, reads so many.
+/// Maximum nesting depth of `any`, `all` and `not`. serde_json can read this depth: its own limit is 128 levels.
 const MAX_DEPTH: usize = 32;
 
 macro_rules! as_name {
@@ -51,7 +51,7 @@ as_name! {
     EventOrigin, "the name of an event origin";
 }
 
-/// What combines filters, both ways; refuses to go too deep.
+/// Serialization and deserialization of the filters inside `any`, `all` and `not`, with the depth limit.
 pub(crate) mod combined {
     use super::*;
 
@@ -66,7 +66,7 @@ pub(crate) mod combined {
     }
 }
 
-/// A function has no text form.
+/// Returns an error, because a custom filter is a function and has no serialized form.
 pub(crate) fn refuse_custom<E, S: Serializer>(_: &CustomFilter<E>, _: S) -> Result<S::Ok, S::Error> {
     Err(ser::Error::custom(
         "a custom filter is a function and cannot be serialized",
@@ -85,10 +85,11 @@ thread_local! {
     static DEPTH: Cell<usize> = const { Cell::new(0) };
 }
 
-/// One filter inside another, while it is read or written.
+/// Guard for one level of nesting. It decrements the depth when it is dropped.
 struct Level;
 
 impl Level {
+    /// Increments the depth, or returns `None` at the limit.
     fn enter() -> Option<Level> {
         DEPTH.with(|depth| {
             let deeper = depth.get() + 1;

@@ -1,11 +1,12 @@
-//! The history for late joiners: the last events that were dispatched, whoever matched them.
+//! The history for late joiners: the last dispatched events, including events that matched no subscriber.
 //!
-//! Private to the dispatch thread, and only on a bus that asked for it. An event is recorded as it is dispatched, after the
-//! routing table has followed the list and before it can do so again; a subscriber that joins is given its backlog as the
-//! table attaches it. So what a subscriber gets from here ends right where its live events begin.
+//! The history is private to the dispatch thread and exists only on a bus built with one. The dispatch thread records an
+//! event when it dispatches the event: after the routing table has followed the subscriber list, and before the table can
+//! follow it again. A new subscriber receives its backlog when the table attaches it. So the backlog ends exactly where
+//! the live events begin.
 //!
-//! Two tiers: the last events of all, and the last of each scroll. What the second has and the first has not is older than
-//! all of the first.
+//! The history has two tiers: the last events of the bus, and the last events of each scroll. Each event that only the
+//! second tier contains is older than all events of the first.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -15,20 +16,20 @@ use crate::delivery::parcel::Envelope;
 use crate::event::BusEvent;
 use crate::sync::counted::Counted;
 
-/// How much of a history to keep; nothing where it is zero.
+/// The size of a history. Zero keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Keep {
-    /// Events of all.
+    /// Maximum number of events in the first tier.
     pub(crate) events: usize,
-    /// Events of each scroll.
+    /// Maximum number of events of each scroll in the second tier.
     pub(crate) per_scroll: usize,
-    /// Scrolls that have events of their own kept.
+    /// Maximum number of scrolls in the second tier.
     pub(crate) scrolls: usize,
 }
 
 type Kept<E> = Counted<Envelope<E>>;
 
-/// In order of their sequence.
+/// Events in order of their sequence.
 struct Events<E>(VecDeque<Kept<E>>);
 
 impl<E> Events<E> {
@@ -51,22 +52,22 @@ pub(crate) struct History<E> {
     keep: Keep,
     all: Events<E>,
     scrolls: HashMap<Uuid, Events<E>>,
-    /// The scrolls by the sequence of their last event, so that the quietest is found.
-    quietest_first: BTreeMap<u64, Uuid>,
+    /// The scrolls by the sequence of their last event. The first one is evicted when there are too many scrolls.
+    by_last_event: BTreeMap<u64, Uuid>,
 }
 
 impl<E> History<E> {
-    /// None where nothing is to be kept.
+    /// Creates a history, or returns `None` if it would keep nothing.
     pub(crate) fn new(keep: Keep) -> Option<Self> {
         (keep.events > 0 || keep.per_scroll > 0).then(|| History {
             keep,
             all: Events(VecDeque::new()),
             scrolls: HashMap::new(),
-            quietest_first: BTreeMap::new(),
+            by_last_event: BTreeMap::new(),
         })
     }
 
-    /// Keeps an event, the newest so far, and lets go of those that it takes the place of.
+    /// Adds an event, which must be newer than all others, and removes the events that it displaces.
     pub(crate) fn record(&mut self, event: Kept<E>) {
         if let (Some(scroll), true) = (event.event().routing.scroll_id, self.keep.per_scroll > 0) {
             self.record_of_scroll(scroll, event.clone());
@@ -77,18 +78,18 @@ impl<E> History<E> {
     fn record_of_scroll(&mut self, scroll: Uuid, event: Kept<E>) {
         let sequence = event.sequence;
         let events = self.scrolls.entry(scroll).or_insert_with(|| Events(VecDeque::new()));
-        self.quietest_first.remove(&events.last_sequence());
+        self.by_last_event.remove(&events.last_sequence());
         events.record(event, self.keep.per_scroll);
-        self.quietest_first.insert(sequence, scroll);
+        self.by_last_event.insert(sequence, scroll);
         if self.scrolls.len() > self.keep.scrolls {
-            if let Some((_, quietest)) = self.quietest_first.pop_first() {
-                self.scrolls.remove(&quietest);
+            if let Some((_, oldest)) = self.by_last_event.pop_first() {
+                self.scrolls.remove(&oldest);
             }
         }
     }
 
-    /// The newest events that match, at most `limit`, the oldest of them first. `scrolls`, if given, are those that every
-    /// matching event belongs to, so that the others need no look.
+    /// Returns the newest matching events, at most `limit`, in order of their sequence. If `scrolls` is `Some`, every
+    /// matching event must belong to one of these scrolls, so the search skips the other scrolls of the second tier.
     pub(crate) fn newest(
         &self,
         limit: usize,
@@ -106,7 +107,7 @@ impl<E> History<E> {
         found
     }
 
-    /// What only the scrolls' own tier has, the newest first.
+    /// Returns the events that only the second tier contains, the newest first.
     fn older(&self, scrolls: Option<&[Uuid]>) -> Vec<&Kept<E>> {
         let begin = self.all.0.front().map_or(u64::MAX, |event| event.sequence);
         let tiers: Vec<&Events<E>> = match scrolls {
@@ -131,7 +132,7 @@ mod tests {
         Uuid::from_u128(number)
     }
 
-    /// A history of events with these scrolls, in order of sequence from 1; zero is none.
+    /// Creates a history of events with these scrolls and the sequences 1, 2, and so on. Zero means no scroll.
     fn history(keep: Keep, scrolls: &[u128]) -> History<()> {
         let mut history = History::new(keep).unwrap();
         for (number, sequence) in scrolls.iter().zip(1..) {
@@ -168,12 +169,12 @@ mod tests {
     };
 
     #[test]
-    fn nothing_to_keep_is_no_history() {
+    fn a_history_of_size_zero_is_not_created() {
         assert!(History::<()>::new(Keep::default()).is_none());
     }
 
     #[test]
-    fn the_newest_are_kept_and_given_in_order() {
+    fn the_newest_events_are_kept_and_returned_in_order() {
         let history = history(ALL, &[0, 1, 0, 1, 2]);
         assert_eq!(sequences(&history, 9, None), [3, 4, 5]);
         assert_eq!(sequences(&history, 2, None), [4, 5]);
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_scroll_keeps_its_own() {
+    fn a_scroll_keeps_its_events_while_other_scrolls_are_busy() {
         let history = history(SCROLLS, &[1, 1, 1, 2, 0, 2, 2]);
         assert_eq!(sequences(&history, 9, Some(&[scroll(1)])), [2, 3]);
         assert_eq!(sequences(&history, 9, None), [2, 3, 6, 7]);
@@ -190,16 +191,16 @@ mod tests {
     }
 
     #[test]
-    fn what_both_tiers_have_comes_once() {
+    fn an_event_in_both_tiers_is_returned_once() {
         let history = history(BOTH, &[1, 1, 1, 2, 0, 2]);
         assert_eq!(sequences(&history, 9, None), [2, 3, 4, 5, 6]);
         assert_eq!(sequences(&history, 9, Some(&[scroll(2)])), [4, 6]);
     }
 
     #[test]
-    fn beyond_so_many_scrolls_the_quietest_is_let_go_of() {
+    fn the_scroll_with_the_oldest_last_event_is_evicted_beyond_the_limit() {
         let history = history(SCROLLS, &[1, 2, 1, 3]);
         assert_eq!(sequences(&history, 9, None), [1, 3, 4]);
-        assert_eq!(history.quietest_first.len(), 2);
+        assert_eq!(history.by_last_event.len(), 2);
     }
 }

@@ -1,24 +1,27 @@
-//! [`BusStats`] as text for people: totals, then a table of the subscribers.
+//! The `Display` form of [`BusStats`]: the totals, then a table of the subscribers.
 //!
-//! Plain values; nothing here is shared or synchronised. Widths are counted in `char`s.
+//! This file formats plain values without shared state or synchronization. Widths are counted in `char`s.
 
 use std::fmt::{self, Write};
 
 use crate::stats::{BusStats, SubscriberStats};
 
-/// What a label or a filter is cut to, unless the alternate form is asked for.
+/// Maximum widths of a label and a filter, in `char`s. The alternate form ignores them.
 const LABEL_WIDTH: usize = 24;
 const FILTER_WIDTH: usize = 40;
 
 const COLUMNS: usize = 7;
 type Row = [String; COLUMNS];
 
-/// Numbers are read from the right, names from the left.
-const TO_THE_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true, true];
+/// Columns that are aligned right because they contain numbers. The others contain names.
+const ALIGNED_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true, true];
 
-/// Totals in lines, then a line for each subscription. Long labels and filters are cut; `{:#}` prints them in full. Control
-/// characters in them are escaped. `2/2+5` is a full queue of two and five events that wait for room; a subscription that
-/// delivers into a channel of the host's has no queue to show. `7 (2)` are seven events lost, two of which were essential.
+/// Formats the totals in several lines, and then the subscriptions as a table.
+///
+/// Long labels and filters are truncated; the alternate form `{:#}` prints them in full. Control characters in labels
+/// and filters are escaped. The column `queued` shows `2/2+5` for a full queue of two events with five more events that
+/// wait for space. It shows `-` for a subscription that forwards into a channel of the host. The column `lagged` shows
+/// `7 (2)` for seven lost events, two of them essential.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -112,7 +115,7 @@ fn row(subscriber: &SubscriberStats, full: bool) -> Row {
     ]
 }
 
-/// The text on one line and no wider than `width`; an ellipsis stands for what is cut.
+/// Returns the text on one line, at most `width` chars wide. An ellipsis replaces the truncated end.
 fn cell(text: &str, width: usize) -> String {
     let mut cell = String::new();
     for c in text.chars() {
@@ -140,7 +143,7 @@ fn write_rows(rows: &[Row], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for row in rows {
         for (column, (cell, &width)) in row.iter().zip(&widths).enumerate() {
             let before = if column == 0 { "\n" } else { "  " };
-            if TO_THE_RIGHT[column] {
+            if ALIGNED_RIGHT[column] {
                 write!(f, "{before}{cell:>width$}")?;
             } else {
                 write!(f, "{before}{cell:<width$}")?;
@@ -194,7 +197,7 @@ events       12 published, 11 dispatched, 1 of 4 in the ingress
 deliveries   10 delivered, 9 lagged, 4 merged; 8 events unmatched";
 
     #[test]
-    fn without_subscribers_there_are_the_totals_alone() {
+    fn stats_without_subscribers_print_only_the_totals() {
         let rest = "
 subscribers  0 listed, 7 reaped
 sessions     3 bound, 2 evicted
@@ -203,7 +206,7 @@ panics       6 of filters, 5 of payloads";
         assert_eq!(format!("{:#}", stats(Vec::new())), format!("{TOTALS}{rest}"));
     }
 
-    fn crowd() -> BusStats {
+    fn three_subscribers() -> BusStats {
         let long = format!("any({})", "connector=é, ".repeat(4));
         stats(vec![
             subscriber(1, Some("größe"), "*", 256),
@@ -213,7 +216,7 @@ panics       6 of filters, 5 of payloads";
     }
 
     #[test]
-    fn rows_are_aligned_by_chars_and_long_names_cut() {
+    fn rows_are_aligned_by_chars_and_long_names_are_truncated() {
         let rest = "
 subscribers  3 listed, 7 reaped
 sessions     3 bound, 2 evicted
@@ -223,12 +226,12 @@ panics       6 of filters, 5 of payloads
   1  größe                     *                                         128/256       1000       1       2
  20  -                         any(connector=é, connector=é, connector…    1/2+3      20000  20 (4)      40
 300  two\\nlines and a label …  kind=tool                                       -     300000     300     600";
-        assert_eq!(crowd().to_string(), format!("{TOTALS}{rest}"));
+        assert_eq!(three_subscribers().to_string(), format!("{TOTALS}{rest}"));
     }
 
     #[test]
-    fn the_alternate_form_cuts_nothing() {
-        let text = format!("{:#}", crowd());
+    fn the_alternate_form_truncates_nothing() {
+        let text = format!("{:#}", three_subscribers());
         assert!(
             text.contains("any(connector=é, connector=é, connector=é, connector=é, )"),
             "{text}"
@@ -240,7 +243,7 @@ panics       6 of filters, 5 of payloads
     }
 
     #[test]
-    fn a_cell_is_cut_only_if_it_is_too_wide() {
+    fn a_cell_is_truncated_only_if_it_is_too_wide() {
         assert_eq!(cell("äöü", 3), "äöü");
         assert_eq!(cell("äöüß", 3), "äö…");
         assert_eq!(cell("\u{7}", 3), "\\u…");

@@ -1,9 +1,9 @@
-//! What the bus counts: the shared counters and the snapshot that [`SharingBus::stats`](crate::SharingBus::stats)
-//! makes of them.
+//! Statistics: the shared counters, and the snapshot of them that
+//! [`SharingBus::stats`](crate::SharingBus::stats) returns.
 //!
-//! Every counter is an atomic with one writer, the dispatch thread, and is read without any order between them: a
-//! snapshot of a busy bus may be off by what happened while it was taken. After a flush, with nobody publishing, it is
-//! exact.
+//! Each counter is an atomic with one writer, the dispatch thread. Readers load the counters in no particular order, so
+//! a snapshot of a busy bus may miss changes made while it was taken. After a flush, if no thread publishes, the
+//! snapshot is exact.
 
 mod display;
 
@@ -23,7 +23,7 @@ pub(crate) struct Totals {
     pub(crate) payload_panics: u64,
 }
 
-/// The totals as others see them.
+/// The totals as other threads read them. They trail [`Totals`] by at most a batch.
 pub(crate) struct Counters {
     dispatched: AtomicU64,
     delivered: AtomicU64,
@@ -47,9 +47,9 @@ impl Counters {
         }
     }
 
-    /// Publishes the totals. Called by the dispatch thread alone.
+    /// Makes the totals visible to other threads. Only the dispatch thread calls this method.
     pub(crate) fn publish(&self, totals: &Totals) {
-        // Ordering: Relaxed throughout, statistics that publish nothing.
+        // Ordering: Relaxed for all stores, because these statistics publish no other data.
         self.dispatched.store(totals.dispatched, Ordering::Relaxed);
         self.delivered.store(totals.delivered, Ordering::Relaxed);
         self.lagged.store(totals.lagged, Ordering::Relaxed);
@@ -60,7 +60,7 @@ impl Counters {
     }
 
     pub(crate) fn read(&self) -> Totals {
-        // Ordering: Relaxed throughout, see `publish`.
+        // Ordering: Relaxed for all loads, see `publish`.
         Totals {
             dispatched: self.dispatched.load(Ordering::Relaxed),
             delivered: self.delivered.load(Ordering::Relaxed),
@@ -73,71 +73,78 @@ impl Counters {
     }
 }
 
-/// What a bus has done so far; made by [`SharingBus::stats`](crate::SharingBus::stats).
+/// The statistics of a bus; returned by [`SharingBus::stats`](crate::SharingBus::stats).
 ///
-/// Counts start at the bus's beginning and never go down. They are exact after a flush with nobody publishing; on a
-/// busy bus they trail by at most a batch. `Display` prints them as a table for people.
+/// Counters start at zero when the bus is built and never decrease. On a busy bus they trail by at most a batch. After a
+/// [`flush`](crate::SharingBus::flush), if no thread publishes, they are exact. `Display` formats the statistics as a
+/// table for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct BusStats {
-    /// Events accepted from publishers.
+    /// Number of events accepted from publishers.
     pub published: u64,
-    /// Events taken through matching.
+    /// Number of events dispatched: numbered, bound and matched.
     pub dispatched: u64,
-    /// Events put into queues and not displaced since, over all subscribers; one event for three subscribers is three.
+    /// Number of deliveries: events queued for a subscriber and not displaced afterward, summed over all subscribers. An
+    /// event queued for three subscribers counts three times.
     pub delivered: u64,
-    /// Events that matched and were lost, for want of room, over all subscribers.
+    /// Number of matching events lost because a queue was full, summed over all subscribers.
     pub lagged: u64,
-    /// Events that matched and were delivered as a part of others, over all subscribers
-    /// ([`Overflow::Conflate`](crate::Overflow::Conflate)).
+    /// Number of matching events merged into other delivered events, summed over all subscribers. Only
+    /// [`Overflow::Conflate`](crate::Overflow::Conflate) merges events.
     pub merged: u64,
-    /// Events that matched nobody.
+    /// Number of events that matched no subscriber.
     pub unmatched: u64,
-    /// Subscriptions taken out of the list because their receiver was dropped or closed itself, or an overflow
-    /// disconnected it. Those that were unsubscribed do not count.
+    /// Number of subscriptions removed from the list because their receiver was dropped or closed, or because of an
+    /// overflow or a closed channel. Subscriptions that ended by
+    /// [`unsubscribe`](crate::SharingBus::unsubscribe) do not count.
     pub reaped: u64,
-    /// Panics of filters, each of which is one event that was not matched for one subscriber; also of filters of essential
-    /// events (one event that counted as not essential) and of functions that merge (one event lost).
+    /// Number of panics in filters. For each panic, one event did not match one subscriber. The number includes panics
+    /// in filters of [essential](crate::SubscriptionBuilder::essential) events and in
+    /// [merge functions](crate::SubscriptionBuilder::conflate_with). In these two cases, one event counted as not
+    /// essential, or one event was lost.
     pub filter_panics: u64,
-    /// Panics of [`Payload::session_change`](crate::Payload::session_change).
+    /// Number of panics in [`Payload::session_change`](crate::Payload::session_change).
     pub payload_panics: u64,
-    /// Events accepted and not yet dispatched, the one being dispatched included.
+    /// Number of events accepted but not yet dispatched, including the event being dispatched.
     pub ingress_depth: u64,
-    /// How many events the ingress holds.
+    /// Capacity of the ingress, in events.
     pub ingress_capacity: usize,
-    /// Sessions bound.
+    /// Number of bound sessions.
     pub sessions: usize,
-    /// Sessions forgotten because there were more than the session capacity.
+    /// Number of sessions forgotten because more sessions were registered than the session capacity.
     pub sessions_evicted: u64,
-    /// Each listed subscription, in order of subscription.
+    /// The open subscriptions, in order of subscription.
     pub subscribers: Vec<SubscriberStats>,
 }
 
-/// One subscription in [`BusStats`].
+/// The statistics of one subscription, in [`BusStats::subscribers`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct SubscriberStats {
-    /// Its id.
+    /// The id of the subscription.
     pub id: SubscriberId,
-    /// Its label, if it was given one.
+    /// The label, if the subscription has one.
     pub label: Option<Arc<str>>,
-    /// Its filter, as text.
+    /// The filter, as text.
     pub filter: String,
-    /// Events in its queue.
+    /// Number of events in the queue.
     pub queued: u64,
-    /// How many events its queue holds; 0 where events go into a channel of the host's.
+    /// Capacity of the queue, in events; 0 if the subscription
+    /// [forwards](crate::SubscriptionBuilder::forward_to) into a channel of the host.
     pub capacity: usize,
-    /// Events put into its queue and not displaced since, whether received yet or not.
+    /// Number of events put into the queue and not displaced afterward, received or not.
     pub delivered: u64,
-    /// Events that matched and were lost, for want of room.
+    /// Number of matching events lost because the queue was full.
     pub lagged: u64,
-    /// Those of them that were essential ([`essential`](crate::SubscriptionBuilder::essential)).
+    /// Number of [essential](crate::SubscriptionBuilder::essential) events among the lost events.
     pub lagged_essential: u64,
-    /// Events that matched and were delivered as a part of others ([`Overflow::Conflate`](crate::Overflow::Conflate)).
+    /// Number of matching events merged into other delivered events
+    /// ([`Overflow::Conflate`](crate::Overflow::Conflate)).
     pub merged: u64,
-    /// Events that wait for room, likewise, those that went into others included: neither delivered nor lost nor merged
-    /// yet.
+    /// Number of events that wait for space in the queue ([`Overflow::Conflate`](crate::Overflow::Conflate)). It
+    /// includes events merged into other waiting events. Waiting events are not yet delivered, lost or merged.
     pub pending: u64,
 }

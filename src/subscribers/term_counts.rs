@@ -1,30 +1,32 @@
-//! A multiset of hashes that anybody may ask without waiting: how often each is in it.
+//! Term counts: a multiset of hashes. Any thread can ask whether it contains a hash, without waiting.
 //!
-//! An open-addressed table of atomics behind an `ArcSwap`. One writer at a time, which the owner sees to, changes
-//! counts in place and, when the table is too full or too empty, copies what is left into another and swaps it in; a
-//! key whose count is down to zero keeps its cell until then. Readers take no lock: they look at the cells from a key's
-//! place on until they meet it or a vacant one, and no table is ever more than half full of keys.
+//! The counts are in an open-addressed hash table of atomics behind an `ArcSwap`. The owner ensures that there is one
+//! writer at a time. The writer changes counts in place. When the table is too full or too empty, the writer copies the
+//! keys with nonzero counts into a new table and swaps it in. Until then, a key with a count of zero keeps its cell.
+//! Readers take no lock: a reader probes cells, starting at the key's home cell, until it finds the key or a vacant cell.
+//! At most half of the cells of a table contain keys.
 //!
-//! Who has synchronised with an `add` sees it, and who sees a `remove` has synchronised with it. Two keys that are one
-//! hash count as one, so an answer may be "yes" in error, never "no".
+//! A thread that has synchronized with an `add` sees the added key. A thread that observes a `remove` has synchronized
+//! with it. Two keys with the same hash count as one key, so a positive answer may be wrong, but a negative answer is
+//! always right.
 
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, CELLS};
 
-/// No key is this.
+/// The key of a vacant cell. No hash in the table has this value.
 const VACANT: u64 = 0;
 
 struct Cell {
-    /// Set once, from `VACANT`.
+    /// The hash, or `VACANT`. It is set once.
     key: AtomicU64,
     count: AtomicUsize,
 }
 
-/// A power of two of cells.
+/// The cells. Their number is a power of two.
 struct Table(Box<[Cell]>);
 
 impl Table {
-    /// A table for so many keys, a third full with them at most.
+    /// Creates a table of which `keys` keys fill at most a third.
     fn for_keys(keys: usize) -> Self {
         let cell = || Cell {
             key: AtomicU64::new(VACANT),
@@ -34,31 +36,32 @@ impl Table {
         Table((0..cells).map(|_| cell()).collect())
     }
 
-    /// The cell that has the key, or else the vacant one where it belongs.
+    /// Returns the cell of the key and `true`, or the vacant cell where the key belongs and `false`.
     fn find(&self, key: u64) -> (&Cell, bool) {
         let mask = self.0.len() - 1;
-        let mut place = key as usize & mask;
+        let mut index = key as usize & mask;
         loop {
-            let cell = &self.0[place];
-            // Ordering: Relaxed; who may not miss the key has synchronised with its `add`.
+            let cell = &self.0[index];
+            // Ordering: Relaxed, because a reader that must not miss the key has synchronized with its `add`.
             match cell.key.load(Ordering::Relaxed) {
                 found if found == key => return (cell, true),
                 VACANT => return (cell, false),
-                _ => place = (place + 1) & mask,
+                _ => index = (index + 1) & mask,
             }
         }
     }
 
+    /// Returns `true` if the count of the key is above zero.
     fn counts(&self, key: u64) -> bool {
         let (cell, found) = self.find(key.max(1));
         // Ordering: Acquire, pairs with `Census::remove`.
         found && cell.count.load(Ordering::Acquire) > 0
     }
 
-    /// Gives a key that is not in the table a cell.
+    /// Stores a key that is not yet in the table, and its count.
     fn insert(&self, key: u64, count: usize) {
         let (cell, _) = self.find(key);
-        // Ordering: Relaxed for both, as above.
+        // Ordering: Relaxed for both, as in `find`.
         cell.count.store(count, Ordering::Relaxed);
         cell.key.store(key, Ordering::Relaxed);
     }
@@ -66,9 +69,9 @@ impl Table {
 
 pub(crate) struct Census {
     table: ArcSwap<Table>,
-    /// Cells that have a key. Changed by the writer alone, as is `live`.
+    /// Number of cells with a key. Only the writer changes `used` and `live`.
     used: AtomicUsize,
-    /// Keys that count.
+    /// Number of keys with a count above zero.
     live: AtomicUsize,
 }
 
@@ -81,7 +84,7 @@ impl Census {
         }
     }
 
-    /// Whether one of the keys was added more often than removed. Waits for nobody and allocates nothing.
+    /// Returns `true` if the count of at least one of the keys is above zero. Never waits and allocates nothing.
     pub(crate) fn contains_any(&self, mut keys: impl Iterator<Item = u64>) -> bool {
         let Some(first) = keys.next() else {
             return false;
@@ -90,19 +93,19 @@ impl Census {
         table.counts(first) || keys.any(|key| table.counts(key))
     }
 
-    /// Counts the key once more. One writer at a time.
+    /// Increments the count of the key. The caller must be the only writer.
     pub(crate) fn add(&self, key: u64) {
         let key = key.max(1);
         let table = self.table.load_full();
         let (cell, found) = table.find(key);
         if found {
-            // Ordering: Relaxed; the owner publishes what was added.
+            // Ordering: Relaxed, because the owner publishes the added key.
             let before = cell.count.fetch_add(1, Ordering::Relaxed);
             self.change_live(|live| live + usize::from(before == 0));
             return;
         }
         self.change_live(|live| live + 1);
-        // Ordering: Relaxed, the writer's own.
+        // Ordering: Relaxed, because only the writer uses this value.
         let used = self.used.load(Ordering::Relaxed) + 1;
         if 2 * used > table.0.len() {
             self.rebuild(&table, Some(key));
@@ -112,12 +115,12 @@ impl Census {
         }
     }
 
-    /// Counts the key once less, which was added. One writer at a time.
+    /// Decrements the count of the key, which must be above zero. The caller must be the only writer.
     pub(crate) fn remove(&self, key: u64) {
         let table = self.table.load_full();
         let (cell, _) = table.find(key.max(1));
-        // Ordering: Release, pairs with `Table::counts`: who misses the key sees what the writer did before it took it
-        // out.
+        // Ordering: Release, pairs with `Table::counts`: a reader that misses the key sees the writer's stores from
+        // before the removal.
         if cell.count.fetch_sub(1, Ordering::Release) > 1 {
             return;
         }
@@ -127,19 +130,20 @@ impl Census {
         }
     }
 
+    /// Replaces the number of live keys and returns the new number.
     fn change_live(&self, change: impl FnOnce(usize) -> usize) -> usize {
-        // Ordering: Relaxed for both, the writer's own.
+        // Ordering: Relaxed for both, because only the writer uses this value.
         let live = change(self.live.load(Ordering::Relaxed));
         self.live.store(live, Ordering::Relaxed);
         live
     }
 
-    /// Swaps in a table of what counts, and of a new key.
+    /// Replaces the table with a new one that contains the live keys and, if given, a new key.
     fn rebuild(&self, table: &Table, new: Option<u64>) {
         let live = self.live.load(Ordering::Relaxed);
         let next = Arc::new(Table::for_keys(live));
         for cell in &table.0 {
-            // Ordering: Relaxed for all, the writer's own; the swap publishes the copy.
+            // Ordering: Relaxed for all, because only the writer uses these values. The swap publishes the copy.
             let count = cell.count.load(Ordering::Relaxed);
             if count > 0 {
                 next.insert(cell.key.load(Ordering::Relaxed), count);
@@ -171,9 +175,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever is added and removed, keys that fall on one place included, it is what a map of counts would be.
+        /// Some of the keys share a home cell.
         #[test]
-        fn it_counts_as_a_map_does(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..3u64), 1..400)) {
+        fn term_counts_agree_with_a_map_of_counts(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..3u64), 1..400)) {
             let census = Census::new();
             let mut model = HashMap::<u64, usize>::new();
             for (add, low, high) in steps {
@@ -195,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_crowd_of_keys_leaves_no_table_behind() {
+    fn the_table_shrinks_after_many_keys_are_removed() {
         let census = Census::new();
         for key in 1..=100_000 {
             census.add(key);
@@ -209,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_come_and_go_do_not_fill_the_table() {
+    fn removed_keys_do_not_fill_the_table() {
         let census = Census::new();
         for key in 1..=100_000 {
             census.add(key);
@@ -225,25 +229,25 @@ mod models {
 
     use super::*;
 
-    /// Keys that stay are found in every table, whatever comes and goes meanwhile.
+    /// A reader finds a key that stays in every table, while the writer adds and removes other keys.
     #[test]
     fn a_look_races_a_change_of_table() {
         loom::model(|| {
             let census = Arc::new(Census::new());
             census.add(1);
             let reader = Arc::clone(&census);
-            let looking = thread::spawn(move || [reader.contains(1), reader.contains(2)]);
+            let lookup = thread::spawn(move || [reader.contains(1), reader.contains(2)]);
             for key in 2..=3 {
                 census.add(key);
             }
             census.remove(3);
-            let [stays, _comes] = looking.join().unwrap();
+            let [stays, _added] = lookup.join().unwrap();
             assert!(stays, "a key that stays was missed");
             assert!(census.contains(1) && census.contains(2) && !census.contains(3));
         });
     }
 
-    /// Who misses a key that was there sees what was done before it was taken out.
+    /// A reader that misses a removed key sees the writer's stores from before the removal.
     #[test]
     fn a_look_races_a_removal() {
         loom::model(|| {
@@ -251,16 +255,16 @@ mod models {
             shared.0.add(1);
             shared.0.add(2);
             let other = Arc::clone(&shared);
-            let looking = thread::spawn(move || {
-                let (census, told) = &*other;
-                census.contains(1) || told.load(Ordering::Relaxed) == 1
+            let lookup = thread::spawn(move || {
+                let (census, stored) = &*other;
+                census.contains(1) || stored.load(Ordering::Relaxed) == 1
             });
-            let (census, told) = &*shared;
-            told.store(1, Ordering::Relaxed);
+            let (census, stored) = &*shared;
+            stored.store(1, Ordering::Relaxed);
             census.remove(1);
-            // Into another table, where it has no cell.
+            // This call moves the keys to a new table, in which key 1 has no cell.
             census.add(3);
-            assert!(looking.join().unwrap(), "taken out unseen");
+            assert!(lookup.join().unwrap(), "the removal was visible before the store");
         });
     }
 }

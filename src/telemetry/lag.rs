@@ -1,61 +1,68 @@
-//! When a subscriber's lagging is told, and with what counts.
+//! The log lines about a lagging subscriber: when each is written, and with which counts.
 //!
-//! Owned by the dispatcher, one for each subscriber. An episode begins with the first batch that loses events and ends with
-//! the first that loses none. Each is told with two lines, but no two episodes that began within [`PAUSE`]: what is left out
-//! is counted and told with the next line. So every lost event is in exactly one line that tells an end or what was left
-//! out, and a subscriber that lags and recovers a thousand times a second makes two lines of it.
+//! The dispatcher owns one [`Lag`] for each subscriber. A lagging episode begins with the first batch that loses events
+//! and ends with the first batch that queues events and loses none. A reported episode produces two lines. At least
+//! [`PAUSE`] lies between the first lines of two reported episodes. The other episodes are suppressed, and the next line
+//! reports their number and their losses. So each lost event counts exactly once: in the line that ends its episode, or
+//! among the suppressed losses. A subscriber that lags and recovers a thousand times per second produces two lines per
+//! second.
 
 use std::time::{Duration, Instant};
 
-/// The least time between the beginnings of two episodes that are told.
+/// Minimum time between the first lines of two reported episodes.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
 
+/// The lagging of one subscriber.
 #[derive(Default)]
 pub(super) struct Lag {
-    /// The one that goes on.
+    /// The current episode.
     episode: Option<Episode>,
-    /// When the last beginning was told.
-    told_at: Option<Instant>,
+    /// Time of the last line that reported the beginning of an episode.
+    reported_at: Option<Instant>,
     left_out: LeftOut,
 }
 
 #[derive(Default)]
 struct Episode {
     lost: u64,
-    told: bool,
+    reported: bool,
 }
 
-/// Episodes that were not told, and what was lost in them.
+/// Number of suppressed episodes, and number of events lost in them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct LeftOut {
     pub(super) episodes: u64,
     pub(super) lost: u64,
 }
 
-/// What is to be told.
+/// A line to log.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
-    /// `lost` so far in this episode.
+    /// An episode has begun. `lost` counts the losses of the episode until now.
     Begins { lost: u64, left_out: LeftOut },
-    /// `lost` in all of the episode.
+    /// An episode has ended. `lost` counts all losses of the episode.
     Ends { lost: u64, left_out: LeftOut },
 }
 
 impl Lag {
-    /// Takes a batch to the account. The clock is read only if events were lost and the episode is not told yet.
+    /// Records a batch and returns the line to log, if any. It reads the clock only if the batch lost events and the
+    /// episode is not yet reported.
     pub(super) fn batch(&mut self, queued: u64, lost: u64, clock: impl FnOnce() -> Instant) -> Option<Line> {
         if lost > 0 {
             let episode = self.episode.get_or_insert_default();
             episode.lost += lost;
-            if episode.told {
+            if episode.reported {
                 return None;
             }
             let now = clock();
-            if self.told_at.is_some_and(|at| now.saturating_duration_since(at) < PAUSE) {
+            if self
+                .reported_at
+                .is_some_and(|at| now.saturating_duration_since(at) < PAUSE)
+            {
                 return None;
             }
-            episode.told = true;
-            self.told_at = Some(now);
+            episode.reported = true;
+            self.reported_at = Some(now);
             let left_out = std::mem::take(&mut self.left_out);
             return Some(Line::Begins {
                 lost: episode.lost,
@@ -66,7 +73,7 @@ impl Lag {
             return None;
         }
         let episode = self.episode.take()?;
-        if episode.told {
+        if episode.reported {
             return Some(self.ends(episode));
         }
         self.left_out.episodes += 1;
@@ -74,7 +81,8 @@ impl Lag {
         None
     }
 
-    /// The subscription is over, and these are lost with it: what has not been told yet.
+    /// Returns the last line of a subscription that has ended, if any loss is not yet reported. `lost` is the number of
+    /// events lost because of the end.
     pub(super) fn finish(&mut self, lost: u64) -> Option<Line> {
         if self.episode.is_none() && self.left_out.episodes == 0 && lost == 0 {
             return None;
@@ -101,11 +109,11 @@ mod tests {
     }
 
     fn unread() -> Instant {
-        panic!("the clock is read")
+        panic!("the test reads no clock")
     }
 
     #[test]
-    fn an_episode_is_told_as_it_begins_and_as_it_ends() {
+    fn an_episode_is_reported_at_its_beginning_and_at_its_end() {
         let mut lag = Lag::default();
         assert_eq!(lag.batch(64, 0, unread), None);
         let begins = Line::Begins {
@@ -117,7 +125,7 @@ mod tests {
         assert_eq!(
             lag.batch(0, 0, unread),
             None,
-            "nothing was queued, so there may be no room yet"
+            "no event was queued, so the queue may still be full"
         );
         assert_eq!(
             lag.batch(1, 0, unread),
@@ -131,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn episodes_in_quick_succession_are_counted_and_told_later() {
+    fn episodes_in_quick_succession_are_suppressed_and_counted_in_a_later_line() {
         let start = Instant::now();
         let mut lag = Lag::default();
         assert!(lag.batch(0, 1, || start).is_some());
@@ -158,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn an_episode_that_begins_too_early_is_told_once_it_has_lasted() {
+    fn a_suppressed_episode_is_reported_if_it_outlasts_the_pause() {
         let start = Instant::now();
         let mut lag = Lag::default();
         lag.batch(0, 1, || start);
@@ -172,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_subscription_tells_the_rest() {
+    fn the_end_of_the_subscription_reports_the_remaining_losses() {
         let start = Instant::now();
         let mut lag = Lag::default();
         lag.batch(0, 1, || start);

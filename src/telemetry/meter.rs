@@ -1,8 +1,9 @@
-//! Behind the feature `metrics`: counters, gauges and a histogram, in the recorder that the host has installed.
+//! The feature `metrics`: counters, gauges and a histogram in the recorder that the host has installed.
 //!
-//! Handles are made once, for the bus as it is built and for a subscriber as it joins. What has changed is told at the end of
-//! a batch and as differences, gauges included: so what is named alike (several buses, subscribers of one label) adds up.
-//! After a recorder has panicked, nothing more is told to the handle in question.
+//! The handles of the bus are created when the bus is built, and those of a subscriber when it joins. At the end of each
+//! batch, the dispatcher records the changes of all values as differences, including those of gauges. So values with the
+//! same name add up, for example those of several buses or of subscribers with the same label. After a recorder has
+//! panicked, the dispatcher no longer uses the handle in question.
 
 use std::time::Instant;
 
@@ -18,34 +19,34 @@ use crate::subscribers::Subscription;
 use crate::sync::panic;
 use crate::sync::{Arc, BATCH};
 
-/// Name and meaning, in the order of [`Figures`].
+/// Names and descriptions, in the order of [`Figures`].
 const COUNTERS: [(&str, &str); 9] = [
     ("sharing_bus_published_total", "events accepted from publishers"),
-    ("sharing_bus_dispatched_total", "events taken through matching"),
+    ("sharing_bus_dispatched_total", "events dispatched"),
     (
         "sharing_bus_delivered_total",
-        "events put into queues, over all subscribers",
+        "events put into queues, summed over all subscribers",
     ),
     (
         "sharing_bus_lagged_total",
-        "events lost for want of room, over all subscribers",
+        "events lost because a queue was full, summed over all subscribers",
     ),
     (
         "sharing_bus_merged_total",
-        "events delivered as a part of others, over all subscribers",
+        "events merged into other delivered events, summed over all subscribers",
     ),
-    ("sharing_bus_unmatched_total", "events that matched nobody"),
-    ("sharing_bus_filter_panics_total", "panics of filters"),
+    ("sharing_bus_unmatched_total", "events that matched no subscriber"),
+    ("sharing_bus_filter_panics_total", "panics in filters"),
     (
         "sharing_bus_payload_panics_total",
-        "panics of session hooks of payloads",
+        "panics in the session hooks of payloads",
     ),
     ("sharing_bus_reaped_total", "subscriptions reaped"),
 ];
 const GAUGES: [(&str, &str); 3] = [
-    ("sharing_bus_ingress_depth", "events accepted and not yet dispatched"),
+    ("sharing_bus_ingress_depth", "events accepted but not yet dispatched"),
     ("sharing_bus_subscribers", "open subscriptions"),
-    ("sharing_bus_sessions", "sessions bound"),
+    ("sharing_bus_sessions", "bound sessions"),
 ];
 const LATENCY: &str = "sharing_bus_dispatch_latency_seconds";
 const SUBSCRIBER_DELIVERED: &str = "sharing_bus_subscriber_delivered_total";
@@ -54,12 +55,12 @@ const SUBSCRIBER_LAGGED: &str = "sharing_bus_subscriber_lagged_total";
 const SUBSCRIBER_LAGGED_ESSENTIAL: &str = "sharing_bus_subscriber_lagged_essential_total";
 const QUEUE_DEPTH: &str = "sharing_bus_queue_depth";
 
-/// The label of what belongs to a subscriber, and its value for those that have no label of their own: so there are as many
-/// series as the host has names.
+/// The label of all metrics about subscribers. Its value is the label of the subscription.
 const LABEL: &str = "subscriber";
-const UNLABELLED: &str = "unlabelled";
+/// The label value of all subscriptions without a label. They share one time series.
+const UNLABELED: &str = "unlabelled";
 
-/// When an event was given to the bus.
+/// The time of the publish call of an event.
 pub(crate) struct Stamp(Instant);
 
 impl Stamp {
@@ -68,6 +69,7 @@ impl Stamp {
     }
 }
 
+/// The values of the counters and gauges of a bus.
 #[derive(Clone, Copy, Default)]
 struct Figures {
     counters: [u64; COUNTERS.len()],
@@ -98,6 +100,7 @@ impl Figures {
     }
 }
 
+/// The metric handles of a bus.
 struct Handles {
     counters: [Counter; COUNTERS.len()],
     gauges: [Gauge; GAUGES.len()],
@@ -107,23 +110,24 @@ struct Handles {
 impl Handles {
     fn register() -> Self {
         Handles {
-            counters: COUNTERS.map(|(name, meaning)| {
-                describe_counter!(name, Unit::Count, meaning);
+            counters: COUNTERS.map(|(name, description)| {
+                describe_counter!(name, Unit::Count, description);
                 counter!(name)
             }),
-            gauges: GAUGES.map(|(name, meaning)| {
-                describe_gauge!(name, Unit::Count, meaning);
+            gauges: GAUGES.map(|(name, description)| {
+                describe_gauge!(name, Unit::Count, description);
                 gauge!(name)
             }),
             latency: {
-                let meaning =
-                    "from the call that publishes an event, its wait for room included, to the end of its batch";
-                describe_histogram!(LATENCY, Unit::Seconds, meaning);
+                let description =
+                    "time from the publish call, including its wait for ingress space, to the end of the batch";
+                describe_histogram!(LATENCY, Unit::Seconds, description);
                 histogram!(LATENCY)
             },
         }
     }
 
+    /// Records the differences between the figures reported last and those of now, and the latency of each event.
     fn record(&self, shown: &Figures, now: &Figures, stamps: &[Stamp]) {
         for (counter, (shown, now)) in self.counters.iter().zip(shown.counters.iter().zip(now.counters)) {
             if now > *shown {
@@ -142,7 +146,7 @@ impl Handles {
     }
 }
 
-/// Moves a gauge, which others may move as well.
+/// Changes a gauge by the difference, because other buses or subscribers may change the same gauge.
 fn change(gauge: &Gauge, before: u64, now: u64) {
     if now > before {
         gauge.increment((now - before) as f64);
@@ -152,36 +156,34 @@ fn change(gauge: &Gauge, before: u64, now: u64) {
 }
 
 fn describe_subscribers() {
-    describe_counter!(SUBSCRIBER_MERGED, Unit::Count, "events delivered as a part of others");
-    describe_counter!(SUBSCRIBER_DELIVERED, Unit::Count, "events put into the queue");
     describe_counter!(
-        SUBSCRIBER_LAGGED,
+        SUBSCRIBER_MERGED,
         Unit::Count,
-        "events lost for want of room in the queue"
+        "events merged into other delivered events"
     );
+    describe_counter!(SUBSCRIBER_DELIVERED, Unit::Count, "events put into the queue");
+    describe_counter!(SUBSCRIBER_LAGGED, Unit::Count, "events lost because the queue was full");
     describe_counter!(
         SUBSCRIBER_LAGGED_ESSENTIAL,
         Unit::Count,
-        "essential events lost for want of room in the queue"
+        "essential events lost because the queue was full"
     );
-    describe_gauge!(
-        QUEUE_DEPTH,
-        Unit::Count,
-        "events in the queue, while the subscription is open"
-    );
+    describe_gauge!(QUEUE_DEPTH, Unit::Count, "events in the queues of open subscriptions");
 }
 
+/// The metrics of a bus.
 pub(super) struct Bus {
-    /// None once the recorder has panicked.
+    /// The metric handles, or `None` after the recorder has panicked.
     handles: Option<Handles>,
-    /// As told last.
+    /// The figures recorded last.
     shown: Figures,
-    /// Of the events of this batch.
+    /// The publish times of the events of this batch.
     stamps: Vec<Stamp>,
-    /// The queues that may not be shown as empty.
+    /// The queues whose recorded depth may be above zero.
     filled: Vec<Filled>,
 }
 
+/// A queue and the depth recorded last.
 struct Filled {
     depth: Arc<Depth>,
     shown: u64,
@@ -211,19 +213,20 @@ impl Bus {
             return self.stamps.clear();
         };
         let now = Figures::of(shared, totals);
-        let told = panic::run(|| handles.record(&self.shown, &now, &self.stamps));
+        let recorded = panic::run(|| handles.record(&self.shown, &now, &self.stamps));
         self.shown = now;
         self.stamps.clear();
-        if told.is_err() {
+        if recorded.is_err() {
             panic::discard(self.handles.take());
             panic::log_warning!("the metrics recorder panicked; the bus records no more totals");
         }
     }
 
-    /// A receiver empties its queue without telling anybody, so those that were not empty are looked at again.
+    /// Records the depth of each queue that was not empty at the last call. Receivers do not report when they empty a
+    /// queue, so this method checks those queues again.
     fn show_depths(&mut self) {
         let depths = &mut self.filled;
-        let told = panic::run(|| {
+        let recorded = panic::run(|| {
             depths.retain_mut(|filled| {
                 let queued = filled.depth.queued();
                 change(&filled.depth.gauge, filled.shown, queued);
@@ -231,7 +234,7 @@ impl Bus {
                 queued > 0
             });
         });
-        if told.is_err() {
+        if recorded.is_err() {
             panic::discard(std::mem::take(depths));
         }
     }
@@ -240,7 +243,7 @@ impl Bus {
 impl Drop for Bus {
     fn drop(&mut self) {
         if let Some(handles) = self.handles.take() {
-            // Gauges are of the buses that go on; nobody else takes back what this one has added.
+            // Subtract this bus's share from the gauges, because no other bus does so.
             let end = Figures {
                 gauges: Default::default(),
                 ..self.shown
@@ -252,28 +255,29 @@ impl Drop for Bus {
     }
 }
 
-/// A queue's length, and where it shows.
+/// A queue and the gauge of its depth.
 struct Depth {
     queue: Arc<QueueState>,
     gauge: Gauge,
 }
 
 impl Depth {
-    /// What is left in a queue after its subscription has ended is the receiver's own affair.
+    /// Returns the number of queued events. A queue whose subscription has ended counts as empty.
     fn queued(&self) -> u64 {
         if self.queue.is_closed() { 0 } else { self.queue.queued() }
     }
 }
 
+/// The metrics of a subscriber.
 pub(super) struct Subscriber {
-    /// None once the recorder has panicked.
+    /// The metric handles, or `None` after the recorder has panicked.
     handles: Option<SubscriberHandles>,
     sum: Sum,
-    /// The queue's own count, as told last.
+    /// The queue's count of lost essential events, as of the last record.
     lost_essential: u64,
 }
 
-/// What became of a subscriber's events since it was told last.
+/// The outcome of a subscriber's events since the last record.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     queued: u64,
@@ -282,6 +286,7 @@ struct Sum {
     merged: u64,
 }
 
+/// The metric handles of a subscriber.
 struct SubscriberHandles {
     delivered: Counter,
     lagged: Counter,
@@ -294,7 +299,7 @@ impl SubscriberHandles {
     fn register<E>(subscription: &Subscription<E>) -> Self {
         let label = match &subscription.label {
             Some(label) => SharedString::from(Arc::clone(label)),
-            None => SharedString::const_str(UNLABELLED),
+            None => SharedString::const_str(UNLABELED),
         };
         SubscriberHandles {
             delivered: counter!(SUBSCRIBER_DELIVERED, LABEL => label.clone()),
@@ -321,7 +326,7 @@ impl SubscriberHandles {
         }
     }
 
-    /// Whether the bus looks after the queue's depth: then it has the other handle on it.
+    /// Returns `true` if the bus tracks the queue's depth and therefore holds the other reference.
     fn is_listed(&self) -> bool {
         Arc::strong_count(&self.depth) > 1
     }

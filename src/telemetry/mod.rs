@@ -1,12 +1,12 @@
-//! What the bus tells the outside: [tracing](https://docs.rs/tracing) of what befalls subscribers and sessions,
-//! [metrics](https://docs.rs/metrics) of everything it counts; each behind the feature of its name.
+//! Telemetry: [tracing](https://docs.rs/tracing) of subscribers and sessions, and [metrics](https://docs.rs/metrics) of
+//! all counters. Each half needs the feature of its name.
 //!
-//! Owned by the dispatcher, one [`Watch`] for the bus and an [`OutletWatch`] for each subscriber, and not shared. Without its
-//! feature, a half is a type without fields whose calls do nothing: so the rooms that tell know of no feature, and a build
-//! without both stores nothing and asks nothing.
+//! The dispatcher owns one [`Watch`] for the bus and one [`OutletWatch`] for each subscriber, and does not share them.
+//! Without its feature, a half is a set of types without fields, whose methods do nothing. So the callers are the same
+//! with and without the features, and a build without features stores no data.
 //!
-//! Subscribers of tracing and recorders of metrics are user code: they run under no lock or guard and behind a panic
-//! boundary. No clock is read for tracing unless somebody lost events.
+//! Tracing subscribers and metrics recorders are user code. They run without a lock or guard held, and behind a panic
+//! boundary. Tracing reads the clock only when a subscriber loses events.
 
 #[cfg(feature = "tracing")]
 mod lag;
@@ -32,14 +32,15 @@ use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::Subscription;
 
-/// The dispatcher's view of the bus.
+/// The telemetry of the bus.
 pub(crate) struct Watch {
     meter: meter::Bus,
     trace: trace::Bus,
 }
 
 impl Watch {
-    /// For a bus whose dispatch thread has this name. Called when it is built, on the caller's thread.
+    /// Creates the telemetry of a bus whose dispatch thread has this name. The thread that builds the bus calls this
+    /// method.
     pub(crate) fn new(thread_name: &str) -> Self {
         Watch {
             meter: meter::Bus::new(),
@@ -47,23 +48,23 @@ impl Watch {
         }
     }
 
-    /// The span that a batch is dispatched in, by whichever thread.
+    /// Returns the span in which a thread dispatches a batch.
     pub(crate) fn scope(&self) -> Scope {
         self.trace.scope()
     }
 
-    /// An event has been taken through matching.
+    /// Records that an event was dispatched.
     pub(crate) fn dispatched(&mut self, stamp: Stamp) {
         self.meter.dispatched(stamp);
     }
 
-    /// Tells what has changed since the last time.
+    /// Reports the changes since the last call.
     pub(crate) fn batch_ended<E>(&mut self, shared: &Shared<E>, totals: &Totals) {
         self.meter.batch_ended(shared, totals);
     }
 }
 
-/// The dispatcher's view of a subscriber.
+/// The telemetry of one subscriber.
 pub(crate) struct OutletWatch {
     meter: meter::Subscriber,
     trace: trace::Subscriber,
@@ -77,18 +78,20 @@ impl OutletWatch {
         }
     }
 
+    /// Records the outcome of a push.
     pub(crate) fn pushed(&mut self, pushed: Pushed) {
         self.meter.pushed(pushed);
         self.trace.pushed(pushed);
     }
 
-    /// It has all that it gets of this batch.
+    /// Reports the pushes of a batch after the subscriber has received all its events of that batch.
     pub(crate) fn served<E>(&mut self, subscription: &Subscription<E>, watch: &mut Watch) {
         self.meter.served(&mut watch.meter);
         self.trace.served(subscription);
     }
 
-    /// Its subscription has ended and left the list, and with it so many events that waited for room.
+    /// Reports that the subscription has ended and left the list. `lost` is the number of events that still waited for
+    /// queue space and are now lost.
     pub(crate) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
         self.meter.left(lost);
         self.trace.left(subscription, lost);
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_build_without_the_features_stores_nothing_and_drops_nothing() {
+    fn telemetry_without_features_stores_nothing_and_drops_nothing() {
         assert_eq!(
             [size_of::<Watch>(), size_of::<OutletWatch>(), size_of::<Stamp>()],
             [0; 3]

@@ -1,4 +1,4 @@
-//! Stands for `meter.rs` where the feature `metrics` is off: nothing is stored and nothing done.
+//! The replacement for `meter.rs` without the feature `metrics`. It stores nothing, and its methods do nothing.
 
 use crate::queue::Pushed;
 use crate::shared::Shared;

@@ -1,4 +1,4 @@
-//! Stands for `trace.rs` where the feature `tracing` is off: nothing is stored and nothing done.
+//! The replacement for `trace.rs` without the feature `tracing`. It stores nothing, and its methods do nothing.
 
 use uuid::Uuid;
 

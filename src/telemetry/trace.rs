@@ -1,7 +1,7 @@
-//! Behind the feature `tracing`: the span of dispatch, and events on what befalls subscribers and sessions.
+//! The feature `tracing`: the span around dispatch, and the tracing events about subscribers and sessions.
 //!
-//! Each call stands behind a panic boundary of its own. The span is entered for a batch at a time, so that it never stays on
-//! the thread of a publisher that assisted.
+//! Each call of a tracing subscriber has its own panic boundary. A thread is inside the span only while it dispatches a
+//! batch. So the span never stays on the thread of a publisher that assists dispatch.
 
 use std::time::Instant;
 
@@ -17,14 +17,14 @@ use crate::sync::{Arc, Panicked};
 /// The target of all events and of the span.
 const TARGET: &str = "sharing_bus";
 
-/// Runs the subscriber of tracing, which has nothing to answer.
-fn tell(f: impl FnOnce()) {
+/// Runs code of the tracing subscriber and ignores a panic.
+fn emit(f: impl FnOnce()) {
     if let Err(Panicked) = panic::run(f) {}
 }
 
-/// A subscription has been listed; on the subscriber's own thread.
+/// Reports that a subscription was added to the list. The subscribing thread calls this function.
 pub(crate) fn subscribed<E>(subscribers: &Subscribers<E>, subscription: &Subscription<E>) {
-    tell(|| {
+    emit(|| {
         if !enabled!(target: TARGET, Level::DEBUG) {
             return;
         }
@@ -43,9 +43,9 @@ pub(crate) fn subscribed<E>(subscribers: &Subscribers<E>, subscription: &Subscri
     });
 }
 
-/// A session has been bound; by its registration, so on the dispatch thread, or by the host.
+/// Reports that a session was bound: by a registration, on the dispatch thread, or by the host, on its own thread.
 pub(crate) fn session_bound(connector_id: &str, native_session_id: &str, scroll_id: Uuid) {
-    tell(|| debug!(target: TARGET, connector_id, native_session_id, %scroll_id, "session bound"));
+    emit(|| debug!(target: TARGET, connector_id, native_session_id, %scroll_id, "session bound"));
 }
 
 pub(super) struct Bus {
@@ -71,7 +71,8 @@ impl Drop for Bus {
     }
 }
 
-/// Holds the span while the dispatcher works inside it. Never the last to do so.
+/// A reference to the span while the dispatcher uses it. It is never the last reference, because the dispatcher owns
+/// another one.
 pub(crate) struct Scope(Option<Arc<Span>>);
 
 impl Scope {
@@ -81,7 +82,7 @@ impl Scope {
     }
 }
 
-/// The calling thread is inside the span until it drops this.
+/// Guard that keeps the calling thread inside the span.
 pub(crate) struct Inside<'a>(Option<span::Entered<'a>>);
 
 impl Drop for Inside<'_> {
@@ -90,7 +91,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// What became of a subscriber's events in this batch, and how it fared before.
+/// The outcome of the current batch for one subscriber, and the subscriber's lagging before the batch.
 #[derive(Default)]
 pub(super) struct Subscriber {
     queued: u64,
@@ -112,15 +113,15 @@ impl Subscriber {
         let queued = std::mem::take(&mut self.queued);
         let lost = std::mem::take(&mut self.lost);
         if let Some(line) = self.lag.batch(queued, lost, Instant::now) {
-            tell(|| lagging(subscription, line));
+            emit(|| lagging(subscription, line));
         }
     }
 
     pub(super) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
         if let Some(line) = self.lag.finish(lost) {
-            tell(|| lagging(subscription, line));
+            emit(|| lagging(subscription, line));
         }
-        tell(|| {
+        emit(|| {
             debug!(
                 target: TARGET,
                 id = %subscription.id,
