@@ -20,10 +20,10 @@ bind_after_send     binding      registration_races_a_reaction                 p
 backlog_late        history      a_late_joiner_races_publish                   a gap or a duplicate
 backlog_unasked     history      a_backlog_races_its_receiver                  deadlock
 unlocked_forget     binding      forget_session_races_a_registration           panicked at loom-tests/tests
-room_by_load        losing       room_races_what_waits_for_it                  deadlock
-room_asked_last     losing       room_races_what_waits_for_it                  deadlock
+room_by_load        conflation   receive_races_pending_events                  deadlock
+room_asked_last     conflation   receive_races_pending_events                  deadlock
 room_asked_last     lib          queue::models::room_races_what_waits          nobody tells of the room
-pending_forgotten   losing       the_end_races_what_waits                      all that was accepted is delivered or merged
+pending_forgotten   conflation   close_races_pending_events                    an accepted event was neither delivered nor merged
 missed_by_counter   lib          queue::models::push_races_pop_dropping_oldest panicked at src/queue/models.rs
 missed_by_counter   overflow     drop_newest_races_receive                     panicked at loom-tests/tests
 missed_by_counter   overflow     drop_oldest_races_receive                     panicked at loom-tests/tests
@@ -42,30 +42,30 @@ no_wake_on_close    waking       recv_races_unsubscribe                        d
 notify_by_load      lib          wait::models::notify_races_a_waiter           the wake-up is lost
 notify_by_load      lib          wait::models::set_races_a_thread_that_waits   deadlock
 turn_not_passed_on  lib          wait::models::notify_races_a_waiter_that_gives_up  the turn is lost
-turn_not_passed_on  waking       a_cancelled_publish_races_its_turn            deadlock
+turn_not_passed_on  waking       canceled_publish_async_races_its_wake_up      deadlock
 relaxed_latch       lib          wait::models::set_races_a_thread_that_waits   panicked at src/wait.rs
-relaxed_latch       waking       flush_sees_what_was_dispatched                panicked at loom-tests/tests
+relaxed_latch       waking       flush_sees_dispatched_events                  panicked at loom-tests/tests
 relaxed_close       closing      close_races_publish                           panicked at loom-tests/tests
 no_second_look      closing      close_races_publish                           panicked at loom-tests/tests
 end_when_empty      closing      close_races_publish                           panicked at loom-tests/tests
 released_by_load    assisted     two_publishers_race                           deadlock
 looked_late         assisted     two_publishers_race                           deadlock
 put_late            assisted     two_publishers_race                           deadlock
-left_late           assisted     a_filter_knows_that_it_is_dispatch            deadlock
+left_late           assisted     flush_in_a_filter_does_not_block              deadlock
 close_swallowed     assisted     close_races_an_assisting_publisher            deadlock
 relaxed_ask         assisted     two_publishers_race                           deadlock
-taken_out_unseen    interest     set_filter_races_publish_with                 missed under both filters
-taken_out_unseen    interest     set_filter_to_all_races_publish_with          missed under both filters
-announced_late      interest     set_filter_races_publish_with                 missed under both filters
-relaxed_withdrawals interest     set_filter_races_publish_with                 missed under both filters
-relaxed_count       interest     set_filter_races_publish_with                 missed under both filters
+taken_out_unseen    interest     set_filter_races_publish_with                 an event that both filters match was skipped
+taken_out_unseen    interest     set_filter_to_all_races_publish_with          an event that both filters match was skipped
+announced_late      interest     set_filter_races_publish_with                 an event that both filters match was skipped
+relaxed_withdrawals interest     set_filter_races_publish_with                 an event that both filters match was skipped
+relaxed_count       interest     set_filter_races_publish_with                 an event that both filters match was skipped
 relaxed_count       lib          census::models::a_look_races_a_removal        taken out unseen
 swapped_in_early    lib          census::models::a_look_races_a_change_of_table a key that stays was missed
-relaxed_counts      interest     set_filter_to_all_races_publish_with          missed under both filters
-counted_out_first   interest     what_is_skipped_begins_the_new_filter         the next one met the old filter
-counted_in_late     interest     who_is_listed_is_counted                      listed and missed
+relaxed_counts      interest     set_filter_to_all_races_publish_with          an event that both filters match was skipped
+counted_out_first   interest     skipped_event_implies_the_new_filter_applies  the next event met the old filter
+counted_in_late     interest     listed_subscriber_counts_as_interested        the event of a listed subscriber was skipped
 counted_unlocked    interest     subscribes_race_a_drop                        panicked at loom-tests/tests
-closed_unseen       interest     close_races_publish_with                      neither delivered nor given back
+closed_unseen       interest     close_races_publish_with                      the event was neither delivered nor returned
 '
 
 wrappers="$CARGO_TARGET_DIR/planted"
