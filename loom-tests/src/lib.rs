@@ -1,8 +1,9 @@
-//! Models of the races in sharing-bus, run by [loom](https://docs.rs/loom) over the shipped sources; see `tests/`.
+//! Helpers for the [loom](https://docs.rs/loom) models of sharing-bus. The models are in `tests/` and run the shipped
+//! sources.
 //!
-//! Empty, and with empty tests, unless built with `--cfg sharing_bus_loom`. Each model states its preemption bound:
-//! how many times, in one execution, a thread that could go on is made to wait for another. Switches at blocking calls
-//! are always free.
+//! Without `--cfg sharing_bus_loom` this crate and its tests are empty. Each model states its preemption bound: the
+//! maximum number of times that one execution preempts a thread that could continue. Switches at blocking calls do not
+//! count.
 #![cfg(sharing_bus_loom)]
 
 use std::sync::Arc;
@@ -12,9 +13,9 @@ use std::time::Instant;
 use sharing_bus::{BusEvent, Event, EventKind, EventRouting, SharingBus};
 use uuid::Uuid;
 
-/// Runs a model with at most `preemptions` forced switches per execution, and says what it took.
+/// Runs a model with at most `preemptions` preemptions per execution, and prints the executions and the time.
 ///
-/// `LOOM_MAX_PREEMPTIONS`, if set, raises or lowers the bound of every model.
+/// The environment variable `LOOM_MAX_PREEMPTIONS` overrides the bound of every model.
 pub fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = builder.preemption_bound.or(Some(preemptions));
@@ -36,36 +37,37 @@ pub fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'st
     );
 }
 
-/// A bus with queues and an ingress as small as a model wants them.
+/// Builds a bus with the given capacities, which a model keeps small.
 pub fn bus(ingress: usize, queue: usize) -> SharingBus {
     SharingBus::builder()
         .ingress_capacity(ingress)
         .queue_capacity(queue)
         .build()
-        .expect("a model's thread starts")
+        .expect("the dispatch thread starts")
 }
 
-/// A bus whose publishers assist. Every second lull of a model has lasted, the first one included.
+/// Builds a bus with assisted dispatch. In a model, a publisher finds the bus idle for long enough at its first check
+/// and at every second check after it.
 pub fn assisted_bus(ingress: usize, queue: usize) -> SharingBus {
     SharingBus::builder()
         .assisted_dispatch(true)
         .ingress_capacity(ingress)
         .queue_capacity(queue)
         .build()
-        .expect("a model's thread starts")
+        .expect("the dispatch thread starts")
 }
 
-/// An event of no session.
+/// Returns an event without a session.
 pub fn event() -> BusEvent {
     BusEvent::new(EventRouting::default(), Event::Connected)
 }
 
-/// An event of the one session that models have.
+/// Returns an event of the session that all models use.
 pub fn session_event(kind: EventKind) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)
 }
 
-/// The registration of that session.
+/// Returns an event that registers that session.
 pub fn registration(scroll_id: Uuid) -> BusEvent {
     BusEvent::new(
         EventRouting::session("c", "s", EventKind::SessionLifecycle),

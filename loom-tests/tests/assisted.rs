@@ -1,12 +1,12 @@
-//! Assisted dispatch: the turn between publishers and the thread. A command left behind leaves somebody waiting, which
-//! loom reports as a deadlock.
+//! Assisted dispatch: publishers and the dispatch thread take turns at running the dispatcher. If a command is never
+//! dispatched, a thread waits forever, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
 use sharing_bus::{EventFilter, TryRecvError};
 use sharing_bus_loom_tests::{assisted_bus, event, model};
 
-/// Of two publishers one gets the turn, and the other's event is dispatched all the same.
+/// Only one of two publishers runs the dispatcher at a time, and both events are dispatched.
 #[test]
 fn two_publishers_race() {
     model("two_publishers_race", 3, || {
@@ -22,10 +22,11 @@ fn two_publishers_race() {
     });
 }
 
-/// The second event is the thread's to dispatch, which may be letting go of the turn as the third one comes.
+/// The bus was not idle for long enough before the second event, so the dispatch thread dispatches that event. The
+/// thread may be about to go idle when the third event is published.
 #[test]
-fn a_publisher_races_the_thread() {
-    model("a_publisher_races_the_thread", 3, || {
+fn a_publisher_races_the_dispatch_thread() {
+    model("a_publisher_races_the_dispatch_thread", 3, || {
         let bus = assisted_bus(2, 4);
         let mut receiver = bus.subscribe_all();
         for sequence in 1..=3 {
@@ -36,7 +37,7 @@ fn a_publisher_races_the_thread() {
             assert_eq!(
                 receiver.try_recv().unwrap().sequence(),
                 1,
-                "dispatched by its publisher"
+                "the publisher must dispatch the first event"
             );
         }
         for sequence in 2..=3 {
@@ -45,7 +46,7 @@ fn a_publisher_races_the_thread() {
     });
 }
 
-/// An event is refused, or delivered before the end.
+/// The bus refuses the event, or delivers it before the receiver sees `Closed`.
 #[test]
 fn close_races_an_assisting_publisher() {
     model("close_races_an_assisting_publisher", 3, || {
@@ -60,7 +61,7 @@ fn close_races_an_assisting_publisher() {
     });
 }
 
-/// A flush sees what its caller published, whoever dispatched it.
+/// `flush` waits for the events that its caller published, even if another thread dispatches them.
 #[test]
 fn flush_races_an_assisting_publisher() {
     model("flush_races_an_assisting_publisher", 2, || {
@@ -78,10 +79,11 @@ fn flush_races_an_assisting_publisher() {
     });
 }
 
-/// User code finds itself in dispatch, and so does not wait for it, on whatever thread and whoever was there before.
+/// A filter runs inside dispatch, so a `flush` call in it must not wait. This holds on every thread that runs the
+/// dispatcher, also right after another thread ran it.
 #[test]
-fn a_filter_knows_that_it_is_dispatch() {
-    model("a_filter_knows_that_it_is_dispatch", 3, || {
+fn flush_in_a_filter_does_not_block() {
+    model("flush_in_a_filter_does_not_block", 3, || {
         let bus = assisted_bus(2, 2);
         let inside = bus.clone();
         let _receiver = bus.subscribe_filtered(
@@ -99,7 +101,7 @@ fn a_filter_knows_that_it_is_dispatch() {
     });
 }
 
-/// A receiver that goes while a publisher dispatches is reaped without further traffic.
+/// A receiver that is dropped while a publisher dispatches is reaped without further traffic.
 #[test]
 fn a_receiver_drop_races_an_assisting_publisher() {
     model("a_receiver_drop_races_an_assisting_publisher", 2, || {

@@ -1,4 +1,5 @@
-//! Promise 5: a registration against follow-ups, a reaction and a stranger's event of the same session.
+//! Promise 5, late binding: a registration races later events of its publisher, a reaction to it, and another
+//! publisher's event of the same session.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
@@ -8,7 +9,7 @@ use uuid::Uuid;
 
 const SCROLL: Uuid = Uuid::from_u128(7);
 
-/// Nothing is bound before the registration in dispatch order, and everything after it is.
+/// Checks that no event before the registration, in dispatch order, is bound, and that every later event is.
 fn assert_bound_from_registration_on(log: &[Delivery]) {
     let registered = log
         .iter()
@@ -16,23 +17,26 @@ fn assert_bound_from_registration_on(log: &[Delivery]) {
         .expect("the registration is delivered");
     for (index, delivery) in log.iter().enumerate() {
         let expected = (index >= registered).then_some(SCROLL);
-        assert_eq!(delivery.routing.scroll_id, expected, "event {index} of {registered}");
+        assert_eq!(
+            delivery.routing.scroll_id, expected,
+            "event {index}, with the registration at {registered}"
+        );
     }
 }
 
-/// The registering publisher's next event, and another publisher's at any moment.
+/// The next event of the registering publisher is bound. Another publisher's event may come before or after.
 #[test]
 fn registration_races_follow_ups() {
     model("registration_races_follow_ups", 3, || {
         let bus = bus(4, 4);
         let mut log = bus.subscribe_all();
-        let stranger = {
+        let other_publisher = {
             let bus = bus.clone();
             thread::spawn(move || bus.publish(session_event(EventKind::Output)).unwrap())
         };
         bus.publish(registration(SCROLL)).unwrap();
         bus.publish(session_event(EventKind::Tool)).unwrap();
-        stranger.join().unwrap();
+        other_publisher.join().unwrap();
         bus.flush();
 
         let log: Vec<_> = log.try_iter().collect();
@@ -43,7 +47,7 @@ fn registration_races_follow_ups() {
     });
 }
 
-/// Who has received the registration and answers it is bound, while the registering publish may not have returned.
+/// An event published in reaction to the registration is bound, even before the registering `publish` returns.
 #[test]
 fn registration_races_a_reaction() {
     model("registration_races_a_reaction", 3, || {
@@ -67,8 +71,8 @@ fn registration_races_a_reaction() {
     });
 }
 
-/// Two registrations of one session against an event of it: the latest before the event, in dispatch order, binds it,
-/// and the later one stands in the end.
+/// Two registrations of one session race an event of that session. The latest registration before the event, in
+/// dispatch order, binds the event. The later of the two remains in the session map.
 #[test]
 fn two_registrations_race_an_event() {
     model("two_registrations_race_an_event", 2, || {
@@ -96,8 +100,8 @@ fn two_registrations_race_an_event() {
     });
 }
 
-/// A session forgotten while it is registered anew: whichever comes second counts, also where there is room for one
-/// session alone.
+/// `forget_session` races a new registration of the session. The second of the two decides whether the session
+/// remains, also with a capacity of one session.
 #[test]
 fn forget_session_races_a_registration() {
     model("forget_session_races_a_registration", 3, || {
@@ -113,10 +117,10 @@ fn forget_session_races_a_registration() {
         bus.publish(registration(SCROLL)).unwrap();
         bus.flush();
         let forgotten = forgetting.join().unwrap();
-        let left = if forgotten == Some(old) { Some(SCROLL) } else { None };
+        let remaining = if forgotten == Some(old) { Some(SCROLL) } else { None };
         assert_eq!(
             (bus.scroll_id("c", "s"), bus.session_count()),
-            (left, usize::from(left.is_some()))
+            (remaining, usize::from(remaining.is_some()))
         );
         assert!(forgotten == Some(old) || forgotten == Some(SCROLL));
     });

@@ -1,4 +1,4 @@
-//! Promise 8: what was accepted is delivered, whatever the moment of the close.
+//! Promise 8, closing drains: every accepted event is delivered, regardless of when the bus is closed.
 #![cfg(sharing_bus_loom)]
 
 use loom::future::block_on;
@@ -6,7 +6,7 @@ use loom::thread;
 use sharing_bus::TryRecvError;
 use sharing_bus_loom_tests::{bus, event, model};
 
-/// A publish that returned `Ok` is delivered before `Closed`; one that did not is not.
+/// An event whose `publish` returned `Ok` is delivered before `Closed`. A refused event is not delivered.
 #[test]
 fn close_races_publish() {
     model("close_races_publish", 3, || {
@@ -26,7 +26,7 @@ fn close_races_publish() {
     });
 }
 
-/// A flush returns, and what was accepted before it has been dispatched, closed or not.
+/// `flush` returns on an open and on a closed bus. Every event accepted before the call has then been dispatched.
 #[test]
 fn close_races_flush() {
     model("close_races_flush", 3, || {
@@ -45,10 +45,10 @@ fn close_races_flush() {
     });
 }
 
-/// A task that waits for room is let in or told of the close.
+/// A task that waits for space in the ingress either publishes its event or gets the error of a closed bus.
 #[test]
-fn close_races_a_task_waiting_for_room() {
-    model("close_races_a_task_waiting_for_room", 3, || {
+fn close_races_publish_async() {
+    model("close_races_publish_async", 3, || {
         let bus = bus(1, 4);
         let mut receiver = bus.subscribe_all();
         bus.publish(event()).unwrap();
@@ -62,7 +62,7 @@ fn close_races_a_task_waiting_for_room() {
     });
 }
 
-/// The last handle may go while another thread has just published through its own.
+/// The last two handles are dropped by different threads, one of them right after its publish. The event is delivered.
 #[test]
 fn last_handle_dropped_while_publishing() {
     model("last_handle_dropped_while_publishing", 3, || {

@@ -1,11 +1,11 @@
-//! Late joiners: the seam between the backlog and the live events.
+//! Late joiners: the transition from the backlog to live events.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
 use sharing_bus::SharingBus;
 use sharing_bus_loom_tests::{event, model};
 
-/// Whatever of two events is history when somebody joins, each comes once, and in order.
+/// A late joiner receives each of two events once and in order, as part of the backlog or as a live event.
 #[test]
 fn a_late_joiner_races_publish() {
     model("a_late_joiner_races_publish", 3, || {
@@ -21,15 +21,15 @@ fn a_late_joiner_races_publish() {
 
         let seen: Vec<_> = late.try_iter().collect();
         let sequences: Vec<_> = seen.iter().map(|delivery| delivery.sequence()).collect();
-        assert_eq!(sequences, [1, 2], "a gap or a duplicate");
+        assert_eq!(sequences, [1, 2], "the sequences have a gap or a duplicate");
         assert!(
             seen.is_sorted_by_key(|delivery| !delivery.is_backlog()),
-            "live before backlog"
+            "a live event came before a backlog event"
         );
     });
 }
 
-/// A backlog needs nobody to publish.
+/// A receiver gets its backlog even if no event is published after it subscribed.
 #[test]
 fn a_backlog_races_its_receiver() {
     model("a_backlog_races_its_receiver", 3, || {

@@ -1,5 +1,5 @@
-//! Events that are made only if somebody may want them, against subscribers who come, change and go: nobody who has to
-//! get an event is missed.
+//! Events that `publish_with` creates on demand, while subscribers are added, changed and removed. An event that a
+//! subscriber must receive is never skipped.
 #![cfg(sharing_bus_loom)]
 
 use loom::sync::Arc;
@@ -12,26 +12,27 @@ fn routing(kind: EventKind) -> EventRouting {
     session_event(kind).routing
 }
 
-/// Whether the event was made and published.
+/// Returns true if the event was created and published.
 fn publish_with(bus: &SharingBus, kind: EventKind) -> bool {
     let published = bus.publish_with(routing(kind), EventOrigin::Runtime, || Event::Connected);
-    published.expect("the bus is open and has room")
+    published.expect("the bus is open and its ingress has space")
 }
 
 fn kinds(receiver: &mut BusReceiver) -> Vec<EventKind> {
     receiver.try_iter().map(|delivery| delivery.routing.kind).collect()
 }
 
-/// Who has subscribed before, and said so, is not missed; who subscribes meanwhile gets what was published, or nothing.
+/// A subscriber whose `subscribe_*` call returned before the publish receives the event. A subscriber that is added
+/// during the publish may receive the event, but only if it was published.
 #[test]
 fn subscribe_races_publish_with() {
     model("subscribe_races_publish_with", 3, || {
         let bus = bus(4, 2);
         let subscribed = Arc::new(AtomicBool::new(false));
-        let (other, said) = (bus.clone(), Arc::clone(&subscribed));
+        let (other, flag) = (bus.clone(), Arc::clone(&subscribed));
         let subscriber = thread::spawn(move || {
             let receiver = other.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 2);
-            said.store(true, Ordering::Release);
+            flag.store(true, Ordering::Release);
             receiver
         });
         let before = subscribed.load(Ordering::Acquire);
@@ -39,30 +40,31 @@ fn subscribe_races_publish_with() {
         let mut receiver = subscriber.join().unwrap();
         bus.flush();
         let received = receiver.try_recv().is_ok();
-        assert!(!before || received, "subscribed before and missed");
+        assert!(!before || received, "the event of an earlier subscriber was skipped");
         assert!(published || !received);
     });
 }
 
-/// Who is seen in the list, by whatever way, is not missed: a host's channel may get events before its `forward_to` has
-/// returned, and whoever reacts to one is to be heard.
+/// A subscriber counts as interested from the moment it is visible in the list. The sink of a `forward_to` call may
+/// receive events before the call returns. An event published in reaction to one of them must not be skipped.
 #[test]
-fn who_is_listed_is_counted() {
-    model("who_is_listed_is_counted", 3, || {
+fn listed_subscriber_counts_as_interested() {
+    model("listed_subscriber_counts_as_interested", 3, || {
         let bus = bus(4, 2);
         let other = bus.clone();
-        let looking = thread::spawn(move || {
+        let observer = thread::spawn(move || {
             let listed = !other.stats().subscribers.is_empty();
             (listed, publish_with(&other, EventKind::Tool))
         });
         let receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 2);
-        let (listed, published) = looking.join().unwrap();
-        assert!(published || !listed, "listed and missed");
+        let (listed, published) = observer.join().unwrap();
+        assert!(published || !listed, "the event of a listed subscriber was skipped");
         drop(receiver);
     });
 }
 
-/// While a filter is replaced, what both match is not missed, though the counts of both are looked at one by one.
+/// An event that both filters match is not skipped while one filter replaces the other. `publish_with` reads the counts
+/// of the two filters one after the other.
 #[test]
 fn set_filter_races_publish_with() {
     model("set_filter_races_publish_with", 2, || {
@@ -71,13 +73,16 @@ fn set_filter_races_publish_with() {
         let other = bus.clone();
         let publisher = thread::spawn(move || publish_with(&other, EventKind::Tool));
         receiver.set_filter(EventFilter::ConnectorId("c".into()));
-        assert!(publisher.join().unwrap(), "missed under both filters");
+        assert!(
+            publisher.join().unwrap(),
+            "an event that both filters match was skipped"
+        );
         bus.flush();
         assert_eq!(kinds(&mut receiver), [EventKind::Tool]);
     });
 }
 
-/// The same where the new filter has no term, which is looked at first.
+/// The same race with a new filter that has no index terms. Its count is read first.
 #[test]
 fn set_filter_to_all_races_publish_with() {
     model("set_filter_to_all_races_publish_with", 2, || {
@@ -86,16 +91,19 @@ fn set_filter_to_all_races_publish_with() {
         let other = bus.clone();
         let publisher = thread::spawn(move || publish_with(&other, EventKind::Tool));
         receiver.set_filter(EventFilter::All);
-        assert!(publisher.join().unwrap(), "missed under both filters");
+        assert!(
+            publisher.join().unwrap(),
+            "an event that both filters match was skipped"
+        );
         bus.flush();
         assert_eq!(kinds(&mut receiver), [EventKind::Tool]);
     });
 }
 
-/// Who has an event skipped, because the filter has changed, finds it changed for good.
+/// Once an event is skipped because the filter has changed, the new filter applies to every later event.
 #[test]
-fn what_is_skipped_begins_the_new_filter() {
-    model("what_is_skipped_begins_the_new_filter", 2, || {
+fn skipped_event_implies_the_new_filter_applies() {
+    model("skipped_event_implies_the_new_filter_applies", 2, || {
         let bus = bus(4, 2);
         let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 2);
         let other = bus.clone();
@@ -108,12 +116,16 @@ fn what_is_skipped_begins_the_new_filter() {
         let published = publisher.join().unwrap();
         bus.flush();
         let seen = kinds(&mut receiver).len();
-        assert!(published || seen == 0, "the next one met the old filter");
+        assert!(
+            published || seen == 0,
+            "an event was skipped, but the next event met the old filter"
+        );
         assert!(!publish_with(&bus, EventKind::Tool) && publish_with(&bus, EventKind::Output));
     });
 }
 
-/// Two subscribe while a third goes: those who stay are counted, and who has gone is not.
+/// Two subscribers are added while a third is removed. The filters of the new subscribers remain counted, and the
+/// filter of the removed one does not.
 #[test]
 fn subscribes_race_a_drop() {
     model("subscribes_race_a_drop", 2, || {
@@ -134,7 +146,8 @@ fn subscribes_race_a_drop() {
     });
 }
 
-/// Of two who ask for the same, one goes: the other is not missed meanwhile, and is the last to be counted out.
+/// Two subscribers have equal filters, and one of them is dropped. The other one still receives its event, and the
+/// filter remains counted until the second subscriber is dropped too.
 #[test]
 fn a_drop_races_publish_with() {
     model("a_drop_races_publish_with", 2, || {
@@ -144,7 +157,10 @@ fn a_drop_races_publish_with() {
         let other = bus.clone();
         let publisher = thread::spawn(move || publish_with(&other, EventKind::Tool));
         drop(leaves);
-        assert!(publisher.join().unwrap(), "missed for another's sake");
+        assert!(
+            publisher.join().unwrap(),
+            "the event was skipped because another subscriber left"
+        );
         bus.flush();
         assert_eq!(kinds(&mut stays), [EventKind::Tool]);
         drop(stays);
@@ -153,8 +169,8 @@ fn a_drop_races_publish_with() {
     });
 }
 
-/// An event that meets a close is delivered or comes back; that those who leave with the bus are counted out makes it
-/// neither.
+/// An event published during a close is delivered or returned to its publisher. It must not be skipped because the
+/// close removes all filters from the counts.
 #[test]
 fn close_races_publish_with() {
     model("close_races_publish_with", 3, || {
@@ -166,8 +182,8 @@ fn close_races_publish_with() {
         });
         bus.shutdown();
         match publisher.join().unwrap() {
-            Ok(true) => assert!(receiver.try_recv().is_ok(), "accepted and lost"),
-            Ok(false) => panic!("neither delivered nor given back"),
+            Ok(true) => assert!(receiver.try_recv().is_ok(), "an accepted event was lost"),
+            Ok(false) => panic!("the event was neither delivered nor returned"),
             Err(error) => assert!(error.is_closed()),
         }
         assert!(bus.publish(event()).is_err());

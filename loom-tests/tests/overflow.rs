@@ -1,4 +1,4 @@
-//! Promise 2: exact loss while the receiver takes and the dispatch thread pushes, whichever end the loss is at.
+//! Promise 2, exact loss: the receiver takes events while the dispatch thread pushes. Each overflow policy has a model.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
@@ -7,16 +7,16 @@ use sharing_bus_loom_tests::{bus, event, model};
 
 const EVENTS: u64 = 3;
 
-/// Publishes while the receiver takes, then checks every number against every other.
+/// Publishes while another thread receives, then checks that all counts agree.
 fn race(overflow: Overflow) {
     let bus = bus(4, 1);
     let receiver = bus.subscription().overflow(overflow).subscribe();
-    let taking = thread::spawn(move || take_to_the_end(receiver));
+    let consumer = thread::spawn(move || receive_until_closed(receiver));
     publish_and_close(&bus);
-    let (sequences, missed, lagged) = taking.join().unwrap();
+    let (sequences, missed, lagged) = consumer.join().unwrap();
 
     let received = sequences.len() as u64;
-    assert!(sequences.is_sorted_by(|a, b| a < b), "no duplicate, in order");
+    assert!(sequences.is_sorted_by(|a, b| a < b), "the sequences must increase");
     assert!(missed <= lagged);
     let matched = if overflow == Overflow::Disconnect {
         received + lagged
@@ -25,10 +25,10 @@ fn race(overflow: Overflow) {
     };
     assert_eq!(received + lagged, matched);
     let last = sequences.last().copied().unwrap_or(0);
-    // Every gap lies before a delivery, so up to the last one everything is accounted for.
+    // Each loss is reported by the next delivery, so every event up to the last delivery is received or missed.
     assert_eq!(received + missed, last);
     if overflow == Overflow::DropOldest {
-        assert_eq!(last, EVENTS, "the newest survives");
+        assert_eq!(last, EVENTS, "the newest event must be delivered");
     }
     bus.shutdown();
 }
@@ -40,7 +40,7 @@ fn publish_and_close(bus: &SharingBus) {
     bus.close();
 }
 
-fn take_to_the_end(mut receiver: BusReceiver) -> (Vec<u64>, u64, u64) {
+fn receive_until_closed(mut receiver: BusReceiver) -> (Vec<u64>, u64, u64) {
     let mut sequences = Vec::new();
     let mut missed = 0;
     for delivery in receiver.iter() {

@@ -1,11 +1,11 @@
-//! Promises 4 and 7: the copy-on-write list under concurrent writers, and against dispatch.
+//! Promises 4 and 7: concurrent writers of the copy-on-write subscriber list race each other and dispatch.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
 use sharing_bus::{EventFilter, EventKind};
 use sharing_bus_loom_tests::{bus, event, model, session_event};
 
-/// A subscribe is never lost to a reap, and the dead slot is reaped once.
+/// A concurrent reap never removes a new subscription, and the dead slot is reaped once.
 #[test]
 fn subscribe_races_reap() {
     model("subscribe_races_reap", 3, || {
@@ -17,14 +17,14 @@ fn subscribe_races_reap() {
 
         bus.publish(event()).unwrap();
         bus.flush();
-        assert!(receiver.try_recv().is_ok(), "the subscribe was lost");
+        assert!(receiver.try_recv().is_ok(), "the new subscription was lost");
         assert_eq!(bus.stats().reaped, 1);
         assert_eq!(bus.subscriber_count(), 1);
         assert_eq!(bus.stats().subscribers.len(), 1);
     });
 }
 
-/// Of two subscribes at once, both stay.
+/// Two concurrent subscriptions both stay in the list.
 #[test]
 fn two_subscribes_race() {
     model("two_subscribes_race", 3, || {
@@ -41,7 +41,7 @@ fn two_subscribes_race() {
     });
 }
 
-/// Of two subscribes and a reap at once, both subscribes stay and the dead slot goes.
+/// During two concurrent subscriptions and a reap, both subscriptions stay in the list and the dead slot is removed.
 #[test]
 fn two_subscribes_race_a_reap() {
     model("two_subscribes_race_a_reap", 2, || {
@@ -61,34 +61,36 @@ fn two_subscribes_race_a_reap() {
     });
 }
 
-/// What is published after `subscribe` returned is seen, whatever the dispatch thread is in the middle of.
+/// A subscriber receives an event published after `subscribe_*` returned, even if the dispatch thread is in the middle
+/// of a batch.
 #[test]
 fn a_subscribe_races_a_batch() {
     model("a_subscribe_races_a_batch", 3, || {
         let bus = bus(4, 4);
         let other = bus.clone();
-        let stranger = thread::spawn(move || other.publish(event()).unwrap());
+        let other_publisher = thread::spawn(move || other.publish(event()).unwrap());
         let mut receiver = bus.subscribe_all();
         bus.publish(session_event(EventKind::Tool)).unwrap();
-        stranger.join().unwrap();
+        other_publisher.join().unwrap();
         bus.flush();
         let kinds: Vec<_> = receiver.try_iter().map(|delivery| delivery.routing.kind).collect();
         assert!(kinds.contains(&EventKind::Tool), "{kinds:?}");
     });
 }
 
-/// What is published after `set_filter` returned meets the new filter; what was before meets either, once.
+/// An event published after `set_filter` returned is matched against the new filter. A concurrent event is matched
+/// against one of the two filters, once.
 #[test]
 fn set_filter_races_dispatch() {
     model("set_filter_races_dispatch", 3, || {
         let bus = bus(4, 4);
         let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 4);
         let other = bus.clone();
-        let stranger = thread::spawn(move || other.publish(session_event(EventKind::Tool)).unwrap());
+        let other_publisher = thread::spawn(move || other.publish(session_event(EventKind::Tool)).unwrap());
         receiver.set_filter(EventFilter::Kind(EventKind::Output));
         bus.publish(session_event(EventKind::Tool)).unwrap();
         bus.publish(session_event(EventKind::Output)).unwrap();
-        stranger.join().unwrap();
+        other_publisher.join().unwrap();
         bus.flush();
         let kinds: Vec<_> = receiver.try_iter().map(|delivery| delivery.routing.kind).collect();
         assert_eq!(kinds.last(), Some(&EventKind::Output));
@@ -96,7 +98,8 @@ fn set_filter_races_dispatch() {
     });
 }
 
-/// A receiver dropped while the ingress is full, so that its nudge is refused: the batch that makes room sees to it.
+/// A receiver is dropped while the ingress is full, so its command to wake dispatch is refused. The batch that frees
+/// the space then reaps the slot.
 #[test]
 fn a_drop_races_the_end_of_a_batch() {
     model("a_drop_races_the_end_of_a_batch", 2, || {
@@ -110,7 +113,7 @@ fn a_drop_races_the_end_of_a_batch() {
     });
 }
 
-/// Receivers dropped at once are reaped without any further traffic, each once.
+/// Two receivers that are dropped concurrently are reaped without further traffic, each once.
 #[test]
 fn drops_race_the_upkeep() {
     model("drops_race_the_upkeep", 3, || {
@@ -120,7 +123,7 @@ fn drops_race_the_upkeep() {
         let dropper = thread::spawn(move || drop(first));
         drop(second);
         dropper.join().unwrap();
-        // Nothing is published or flushed: the model runs out of branches if a request is lost.
+        // Nothing is published or flushed. If a request for upkeep is lost, the model exceeds its limit of branches.
         while bus.stats().reaped < 2 {
             thread::yield_now();
         }

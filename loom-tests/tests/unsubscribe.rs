@@ -1,4 +1,4 @@
-//! Unsubscribing against dispatch and against the drop of the receiver: ended once, freed whole.
+//! `unsubscribe` and the drop of a receiver race dispatch. A subscription ends once, and its queue frees all events.
 #![cfg(sharing_bus_loom)]
 
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use loom::thread;
 use sharing_bus::TryRecvError;
 use sharing_bus_loom_tests::{bus, event, model};
 
-/// Whoever wins, the subscription ends once, and nothing holds the event in the end.
+/// The subscription ends once, either by `unsubscribe` or by a reap. No reference to the event remains.
 #[test]
 fn unsubscribe_races_dispatch_and_receiver_drop() {
     model("unsubscribe_races_dispatch_and_receiver_drop", 3, || {
@@ -24,12 +24,12 @@ fn unsubscribe_races_dispatch_and_receiver_drop() {
         bus.flush();
         assert_eq!(bus.subscriber_count(), 0);
         let ended = u64::from(unsubscribed) + bus.stats().reaped;
-        assert_eq!(ended, 1, "one end for one subscription");
-        assert_eq!(Arc::strong_count(&payload), 1, "an event outlives its queue");
+        assert_eq!(ended, 1, "the subscription must end once");
+        assert_eq!(Arc::strong_count(&payload), 1, "the event outlived its queue");
     });
 }
 
-/// The receiver drains what was queued, then sees Closed, and nothing after it.
+/// The receiver drains the queued events, then sees `Closed`, and receives no event after that.
 #[test]
 fn unsubscribe_races_dispatch() {
     model("unsubscribe_races_dispatch", 3, || {
@@ -48,7 +48,7 @@ fn unsubscribe_races_dispatch() {
     });
 }
 
-/// A receiver dropped while the dispatch thread pushes: the slot goes and the event with it, without further traffic.
+/// A receiver is dropped while the dispatch thread pushes. Its slot and the event are freed without further traffic.
 #[test]
 fn receiver_drop_races_push() {
     model("receiver_drop_races_push", 2, || {

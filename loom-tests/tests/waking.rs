@@ -1,5 +1,5 @@
-//! Promise 6: a receiver that waits is woken by the next matching event, by close and by unsubscribe. A lost wake-up
-//! leaves every thread blocked, which loom reports as a deadlock.
+//! Promise 6, no lost wake-up: the next matching event, a close and an unsubscribe each wake a waiting receiver. A lost
+//! wake-up blocks every thread, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 
 use std::sync::Arc;
@@ -64,7 +64,7 @@ fn recv_races_unsubscribe() {
     });
 }
 
-/// Counts how often it is woken.
+/// A waker that counts its wake-ups.
 struct Count(AtomicUsize);
 
 impl Count {
@@ -83,7 +83,7 @@ impl Wake for Count {
     }
 }
 
-/// A receiver polled by one task and then by another: if the second poll finds nothing, the second task is woken.
+/// One task polls a receiver, and then another task does. If both polls are pending, the second task is woken.
 #[test]
 fn waker_replaced_between_polls() {
     model("waker_replaced_between_polls", 3, || {
@@ -102,15 +102,15 @@ fn waker_replaced_between_polls() {
         let both_wait = pending(&first) && pending(&second);
         publisher.join().unwrap();
         if both_wait {
-            assert_eq!(second.get(), 1, "the task of the last poll is woken");
+            assert_eq!(second.get(), 1, "the task that polled last must be woken");
         }
     });
 }
 
-/// A task that waits for room is woken by the dispatch thread that makes some.
+/// The dispatch thread wakes a task that waits for space in the ingress.
 #[test]
-fn room_races_a_waiting_task() {
-    model("room_races_a_waiting_task", 3, || {
+fn publish_async_races_dispatch() {
+    model("publish_async_races_dispatch", 3, || {
         let bus = bus(1, 4);
         bus.publish(event()).unwrap();
         block_on(bus.publish_async(event())).unwrap();
@@ -119,27 +119,27 @@ fn room_races_a_waiting_task() {
     });
 }
 
-/// Of two tasks that wait for the same room, one gives up: the other is let in.
+/// Two tasks wait for the same space in the ingress, and one gives up. The other task still publishes its event.
 #[test]
-fn a_cancelled_publish_races_its_turn() {
-    model("a_cancelled_publish_races_its_turn", 2, || {
+fn canceled_publish_async_races_its_wake_up() {
+    model("canceled_publish_async_races_its_wake_up", 2, || {
         let bus = bus(1, 4);
         bus.publish(event()).unwrap();
         let other = bus.clone();
         let waiting = thread::spawn(move || block_on(other.publish_async(event())).unwrap());
         {
-            let mut giving_up = Box::pin(bus.publish_async(event()));
-            let count = Waker::from(Count::new());
-            let _ = giving_up.as_mut().poll(&mut Context::from_waker(&count));
+            let mut canceled = Box::pin(bus.publish_async(event()));
+            let waker = Waker::from(Count::new());
+            let _ = canceled.as_mut().poll(&mut Context::from_waker(&waker));
         }
         waiting.join().unwrap();
     });
 }
 
-/// A flush waits for the dispatch thread's answer and sees what it did.
+/// `flush` waits for the dispatch thread. The caller then sees the event in the queue.
 #[test]
-fn flush_sees_what_was_dispatched() {
-    model("flush_sees_what_was_dispatched", 5, || {
+fn flush_sees_dispatched_events() {
+    model("flush_sees_dispatched_events", 5, || {
         let bus = bus(2, 2);
         let mut receiver = bus.subscribe_all();
         bus.publish(event()).unwrap();

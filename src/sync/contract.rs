@@ -1,12 +1,12 @@
-//! One list of behaviours that the rooms above rely on, held against the real primitives in a plain build and against
-//! the stand-ins, in every schedule, in a loom build.
+//! Tests of the behavior that other modules rely on. A plain build tests the real primitives. A loom build tests the
+//! stand-ins in every schedule.
 
 use std::task::{Wake, Waker};
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::*;
 
-/// How often a plain build repeats what loom explores.
+/// Number of runs of each test in a plain build.
 #[cfg(not(sharing_bus_loom))]
 const ROUNDS: usize = 200;
 
@@ -23,10 +23,10 @@ fn check(body: impl Fn() + Send + Sync + 'static) {
 }
 
 fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
-    thread::Builder::new().spawn(body).expect("a test's thread starts")
+    thread::Builder::new().spawn(body).expect("the thread of a test starts")
 }
 
-/// Lets the other thread go on.
+/// Yields to the other thread.
 fn pause() {
     #[cfg(sharing_bus_loom)]
     loom::thread::yield_now();
@@ -35,7 +35,7 @@ fn pause() {
 }
 
 #[test]
-fn a_stored_value_is_seen_by_who_synchronised_with_the_store() {
+fn load_after_join_returns_the_stored_value() {
     check(|| {
         let swap = Arc::new(ArcSwap::from_pointee(1));
         let mut cache = Cache::new(Arc::clone(&swap));
@@ -51,7 +51,7 @@ fn a_stored_value_is_seen_by_who_synchronised_with_the_store() {
 }
 
 #[test]
-fn a_value_swapped_out_is_handed_out_once_and_dropped_with_its_last_user() {
+fn swapped_out_value_is_returned_once_and_dropped_with_its_last_reference() {
     check(|| {
         let value = Arc::new(7);
         let weak = Arc::downgrade(&value);
@@ -62,20 +62,23 @@ fn a_value_swapped_out_is_handed_out_once_and_dropped_with_its_last_user() {
         let closed_here = gate.swap(None).is_some();
         let closed_there = closer.join().is_ok_and(|closed| closed);
         assert!(reader.join().is_ok());
-        assert!(closed_here != closed_there, "one of two closes");
+        assert!(
+            closed_here != closed_there,
+            "exactly one of two swaps must return the value"
+        );
         assert!(gate.load().is_none() && gate.load_full().is_none());
         assert!(weak.upgrade().is_none());
     });
 }
 
 #[test]
-fn a_channel_is_bounded_in_order_and_drained_before_it_disconnects() {
+fn channel_is_bounded_and_ordered_and_drains_before_it_disconnects() {
     check(|| {
         let (sender, receiver) = channel::bounded(1);
         assert!(sender.try_send(1).is_ok());
         let refused = sender.try_send(9);
         assert!(matches!(refused, Err(channel::TrySendError::Full(9))));
-        // Waits for room, then goes away.
+        // Waits for space, then drops the sender.
         let waiting = spawn(move || sender.send(2).is_ok());
         assert_eq!(receiver.recv().ok(), Some(1));
         assert_eq!(receiver.recv().ok(), Some(2));
@@ -86,7 +89,7 @@ fn a_channel_is_bounded_in_order_and_drained_before_it_disconnects() {
 }
 
 #[test]
-fn what_was_sent_is_received_by_who_synchronised_with_the_sender() {
+fn try_recv_finds_a_value_whose_send_happened_before() {
     check(|| {
         let (sender, receiver) = channel::bounded(1);
         let sent = Arc::new(AtomicUsize::new(0));
@@ -104,21 +107,21 @@ fn what_was_sent_is_received_by_who_synchronised_with_the_sender() {
 }
 
 #[test]
-fn a_channel_without_receiver_refuses_and_gives_back() {
+fn channel_without_receiver_returns_the_value_to_its_sender() {
     check(|| {
         let (sender, receiver) = channel::bounded(1);
         assert!(sender.try_send(1).is_ok());
-        let gone = spawn(move || drop(receiver));
-        // Blocks until the receiver is gone.
+        let dropper = spawn(move || drop(receiver));
+        // Blocks until the receiver is dropped.
         assert_eq!(sender.send(2).map_err(|refused| refused.0), Err(2));
-        assert!(gone.join().is_ok());
+        assert!(dropper.join().is_ok());
         let refused = sender.try_send(3);
         assert!(matches!(refused, Err(channel::TrySendError::Disconnected(3))));
     });
 }
 
 #[test]
-fn a_ring_carries_whole_values_in_order() {
+fn ring_delivers_whole_values_in_order() {
     check(|| {
         let (mut producer, mut consumer) = ring::RingBuffer::new(1);
         let pushing = spawn(move || {
@@ -145,7 +148,7 @@ fn a_ring_carries_whole_values_in_order() {
 }
 
 #[test]
-fn a_queue_with_two_takers_hands_every_value_to_one() {
+fn pop_and_force_push_never_take_the_same_value() {
     check(|| {
         let queue = Arc::new(ArrayQueue::new(1));
         assert!(queue.force_push(1).is_none());
@@ -158,12 +161,12 @@ fn a_queue_with_two_takers_hands_every_value_to_one() {
         let mut seen: Vec<_> = [popped, displaced, rest].into_iter().flatten().collect();
         seen.sort_unstable();
         assert_eq!(seen, [1, 2]);
-        assert_ne!(displaced, Some(2), "the oldest makes room");
+        assert_ne!(displaced, Some(2), "force_push must displace the oldest value");
     });
 }
 
 #[test]
-fn a_map_is_probed_by_reference_from_any_thread() {
+fn map_is_shared_by_threads_and_queried_by_borrowed_key() {
     check(|| {
         let map = Arc::new(DashMap::<String, u32>::new());
         assert!(map.insert("a".to_owned(), 1).is_none());
@@ -189,9 +192,9 @@ impl Wake for CountWakes {
     }
 }
 
-/// Whoever takes the waker has seen it registered, or whoever registers then sees what was done before the taking.
+/// Either `take` returns the registered waker, or the registering thread sees every write made before the `take`.
 #[test]
-fn a_waker_is_taken_or_its_owner_sees_why_it_was_not() {
+fn waker_is_woken_or_its_owner_sees_the_condition() {
     check(|| {
         let shared = Arc::new((AtomicWaker::new(), AtomicUsize::new(0)));
         let other = Arc::clone(&shared);
@@ -213,12 +216,12 @@ fn a_waker_is_taken_or_its_owner_sees_why_it_was_not() {
 }
 
 #[test]
-fn a_parker_keeps_a_token_and_hands_over_what_came_before_it() {
+fn parker_keeps_a_token_and_synchronizes_with_its_wake() {
     check(|| {
         let parker = Parker::new();
         let waker = Waker::from(parker.unparker());
         waker.wake_by_ref();
-        // The token is there, so this returns.
+        // Returns at once, because the token is available.
         parker.park();
         let value = Arc::new(AtomicUsize::new(0));
         let other = Arc::clone(&value);
@@ -233,7 +236,7 @@ fn a_parker_keeps_a_token_and_hands_over_what_came_before_it() {
 }
 
 #[test]
-fn a_mutex_excludes_and_orders() {
+fn mutex_excludes_and_synchronizes() {
     check(|| {
         let shared = Arc::new((Mutex::new(0), AtomicUsize::new(0)));
         let other = Arc::clone(&shared);
@@ -245,7 +248,7 @@ fn a_mutex_excludes_and_orders() {
     });
 }
 
-/// Adds one in two steps that another thread must not come between.
+/// Adds one in two steps. The lock must keep the other thread from running between them.
 fn add_under_lock((count, relaxed): &(Mutex<usize>, AtomicUsize)) {
     let mut count = count.lock();
     let before = relaxed.load(Ordering::Relaxed);
@@ -255,7 +258,7 @@ fn add_under_lock((count, relaxed): &(Mutex<usize>, AtomicUsize)) {
 }
 
 #[test]
-fn a_thread_knows_itself() {
+fn token_identifies_its_thread() {
     check(|| {
         let here = thread::token();
         let there = spawn(thread::token).join().ok();

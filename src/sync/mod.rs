@@ -1,9 +1,10 @@
-//! The façade: the only room that names the primitives the others are built on.
+//! The primitives of the crate. Only this module names them, and all other modules import them from here.
 //!
-//! Owns no state. Under a plain build it re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
-//! parking_lot, rtrb, atomic-waker, parking. What has no behaviour to model is the same in both. Under `--cfg sharing_bus_loom` the same names are stand-ins built on
-//! [loom](https://docs.rs/loom), so that every other room is model-checked as it ships. A stand-in promises no more
-//! than the type it stands for; `contract.rs` holds both to one list of behaviours.
+//! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
+//! parking_lot, rtrb, atomic-waker and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
+//! [loom](https://docs.rs/loom), so that all other modules are model-checked as they ship. `Arc` and `CachePadded` are
+//! the same in both builds, because the models do not depend on how they work. A stand-in guarantees no more than the
+//! type that it replaces. The tests in `contract.rs` run against both.
 
 pub(crate) mod counted;
 pub(crate) mod panic;

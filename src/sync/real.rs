@@ -17,7 +17,7 @@ pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
-/// For the counts of handles.
+/// The atomics of reference counts. A loom build selects them separately from the other atomics.
 pub(crate) mod count {
     pub(crate) use std::sync::atomic::{AtomicUsize, Ordering};
 }
@@ -33,7 +33,7 @@ pub(crate) mod ring {
 pub(crate) mod thread {
     pub(crate) use std::thread::{Builder, JoinHandle};
 
-    /// Tells the calling thread from every other that runs now; never zero.
+    /// Returns a number that identifies the calling thread among all running threads. It is never zero.
     pub(crate) fn token() -> usize {
         thread_local! {
             static HERE: u8 = const { 0 };
@@ -42,15 +42,16 @@ pub(crate) mod thread {
     }
 }
 
-/// When the dispatcher last came to rest.
+/// The time at which the dispatcher last became idle.
 pub(crate) struct Lull {
     origin: Instant,
-    /// In nanoseconds from the origin.
+    /// Nanoseconds since `origin`.
     begun: AtomicU64,
 }
 
 impl Lull {
-    /// Below it, a publisher leaves the batch to the dispatch thread, so that a burst is dispatched in batches.
+    /// Shortest idle time after which a publisher runs the dispatcher. After a shorter time, the dispatch thread runs
+    /// it, so that a burst is dispatched in batches.
     const LENGTH: Duration = Duration::from_micros(20);
 
     pub(crate) fn new() -> Self {
@@ -61,7 +62,8 @@ impl Lull {
     }
 
     pub(crate) fn begin(&self) {
-        // Ordering: Relaxed for both, whose turn it is orders them.
+        // Ordering: Relaxed for the store and the load. Only the thread that runs the dispatcher accesses the field,
+        // and the assist state orders these threads.
         self.begun.store(self.now(), Ordering::Relaxed);
     }
 
@@ -75,7 +77,7 @@ impl Lull {
     }
 }
 
-/// Waits a little, as long as it takes to see whether there is more to come.
+/// Spins and yields for a short time, or until `seen` returns true.
 pub(crate) fn linger(seen: impl Fn() -> bool) {
     let backoff = Backoff::new();
     while !seen() && !backoff.is_completed() {
@@ -83,10 +85,10 @@ pub(crate) fn linger(seen: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` and turns a panic into `Err`, so that user code cannot unwind through the bus.
+/// Runs `f` and returns a panic as an error, so that user code cannot unwind through the bus.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| {
-        // The payload is user code too: one that panics as it is dropped is leaked.
+        // Dropping the payload runs user code, which may panic again. The second payload is leaked.
         if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
@@ -94,18 +96,18 @@ pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     })
 }
 
-/// User code panicked.
+/// The error for a panic in user code.
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
-/// How many messages the dispatch thread takes before it wakes receivers.
+/// Maximum number of commands that the dispatch thread takes before it wakes receivers.
 pub(crate) const BATCH: usize = 64;
 
-/// How many places in queues a bundle must save to be worth its allocations.
+/// Minimum number of queue slots that a bundle must save to be worth its allocations.
 pub(crate) const BUNDLE: usize = 8;
 
-/// How many subscribers a chunk of the list holds.
+/// Maximum number of subscribers in a chunk of the subscriber list.
 pub(crate) const CHUNK: usize = 128;
 
-/// How many cells the smallest table of counts has.
+/// Number of cells in the smallest table of term counts.
 pub(crate) const CELLS: usize = 16;

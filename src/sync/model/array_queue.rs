@@ -1,22 +1,23 @@
-//! The queue whose two ends may both take from the head. One producer, as the bus uses it.
+//! The queue for the drop-oldest policy: its producer and its consumer can both take values from the head. The stand-in
+//! supports one producer, because the bus has one.
 //!
-//! Cells are used once each, so the models keep it short; what is left is the contest for the head.
+//! Each cell is used only once, so a model can push only a few values. The race of both ends for the head remains.
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 
 use super::slot::Slot;
 
-/// How many pushes one queue of a model may see.
+/// Maximum number of pushes to one queue in a model.
 const PUSHES: usize = 8;
 
 pub(crate) struct ArrayQueue<T> {
     capacity: usize,
     slots: Vec<Slot<T>>,
-    /// How many were taken, by either end.
+    /// Number of values taken by either end.
     head: AtomicUsize,
-    /// How many were put; written by the producer.
+    /// Number of pushed values. Only the producer writes it.
     tail: AtomicUsize,
-    /// The producer's own copy of it, out of loom's sight: see the ring.
+    /// The producer's own copy of `tail`, which loom does not track. The module `ring_model` explains the reason.
     put: std::sync::atomic::AtomicUsize,
 }
 
@@ -31,7 +32,7 @@ impl<T> ArrayQueue<T> {
         }
     }
 
-    /// Puts `value`; if the queue is full, the oldest makes room and is returned.
+    /// Pushes `value`. If the queue is full, this method removes and returns the oldest value.
     pub(crate) fn force_push(&self, value: T) -> Option<T> {
         let tail = self.put.load(Ordering::Relaxed);
         let displaced = loop {
@@ -61,7 +62,7 @@ impl<T> ArrayQueue<T> {
         }
     }
 
-    /// Takes the cell at `head`, unless the other end was quicker.
+    /// Takes the value at `head`, or returns `None` if the other end took it first.
     fn take(&self, head: usize) -> Option<T> {
         self.head
             .compare_exchange(head, head + 1, Ordering::AcqRel, Ordering::Relaxed)

@@ -1,10 +1,10 @@
-//! The bounded channel: a queue under a lock, with a condition for each side, and disconnection from both ends.
+//! The bounded channel: a queue under a lock, with one condition variable for each side. Either side can disconnect.
 //!
-//! A send that finds the channel full, and a receive that finds it empty and does not wait, learn that from positions
-//! which may be old news, and are ordered after nothing: the real one, too, looks at its positions without a lock.
+//! Like the real channel, `try_send` and `try_recv` first compare the positions without a lock. These positions may be
+//! stale, and the relaxed loads order nothing. So a result of "full" or "empty" synchronizes with no other thread.
 //!
-//! There is no time in a model, so a timed send waits without limit. Only one sender exists at a time (the bus shares
-//! it behind an `Arc`), so it is not `Clone`.
+//! loom has no time, so a timed send waits without limit. The sender is not `Clone`, because the bus shares one sender
+//! in an `Arc`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError};
@@ -23,11 +23,12 @@ struct State<T> {
 struct Shared<T> {
     capacity: usize,
     state: Mutex<State<T>>,
-    /// How many were put; changed under the lock. Out of loom's sight, which spares models that never fill the channel.
+    /// Number of sent values, changed under the lock. loom does not track this copy, which saves executions in models
+    /// that never fill the channel.
     sent: std::sync::atomic::AtomicUsize,
-    /// The same, for who receives without waiting.
+    /// Number of sent values for `try_recv`, which loom tracks.
     visible: AtomicUsize,
-    /// How many were taken; changed under the lock.
+    /// Number of received values, changed under the lock.
     taken: AtomicUsize,
     not_empty: Condvar,
     not_full: Condvar,
@@ -163,7 +164,7 @@ impl<T> Drop for Receiver<T> {
         let mut state = self.0.lock();
         state.receiver_gone = true;
         let unread = std::mem::take(&mut state.queue);
-        // What is dropped unread leaves its room.
+        // Dropped values no longer take up capacity.
         self.0.taken.fetch_add(unread.len(), Ordering::Relaxed);
         drop(state);
         drop(unread);

@@ -1,4 +1,4 @@
-//! The concurrent map: two shards, each a map under a lock, so that only accesses to one shard order each other.
+//! The concurrent map: two shards, each a map under a lock. Only accesses to the same shard order each other.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub(crate) struct DashMap<K, V> {
     shards: [Mutex<Shard<K, V>>; 2],
 }
 
-/// A value found; a copy, where the real one holds its shard.
+/// A copy of a value in the map. The real type holds the lock of the shard instead.
 pub(crate) struct Found<V>(V);
 
 impl<V> Deref for Found<V> {

@@ -1,8 +1,10 @@
-//! Stand-ins for the primitives, built on loom; see each room for what it leaves out.
+//! Stand-ins for the primitives, built on loom. The documentation of each module lists the differences from the real
+//! type.
 //!
-//! Rule of the house: a stand-in orders no more than the type it stands for. Values travel in plain `std` cells, which
-//! loom does not see and which order nothing; only loom's atomics and locks do, placed where the real type has them.
-//! Where a reader could see a value that was not ordered before its read, a stamp in a relaxed atomic gives it away.
+//! A stand-in orders no more than the type that it replaces. Its values are in plain `std` cells, which loom does not
+//! track and which create no order in a model. Only loom's atomics and locks create order, and each is at the place
+//! where the real type has one. Some readers could see a value whose write does not happen before the read. There, a
+//! stamp in a relaxed atomic detects the error.
 
 mod array_queue;
 mod channel_model;
@@ -20,15 +22,15 @@ pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 use std::task::Waker;
 
-/// The same in every execution, as loom needs it.
+/// A hasher without random keys, because loom needs the same hashes in every execution.
 pub(crate) type Hashing = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) mod atomic {
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 }
 
-/// For the counts of handles. The room that counts is modelled by itself; in models of the whole bus loom would try every
-/// order of steps that nothing else depends on.
+/// The atomics of reference counts. Only the unit models of the crate use loom atomics here. In models of the whole
+/// bus, loom would otherwise try every order of steps that do not affect each other.
 pub(crate) mod count {
     #[cfg(test)]
     pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering};
@@ -48,7 +50,7 @@ pub(crate) mod ring {
 pub(crate) mod thread {
     pub(crate) use loom::thread::{Builder, JoinHandle};
 
-    /// Tells the calling thread from every other, also from those that have ended; never zero.
+    /// Returns a number that identifies the calling thread among all threads, including ended ones. It is never zero.
     pub(crate) fn token() -> usize {
         static NEXT: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);
         loom::thread_local! {
@@ -58,7 +60,8 @@ pub(crate) mod thread {
     }
 }
 
-/// There is no time in a model: every second lull has lasted, the first one included, so that a model sees both.
+/// A stand-in without time. Every second check, starting with the first, reports a long enough idle time, so that a
+/// model covers both results.
 pub(crate) struct Lull(atomic::AtomicBool);
 
 impl Lull {
@@ -73,7 +76,7 @@ impl Lull {
     }
 }
 
-/// Waits not at all.
+/// Returns at once.
 pub(crate) fn linger(_seen: impl Fn() -> bool) {}
 
 /// A mutex without poisoning.
@@ -85,12 +88,12 @@ impl<T> Mutex<T> {
     }
 
     pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
-        // A panic ends the model anyway.
+        // Poisoning has no effect, because a panic ends the model.
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }
 
-/// loom's own model of a waker cell, under the real one's method names.
+/// loom's model of a waker cell, with the method names of the real type.
 pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
 
 impl AtomicWaker {
@@ -107,23 +110,23 @@ impl AtomicWaker {
     }
 }
 
-/// Runs `f`. No boundary here: a panic in a model is how loom reports what it found.
+/// Runs `f` and does not catch panics, because loom reports its findings by a panic.
 pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     Ok(f())
 }
 
-/// User code panicked; never in a model.
+/// The error for a panic in user code. A model never returns it.
 #[derive(Debug)]
 pub(crate) struct Panicked;
 
-/// Small, so that a model reaches the end of a batch.
+/// A small batch, so that a model reaches its end.
 pub(crate) const BATCH: usize = 2;
 
-/// Small, so that a model has bundles.
+/// A small minimum, so that a model makes bundles.
 pub(crate) const BUNDLE: usize = 2;
 
-/// Small, so that a model has more than one.
+/// A small chunk, so that a model has more than one.
 pub(crate) const CHUNK: usize = 2;
 
-/// Small, so that a model fills it.
+/// A small table, so that a model fills it.
 pub(crate) const CELLS: usize = 4;

@@ -1,4 +1,4 @@
-//! The parker: a token under a lock, and a condition. There is no time in a model, so a deadline never passes.
+//! The parker: a token under a lock, and a condition variable. loom has no time, so a deadline never passes.
 
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;

@@ -1,7 +1,8 @@
-//! The single-producer single-consumer ring: write the cell, then publish the tail.
+//! The single-producer single-consumer ring. A push writes the cell and then publishes the tail.
 //!
-//! Each side keeps its own position to itself, as the real ring does. It matters to loom: a side that loaded its position
-//! before it stores the next one would hide the other side's earlier load, since loom 0.7 remembers one access alone.
+//! Each side keeps its own position in a private field, as the real ring does. loom needs this, because loom 0.7
+//! remembers only the last access to an atomic. If a side loaded its position before it stores the next one, its load
+//! would hide an earlier load of the other side.
 
 use std::sync::Arc;
 
@@ -12,13 +13,14 @@ use super::slot::Slot;
 
 struct Shared<T> {
     slots: Vec<Slot<T>>,
-    /// How many were taken; written by the consumer.
+    /// Number of popped values. Only the consumer writes it.
     head: AtomicUsize,
-    /// How many were put; written by the producer.
+    /// Number of pushed values. Only the producer writes it.
     tail: AtomicUsize,
 }
 
 impl<T> Shared<T> {
+    /// Returns the slot of a position, and how many times the ring was filled before it.
     fn place(&self, position: usize) -> (&Slot<T>, usize) {
         let capacity = self.slots.len();
         (&self.slots[position % capacity], position / capacity)
@@ -28,7 +30,7 @@ impl<T> Shared<T> {
 pub(crate) struct RingBuffer;
 
 impl RingBuffer {
-    #[expect(clippy::new_ret_no_self, reason = "as the real one does")]
+    #[expect(clippy::new_ret_no_self, reason = "the real constructor returns both ends too")]
     pub(crate) fn new<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
         let shared = Arc::new(Shared {
             slots: (0..capacity).map(|_| Slot::new()).collect(),

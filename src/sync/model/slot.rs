@@ -1,7 +1,7 @@
-//! A cell of a queue: a value that loom does not see, and a stamp that it does.
+//! A cell of a queue: a value that loom does not track, and a stamp that loom tracks.
 //!
-//! The stamp is relaxed, so it orders nothing. A queue that lets one side touch the cell before the other side's access
-//! is ordered before it makes the stamp lie in some execution, and the check panics there.
+//! The stamp is relaxed, so it orders nothing. A correct queue orders each access to a cell after the previous access
+//! of the other side. If a queue does not, some execution reads a stale stamp, and the check panics.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 
 pub(super) struct Slot<T> {
     value: Mutex<Option<T>>,
-    /// Twice the number of times it was filled and emptied, plus one while it is filled.
+    /// Number of times that the cell was filled, plus the number of times that it was emptied.
     stamp: AtomicUsize,
 }
 
@@ -21,14 +21,14 @@ impl<T> Slot<T> {
         }
     }
 
-    /// Fills the cell for the `lap`th time, from 0.
+    /// Fills the cell for the `lap`th time, counted from 0.
     pub(super) fn fill(&self, lap: usize, value: T) {
         self.check(2 * lap);
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         self.stamp.store(2 * lap + 1, Ordering::Relaxed);
     }
 
-    /// Empties the cell for the `lap`th time.
+    /// Empties the cell for the `lap`th time, counted from 0.
     pub(super) fn empty(&self, lap: usize) -> T {
         self.check(2 * lap + 1);
         let value = self.value.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -38,6 +38,6 @@ impl<T> Slot<T> {
 
     fn check(&self, expected: usize) {
         let stamp = self.stamp.load(Ordering::Relaxed);
-        assert_eq!(stamp, expected, "a queue cell was reached out of order");
+        assert_eq!(stamp, expected, "a cell of a queue was accessed out of order");
     }
 }

@@ -1,8 +1,9 @@
 //! `ArcSwap`, `ArcSwapOption` and `Cache`: an atomic index into an arena that only grows.
 //!
-//! A load takes the index with Acquire and may see an old one, as the real type may; a swap takes it with AcqRel. The
-//! arena owns the current value alone. What was swapped out stays reachable by its old index for as long as somebody
-//! holds it, and a load that arrives later sees the current value: the real type's debts come to the same.
+//! A load reads the index with Acquire and may see an old one, as with the real type. A swap exchanges the index with
+//! AcqRel. The arena owns only the current value. A load with an old index returns the old value while another
+//! reference keeps the old value alive, and the current value after that. The debts of the real type have the same
+//! effect.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -16,7 +17,7 @@ enum State<T> {
 }
 
 impl<T> State<T> {
-    /// The value, unless it is gone.
+    /// Returns the value, or `None` if it was dropped.
     fn get(&self) -> Option<Option<Arc<T>>> {
         match self {
             State::None => Some(None),
@@ -48,10 +49,10 @@ impl<T> ArcSwapOption<T> {
         if let Some(value) = self.arena()[index].get() {
             return (index, value);
         }
-        // A read-modify-write sees the latest index, whose value is there.
+        // A read-modify-write sees the latest index, and the arena owns its value.
         let index = self.index.fetch_add(0, Ordering::AcqRel);
         let value = self.arena()[index].get();
-        (index, value.expect("the current value is never gone"))
+        (index, value.expect("the arena owns the current value"))
     }
 
     pub(crate) fn load(&self) -> Guard<Option<Arc<T>>> {
@@ -81,7 +82,7 @@ impl<T> ArcSwapOption<T> {
     }
 }
 
-/// A loaded value, as the real type's guard derefs to it.
+/// A loaded value. It dereferences to the value, like the guard of the real type.
 pub(crate) struct Guard<T>(T);
 
 impl<T> Deref for Guard<T> {
@@ -117,7 +118,7 @@ impl<T> ArcSwap<T> {
     }
 }
 
-/// The real one compares pointers with a relaxed load; this one compares indices.
+/// A cached value. The real type compares pointers with a relaxed load, and this type compares indices.
 pub(crate) struct Cache<A, T> {
     source: A,
     index: usize,

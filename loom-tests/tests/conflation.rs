@@ -1,11 +1,12 @@
-//! What waits for room comes as soon as there is some, with nobody publishing, and at the end of the bus.
+//! Conflating queues: a pending event is delivered as soon as its queue has space, without further publishing, and also
+//! when the bus closes.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
 use sharing_bus::{BusReceiver, Delivery, Overflow, SharingBus};
 use sharing_bus_loom_tests::{bus, event, model};
 
-/// The others wait for the place that the first one has, and go into one.
+/// Number of published events. While the first one fills the queue, the others are pending and merge into one.
 const EVENTS: u64 = 3;
 
 fn conflating(bus: &SharingBus) -> BusReceiver {
@@ -16,19 +17,24 @@ fn publish(bus: &SharingBus) {
     (0..EVENTS).for_each(|_| bus.publish(event()).unwrap());
 }
 
-/// Adds a delivery to the account of all events up to it.
+/// Adds a delivery, and the events merged into it, to the number of accounted events.
 fn account(accounted: &mut u64, delivery: &Delivery) {
     assert_eq!(delivery.missed(), 0);
     *accounted += 1 + delivery.merged();
-    assert_eq!(delivery.sequence(), *accounted, "in its place");
+    assert_eq!(
+        delivery.sequence(),
+        *accounted,
+        "an event before this delivery is not accounted for"
+    );
 }
 
+/// The receiver makes space while the dispatch thread adds a pending event.
 #[test]
-fn room_races_what_waits_for_it() {
-    model("room_races_what_waits_for_it", 2, || {
+fn receive_races_pending_events() {
+    model("receive_races_pending_events", 2, || {
         let bus = bus(4, 1);
         let mut receiver = conflating(&bus);
-        let taking = thread::spawn(move || {
+        let consumer = thread::spawn(move || {
             let mut accounted = 0;
             while accounted < EVENTS {
                 account(&mut accounted, &receiver.recv().unwrap());
@@ -36,17 +42,18 @@ fn room_races_what_waits_for_it() {
             receiver
         });
         publish(&bus);
-        drop(taking.join().unwrap());
+        drop(consumer.join().unwrap());
         bus.shutdown();
     });
 }
 
+/// The bus closes while an event may be pending.
 #[test]
-fn the_end_races_what_waits() {
-    model("the_end_races_what_waits", 1, || {
+fn close_races_pending_events() {
+    model("close_races_pending_events", 1, || {
         let bus = bus(4, 1);
         let mut receiver = conflating(&bus);
-        let taking = thread::spawn(move || {
+        let consumer = thread::spawn(move || {
             let mut accounted = 0;
             receiver.iter().for_each(|delivery| account(&mut accounted, &delivery));
             accounted
@@ -54,9 +61,9 @@ fn the_end_races_what_waits() {
         publish(&bus);
         bus.close();
         assert_eq!(
-            taking.join().unwrap(),
+            consumer.join().unwrap(),
             EVENTS,
-            "all that was accepted is delivered or merged"
+            "an accepted event was neither delivered nor merged"
         );
         bus.shutdown();
     });
