@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Counts the instructions of publishing, matching, delivering and receiving with callgrind, and compares them with
-# benches/results/counts.md: no count may differ by more than 5 % (another compiler or C library may ask for --update,
-# which writes the file). Needs valgrind, and installs it where it may; passes, and says so, where it cannot be had.
+# Counts the instructions of publishing, matching, delivering and receiving with callgrind. Compares the counts with
+# benches/results/counts.md, from which no count may differ by more than 5 %. With --update, writes that file instead.
+# A new compiler or C library can require an update. Installs valgrind if it is missing. Where valgrind cannot be
+# installed, the check reports that and passes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 expected=benches/results/counts.md
@@ -9,13 +10,13 @@ tolerance=5
 
 if ! command -v valgrind >/dev/null; then
     { command -v apt-get && apt-get install -y valgrind libc6-dbg; } >/dev/null 2>&1 || true
-    command -v valgrind >/dev/null || { echo "no valgrind here: nothing counted"; exit 0; }
+    command -v valgrind >/dev/null || { echo "valgrind is not installed and cannot be installed: no instructions were counted."; exit 0; }
 fi
 version=$(sed -n 's/^gungraun = { version = "=\([^"]*\)".*/\1/p' benches/Cargo.toml)
 target="${CARGO_TARGET_DIR:-target}"
 tools="$target/tools"
 if [ "$("$tools/bin/gungraun-runner" --version 2>/dev/null)" != "gungraun-runner $version" ]; then
-    # Without a target folder it builds in a temporary one, and leaves none.
+    # Without CARGO_TARGET_DIR, cargo install builds in a temporary directory and removes it.
     env -u CARGO_TARGET_DIR cargo install --quiet --locked --force --root "$tools" gungraun-runner --version "$version"
 fi
 
@@ -34,7 +35,7 @@ if [ "${1:-}" = --update ]; then
     cp "$counted" "$expected"
     exit
 fi
-# Every step of either list, once, with both counts.
+# Prints each step of either list once, with both counts.
 awk -F ' *[|] *' -v tolerance="$tolerance" '
     $3 !~ /^[0-9]+$/ { next }
     FNR == NR { expected[$2] = $3; next }
@@ -42,11 +43,12 @@ awk -F ' *[|] *' -v tolerance="$tolerance" '
         change = $2 in expected ? 100 * ($3 / expected[$2] - 1) : 0
         known = $2 in expected
         bad = !known || change > tolerance || change < -tolerance
-        printf "%s %-42s %10d, was %10s (%+.1f %%)\n", bad ? "CHANGED" : "same   ", $2, $3, known ? expected[$2] : "unknown", change
+        printf "%s %-42s %10d, was %10s (%+.1f %%)\n", bad ? "CHANGED" : "same   ", $2, $3,
+            known ? expected[$2] : "unknown", change
         failed += bad
         delete expected[$2]
     }
     END {
         for (step in expected) { print "MISSING " step; failed++ }
-        if (failed) { print "if that is meant: ci/counts.sh --update"; exit 1 }
+        if (failed) { print "If the change is intended, run: ci/counts.sh --update"; exit 1 }
     }' "$expected" "$counted"

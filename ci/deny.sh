@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Licenses, duplicates and sources of the library's dependencies by cargo-deny, and their advisories if the database
-# can be fetched: ADVISORIES=optional where it cannot.
+# Checks the licenses, duplicates, sources and advisories of the library's dependencies with cargo-deny. The check of
+# advisories downloads a database. Set ADVISORIES=optional where that download is impossible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lints what only the loom build compiles: the stand-ins and the models.
+# Lints the code that only the loom build compiles: the stand-ins and the models.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RUSTFLAGS="--cfg sharing_bus_loom" CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-target}/loom"

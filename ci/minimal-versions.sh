@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Builds and tests with the lowest versions that Cargo.toml admits of every direct dependency; about two minutes. Needs a
-# nightly toolchain to choose them.
+# Builds and tests with the lowest version of every direct dependency that Cargo.toml allows. Takes about two minutes.
+# Needs a nightly toolchain, which resolves these versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git ls-files -z | xargs -0 cp --parents -t "$copy"
-export CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")/minimal-versions"
+CARGO_TARGET_DIR="$(realpath -m "${CARGO_TARGET_DIR:-target}")/minimal-versions"
+export CARGO_TARGET_DIR
 cd "$copy"
 rm Cargo.lock
 cargo +nightly generate-lockfile -Z direct-minimal-versions
 cargo test --lib --tests
-# The optional ones too, without those of the tests, whose own needs could raise them.
+# Checks the optional dependencies without the dev-dependencies, which could raise their versions.
 cargo check --lib --all-features

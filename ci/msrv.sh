@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds and tests the crate with the declared rust-version: with rustup's toolchain of that version if it is installed,
-# else (as root on Debian, about three minutes and 1 GB) in a chroot of Debian 13, whose compiler is that version.
+# Builds and tests the crate with the declared rust-version, by rustup's toolchain of that version if it is installed.
+# Otherwise, the check runs in a chroot of Debian 13, which ships that compiler. The chroot needs root, debootstrap,
+# about three minutes, and 1 GB of disk.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 msrv=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The tests under AddressSanitizer with leak detection, and the soak under ThreadSanitizer; about four minutes. Needs a
-# nightly toolchain. The standard library is not rebuilt, so what happens inside it goes unseen: for ThreadSanitizer
-# that makes some of it look like races, which ci/thread-sanitizer.supp lists and explains.
+# Runs the tests under AddressSanitizer with leak detection, and the soak test under ThreadSanitizer, in about four
+# minutes. Needs a nightly toolchain. The standard library is not rebuilt, so the sanitizers do not observe its
+# accesses. ThreadSanitizer therefore reports some false races, which ci/thread-sanitizer.supp lists and explains.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source ci/test-files.sh
 host=$(rustc -vV | sed -n 's/^host: //p')
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")/sanitizers
 sanitized() {
@@ -11,10 +12,10 @@ sanitized() {
         cargo +nightly test --target "$host" "${@:2}"
 }
 
-# Not among them: what runs cargo or other processes (mux, hosts, package), and what brings its own allocator (memory).
-sanitized address --lib --test bad_input --test closing --test late_binding --test model --test ordering \
-    --test overflow --test panics --test reaping --test reference --test routing --test runtimes --test stats \
-    --test stress --test warnings
+# AddressSanitizer brings its own allocator.
+tests=$(test_files process allocator soak)
+# shellcheck disable=SC2086 # One argument per word.
+sanitized address --all-features --lib $tests
 
 export TSAN_OPTIONS="suppressions=$PWD/ci/thread-sanitizer.supp"
 sanitized thread --test soak -- --seconds 30
