@@ -1,48 +1,51 @@
-//! What the handles, the receivers and the dispatch thread share: one of each room, behind one `Arc`.
+//! The state that the handles, the receivers and the dispatch thread share, behind one `Arc`.
+//!
+//! Each part synchronizes itself. The methods here combine parts: they submit a command and let the caller assist, end a
+//! subscription and request upkeep, and collect statistics.
 
 use std::task::Wake;
-use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
-use crate::ingress::assist::Turn;
-use crate::ingress::{Command, FlushRequest, Ingress};
+use crate::ingress::assist::Assist;
+use crate::ingress::{Command, FlushRequest, Ingress, Refused, Wait};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats, Totals};
-use crate::subscribers::{Slot, SubscriberId, Subscribers, Subscription};
+use crate::subscribers::Subscribers;
+use crate::subscribers::id::SubscriberId;
+use crate::subscribers::list::{Slot, Subscription};
 use crate::sync::Arc;
 use crate::sync::wait::Latch;
+use crate::telemetry::BusFigures;
 
 pub(crate) struct Shared<E> {
     pub(crate) ingress: Ingress<E>,
     pub(crate) subscribers: Subscribers<E>,
     pub(crate) sessions: Sessions,
     pub(crate) counters: Counters,
-    /// Set by the dispatch thread as the last thing that it does.
+    /// Set by the dispatch thread when the bus has ended.
     pub(crate) ended: Latch,
-    /// On a bus that publishers help to dispatch.
-    pub(crate) turn: Option<Turn>,
+    /// Only on a bus with assisted dispatch.
+    pub(crate) assist: Option<Assist>,
 }
 
-/// # Sending: into the ingress, and then to work if need be
+/// # Commands
 impl<E> Shared<E> {
-    pub(crate) fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.dispatched_if_sent(self.ingress.try_publish(event))
-    }
-
-    pub(crate) fn publish(&self, event: BusEvent<E>, timeout: Option<Duration>) -> Result<(), PublishError<E>> {
-        self.dispatched_if_sent(self.ingress.publish(event, timeout))
+    pub(crate) fn publish(&self, event: BusEvent<E>, wait: Wait) -> Result<(), PublishError<E>> {
+        self.submit(Command::event(event), wait).map_err(PublishError::from)
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.dispatched_if_sent(self.ingress.publish_async(event).await)
+        self.submit_async(Command::event(event))
+            .await
+            .map_err(PublishError::from)
     }
 
-    /// Waits until what was accepted before is dispatched, or, on a closed bus, for its end.
+    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until it has ended.
     pub(crate) fn flush(&self) {
         let (request, done) = FlushRequest::new();
-        match self.dispatched_if_sent(self.ingress.send(Command::Flush(request), None)) {
+        match self.submit(Command::Flush(request), Wait::Forever) {
             Ok(()) => done.wait_blocking(),
             Err(_closed) => self.ended.wait_blocking(),
         }
@@ -50,45 +53,58 @@ impl<E> Shared<E> {
 
     pub(crate) async fn flush_async(&self) {
         let (request, done) = FlushRequest::new();
-        let sent = self.ingress.send_async(Command::Flush(request)).await;
-        match self.dispatched_if_sent(sent) {
+        match self.submit_async(Command::Flush(request)).await {
             Ok(()) => done.wait().await,
             Err(_closed) => self.ended.wait().await,
         }
     }
 
-    /// Closes the ingress, and has the thread end the bus; true for the call that did it.
+    /// Closes the ingress, so that the dispatch thread ends the bus. Returns true if this call closed it.
     pub(crate) fn close_ingress(&self) -> bool {
         let closed = self.ingress.close();
         if closed {
-            self.call_thread();
+            self.wake_assisted_thread();
         }
         closed
     }
 
-    /// Whether an event of this routing has to be made: somebody may match it, or the bus is closed and has to say so.
+    /// Returns true if an event of this routing has to be made: a subscriber may match it, or the bus is closed and must
+    /// report that.
     pub(crate) fn is_interested(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
-        // In this order: who ends with the bus is counted out after it was closed, and is not to be missed for that.
+        // In this order: subscribers that end with the bus are removed from the counts after the bus is closed. So an
+        // event that misses them sees the closed bus.
         self.subscribers.interest().may_match(routing, origin) || self.ingress.is_closed()
     }
 
-    fn dispatched_if_sent<R>(&self, sent: Result<(), R>) -> Result<(), R> {
-        if let (Ok(()), Some(turn)) = (&sent, &self.turn) {
-            turn.assist(&self.ingress);
-        }
-        sent
+    /// Sends a command to the dispatch thread, and assists if the bus has assisted dispatch.
+    fn submit(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
+        self.ingress.send(command, wait)?;
+        self.assist();
+        Ok(())
     }
 
-    fn call_thread(&self) {
-        if let Some(turn) = &self.turn {
-            turn.call_thread();
+    async fn submit_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
+        self.ingress.send_async(command).await?;
+        self.assist();
+        Ok(())
+    }
+
+    fn assist(&self) {
+        if let Some(assist) = &self.assist {
+            assist.assist(&self.ingress);
+        }
+    }
+
+    fn wake_assisted_thread(&self) {
+        if let Some(assist) = &self.assist {
+            assist.wake_thread();
         }
     }
 }
 
 /// # Upkeep
 impl<E> Shared<E> {
-    /// Ends a subscription and has the dispatch thread reap it; true for the call that ended it.
+    /// Ends a subscription, and requests its reap. Returns true if this call ended it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
         let closed = self.subscribers.close(subscription);
         if closed {
@@ -97,7 +113,7 @@ impl<E> Shared<E> {
         closed
     }
 
-    /// Ends a subscription by its id; true for the call that ended it.
+    /// Ends a subscription by its id. Returns true if this call ended it.
     pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
         let removed = self.subscribers.unsubscribe(id);
         if removed {
@@ -106,25 +122,25 @@ impl<E> Shared<E> {
         removed
     }
 
-    /// Gives a subscription another filter, and has the old one let go of without waiting for an event.
+    /// Gives a subscription another filter. The dispatch thread drops the old one without waiting for an event.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
         self.subscribers.set_filter(id, filter);
         self.request_upkeep();
     }
 
-    /// Has the dispatch thread look after the subscriber list, soon and without an event.
+    /// Makes the dispatch thread run its upkeep of the subscriber list soon, without an event.
     pub(crate) fn request_upkeep(&self) {
         if self.subscribers.request_upkeep() {
-            self.ingress.nudge();
-            self.call_thread();
+            self.ingress.wake_dispatch();
+            self.wake_assisted_thread();
         }
     }
 }
 
-/// What a receiver wakes if the dispatch thread waits for room in its queue.
-pub(crate) struct RoomMade<E>(pub(crate) Arc<Shared<E>>);
+/// The waker by which a receiver notifies the dispatch thread of space in its queue.
+pub(crate) struct SpaceWaker<E>(pub(crate) Arc<Shared<E>>);
 
-impl<E: Payload> Wake for RoomMade<E> {
+impl<E: Payload> Wake for SpaceWaker<E> {
     fn wake(self: Arc<Self>) {
         self.0.request_upkeep();
     }
@@ -153,15 +169,25 @@ impl<E> Shared<E> {
         }
     }
 
-    /// A publisher counts once its event is in; the dispatch thread may have been quicker.
-    pub(crate) fn published(&self, totals: &Totals) -> u64 {
+    /// Returns the figures that telemetry reports in addition to the totals.
+    pub(crate) fn figures(&self, totals: &Totals) -> BusFigures {
+        BusFigures {
+            published: self.published(totals),
+            reaped: self.subscribers.reaped(),
+            subscribers: self.subscribers.live(),
+            sessions: self.sessions.len(),
+        }
+    }
+
+    /// Returns the number of published events. A publisher counts an event after it was accepted, so the dispatch thread
+    /// may have counted it first.
+    fn published(&self, totals: &Totals) -> u64 {
         self.ingress.published().max(totals.dispatched)
     }
 
     fn subscriber_stats(&self) -> Vec<SubscriberStats> {
-        let slots = self.subscribers.snapshot();
-        slots
-            .iter()
+        let list = self.subscribers.snapshot();
+        list.iter()
             .filter(|slot| !slot.subscription.queue.is_closed())
             .map(|slot| stats_of(slot))
             .collect()

@@ -1,57 +1,48 @@
-//! What travels from the dispatch thread to the queues: one event, or several behind one count.
+//! Parcels: one event, or several behind one reference count, on their way from dispatch to a receiver.
 //!
-//! Events of a batch that go to the same subscribers are made into one [`Bundle`]. A batch for a thousand subscribers
-//! then costs a thousand steps of one reference count and a thousand places in their queues, not that for each event.
-//! A bundle holds only what matched everybody it is pushed to, so no queue keeps an event alive that its subscriber did
-//! not ask for; a delivery that is kept keeps its bundle, a batch of events at most.
+//! Events of a batch that go to the same subscribers are put into one [`Bundle`]. A batch for a thousand subscribers
+//! then costs a thousand reference counts and a thousand queue entries, and not that for each event. A bundle holds
+//! only events that matched all of its subscribers, so no queue keeps an event alive that its subscriber did not ask
+//! for. A delivery that is kept keeps its bundle alive: one batch of events at most.
 //!
-//! Immutable once made: there is nothing to synchronise but the counts.
+//! A parcel is immutable once it is made, so only the reference counts need synchronization.
 
 use crate::event::BusEvent;
 use crate::sync::BATCH;
 use crate::sync::counted::Counted;
-use crate::sync::panic;
+use crate::sync::panic::DropGuarded;
 
 /// An event with its place in the bus-wide order.
+///
+/// The last owner of an envelope may be any thread, and may drop many at once, so a panic of a payload's `Drop` ends
+/// within the envelope.
 pub(crate) struct Envelope<E> {
     pub(crate) sequence: u64,
-    /// Taken when it is dropped.
-    event: Option<BusEvent<E>>,
+    event: DropGuarded<BusEvent<E>>,
 }
 
 impl<E> Envelope<E> {
     pub(crate) fn new(sequence: u64, event: BusEvent<E>) -> Self {
         Envelope {
             sequence,
-            event: Some(event),
+            event: DropGuarded::new(event),
         }
     }
 
     pub(crate) fn event(&self) -> &BusEvent<E> {
-        match &self.event {
-            Some(event) => event,
-            None => unreachable!("an envelope holds its event until it is dropped"),
-        }
+        &self.event
     }
 }
 
-impl<E> Drop for Envelope<E> {
-    /// Envelopes are dropped by whoever comes last, many at once, so a payload that panics does so behind a boundary.
-    fn drop(&mut self) {
-        // In place: an event is too large to be moved for that.
-        let _ = panic::run(|| self.event = None);
-    }
-}
-
-/// Events in their order.
+/// Events of one batch, in dispatch order.
 pub(crate) enum Bundle<E> {
-    /// Which are nobody else's.
+    /// Events that only this bundle holds.
     Owned(Vec<Envelope<E>>),
-    /// Some of which others get too.
+    /// Events of which other bundles or queues hold some, too.
     Shared(Vec<Counted<Envelope<E>>>),
 }
 
-// A place in a bundle is a `u8`.
+// The place of an event in a bundle is a `u8`.
 const _: () = assert!(BATCH < 256);
 
 impl<E> Bundle<E> {
@@ -71,38 +62,43 @@ impl<E> Bundle<E> {
     }
 }
 
-/// An event that others went into.
+/// An event that stands for itself and for earlier events that were merged into it.
 pub(crate) struct Merged<E> {
-    /// What became of them: a single event.
+    /// The resulting event, as a parcel of one.
     pub(crate) parcel: Parcel<E>,
-    /// How many others.
+    /// Number of the other events.
     pub(crate) merged: u64,
 }
 
-/// What is put into a queue at once.
+/// The content of one queue entry, and of one delivery.
 pub(crate) enum Parcel<E> {
     Event(Counted<Envelope<E>>),
-    /// One that was dispatched before its receiver joined.
+    /// An event that was dispatched before its receiver subscribed.
     Backlog(Counted<Envelope<E>>),
     Merged(Counted<Merged<E>>),
-    /// The events of a bundle from one place to another, at least one.
+    /// The events of a bundle from the place `from` up to, and without, the place `to`: at least one.
     Bundle {
         bundle: Counted<Bundle<E>>,
         from: u8,
         to: u8,
     },
+    /// One event of a bundle, for a receiver that takes several of them. The outer count is the receiver's own, so the
+    /// receivers of one bundle do not contend for a cache line.
+    Part(Counted<Counted<Bundle<E>>>, u8),
 }
 
 impl<E> Parcel<E> {
+    /// All events of a bundle.
     pub(crate) fn whole(bundle: Counted<Bundle<E>>) -> Self {
         let to = bundle.len() as u8;
         Parcel::Bundle { bundle, from: 0, to }
     }
 
+    /// Number of events.
     pub(crate) fn len(&self) -> u64 {
         match self {
-            Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => 1,
             Parcel::Bundle { from, to, .. } => u64::from(to - from),
+            Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) | Parcel::Part(..) => 1,
         }
     }
 
@@ -112,6 +108,7 @@ impl<E> Parcel<E> {
             Parcel::Event(envelope) | Parcel::Backlog(envelope) => envelope,
             Parcel::Merged(merged) => merged.parcel.first(),
             Parcel::Bundle { bundle, from, .. } => bundle.envelope(*from),
+            Parcel::Part(bundle, place) => bundle.envelope(*place),
         }
     }
 
@@ -122,7 +119,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// Takes the first `len` events out, if there are as many and more; both parts have at least one.
+    /// Splits off the first `len` events. Returns `None` if either part would be empty.
     pub(crate) fn split(&mut self, len: u64) -> Option<Self> {
         match self {
             Parcel::Bundle { bundle, from, to } if len > 0 && len < u64::from(*to - *from) => {
@@ -138,11 +135,11 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// The same events, a parcel each.
-    pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
+    /// The same events, in a parcel each.
+    pub(crate) fn into_singles(self) -> impl Iterator<Item = Self> {
         let (single, bundled) = match self {
-            Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => (Some(self), None),
             Parcel::Bundle { bundle, from, to } => (None, Some((bundle, from..to))),
+            single => (Some(single), None),
         };
         let parts = bundled.into_iter().flat_map(|(bundle, places)| {
             places.map(move |place| Parcel::Bundle {
@@ -152,5 +149,21 @@ impl<E> Parcel<E> {
             })
         });
         single.into_iter().chain(parts)
+    }
+}
+
+impl<E> Clone for Parcel<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Parcel::Event(envelope) => Parcel::Event(Counted::clone(envelope)),
+            Parcel::Backlog(envelope) => Parcel::Backlog(Counted::clone(envelope)),
+            Parcel::Merged(merged) => Parcel::Merged(Counted::clone(merged)),
+            Parcel::Bundle { bundle, from, to } => Parcel::Bundle {
+                bundle: Counted::clone(bundle),
+                from: *from,
+                to: *to,
+            },
+            Parcel::Part(bundle, place) => Parcel::Part(Counted::clone(bundle), *place),
+        }
     }
 }

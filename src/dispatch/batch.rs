@@ -1,55 +1,52 @@
-//! The events that the dispatch thread has matched and not yet pushed.
+//! The matched events of a batch that are not yet delivered.
 //!
-//! Private to the dispatch thread. Each event waits here with so many pushes ahead of it; the marks in the routing table
-//! tell for whom. When the batch ends, each subscriber's events are handed out in [`Parcel`]s: few go one by one, many as
-//! one bundle. It is made once for all that get the same events; those that nobody else gets move into it, and else it
-//! holds references.
+//! Private to the dispatch thread. Each event is stored with the number of its pushes; the marks in the routing table say
+//! for which subscribers they are. When the batch ends, each subscriber's events are taken in [`Parcel`]s: few events one
+//! by one, many as one bundle. A bundle is made once for all subscribers that get the same events. Events that no other
+//! subscriber gets move into it. Of the others it holds references.
 
 use crate::delivery::parcel::{Bundle, Envelope, Parcel};
-use crate::sync::counted::{Counted, Lot};
+use crate::sync::counted::{Counted, Handles};
 use crate::sync::{BATCH, BUNDLE};
 
 pub(crate) struct Batch<E> {
     events: Vec<Matched<E>>,
-    /// The bundle made last, and the places it was made of: whoever is next probably gets the same.
-    last: Option<(u64, Lot<Bundle<E>>)>,
+    /// The last bundle, and the places that it was made of. The next subscriber often gets the same events.
+    last: Option<(u64, Handles<Bundle<E>>)>,
 }
 
-struct Matched<E> {
-    held: Held<E>,
-    /// How many pushes there are, at most.
-    pushes: usize,
-}
-
-enum Held<E> {
-    /// By nobody else so far.
-    Owned(Envelope<E>),
-    /// With a handle for each push that is ahead.
-    Shared(Lot<Envelope<E>>),
-    Gone,
+/// A matched event.
+enum Matched<E> {
+    /// An event that only the batch holds so far, and the number of its pushes.
+    Owned(Envelope<E>, usize),
+    /// An event with a handle for each push that is still to come.
+    Shared(Handles<Envelope<E>>),
+    Taken,
 }
 
 impl<E> Matched<E> {
-    /// Whether nobody gets the event but those of `count` pushes.
+    /// Returns true if the event is only for subscribers of these `count` pushes.
     fn is_only_for(&self, count: usize) -> bool {
-        self.pushes == count && matches!(self.held, Held::Owned(_))
+        matches!(self, Matched::Owned(_, pushes) if *pushes == count)
     }
 
     fn take_owned(&mut self) -> Option<Envelope<E>> {
-        match std::mem::replace(&mut self.held, Held::Gone) {
-            Held::Owned(envelope) => Some(envelope),
-            Held::Shared(_) | Held::Gone => None,
+        match std::mem::replace(self, Matched::Taken) {
+            Matched::Owned(envelope, _) => Some(envelope),
+            Matched::Shared(_) | Matched::Taken => None,
         }
     }
 
-    /// A handle for a push, or for several at once.
-    fn hand_out(&mut self) -> Option<Counted<Envelope<E>>> {
-        if let Held::Shared(lot) = &mut self.held {
-            return lot.take();
+    /// Takes a handle for one push, or for several pushes of one bundle.
+    fn take_handle(&mut self) -> Option<Counted<Envelope<E>>> {
+        if let Matched::Shared(handles) = self {
+            return handles.take();
         }
-        let envelope = self.take_owned()?;
-        let (first, others) = Lot::new(envelope, self.pushes - 1);
-        self.held = Held::Shared(others);
+        let Matched::Owned(envelope, pushes) = std::mem::replace(self, Matched::Taken) else {
+            return None;
+        };
+        let (first, others) = Handles::new(envelope, pushes - 1);
+        *self = Matched::Shared(others);
         Some(first)
     }
 }
@@ -62,37 +59,31 @@ impl<E> Batch<E> {
         }
     }
 
-    /// The place of the next event that is added.
+    /// Returns the place of the next event.
     pub(crate) fn len(&self) -> usize {
         self.events.len()
     }
 
-    /// Adds an event that so many subscribers get, at least one.
+    /// Adds an event for `pushes` subscribers, at least one.
     pub(crate) fn add(&mut self, envelope: Envelope<E>, pushes: usize) {
-        let held = Held::Owned(envelope);
-        self.events.push(Matched { held, pushes });
+        self.events.push(Matched::Owned(envelope, pushes));
     }
 
-    /// The same for an event that somebody else has as well, with a handle for each push.
-    pub(crate) fn add_shared(&mut self, lot: Lot<Envelope<E>>, pushes: usize) {
-        let held = Held::Shared(lot);
-        self.events.push(Matched { held, pushes });
+    /// Adds an event that has another owner as well, with a handle for each push.
+    pub(crate) fn add_shared(&mut self, handles: Handles<Envelope<E>>) {
+        self.events.push(Matched::Shared(handles));
     }
 
-    /// Hands out the events at these places, a bit each, for a subscriber that matched them. `alike` is how many
-    /// subscribers get just these and are served one after the other, this one being the first.
-    pub(crate) fn hand_out(&mut self, places: u64, alike: usize, mut push: impl FnMut(Parcel<E>)) {
-        if let Some(bundle) = self.bundle_of(places, alike) {
-            return push(Parcel::whole(bundle));
-        }
-        for place in ones(places) {
-            if let Some(event) = self.events[place].hand_out() {
-                push(Parcel::Event(event));
-            }
-        }
+    /// Takes the events at these places, one bit each, for a subscriber that matched them. `alike` is the number of
+    /// subscribers that get exactly these events one after the other, from this one on.
+    pub(crate) fn take(&mut self, places: u64, alike: usize) -> impl Iterator<Item = Parcel<E>> {
+        let bundle = self.bundle_of(places, alike).map(Parcel::whole);
+        let single = if bundle.is_some() { 0 } else { places };
+        let events = ones(single).filter_map(|place| self.events[place].take_handle().map(Parcel::Event));
+        bundle.into_iter().chain(events)
     }
 
-    /// The bundle of these events, unless they are too few for one to be worth its allocations.
+    /// Returns the bundle of these events, or `None` if they are too few to be worth its allocations.
     fn bundle_of(&mut self, places: u64, alike: usize) -> Option<Counted<Bundle<E>>> {
         match &mut self.last {
             Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone(),
@@ -101,7 +92,7 @@ impl<E> Batch<E> {
                 if count == 1 || count * alike < BUNDLE {
                     return None;
                 }
-                let (bundle, bundles) = Lot::new(self.bundle(places, alike), alike);
+                let (bundle, bundles) = Handles::new(self.bundle(places, alike), alike);
                 self.last = Some((places, bundles));
                 Some(bundle)
             }
@@ -116,19 +107,19 @@ impl<E> Batch<E> {
             Bundle::Owned(events)
         } else {
             let mut events = Vec::with_capacity(count);
-            events.extend(ones(places).filter_map(|place| self.events[place].hand_out()));
+            events.extend(ones(places).filter_map(|place| self.events[place].take_handle()));
             Bundle::Shared(events)
         }
     }
 
-    /// Begins anew.
+    /// Drops all events.
     pub(crate) fn clear(&mut self) {
         self.last = None;
         self.events.clear();
     }
 }
 
-/// The places of the ones in a word, from the lowest.
+/// Returns the places of the ones in a word, from the lowest.
 fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = word.trailing_zeros();
@@ -156,10 +147,8 @@ mod tests {
         (batch, payloads)
     }
 
-    fn hand_out(batch: &mut Batch<u64>, places: u64, alike: usize) -> Vec<Parcel<u64>> {
-        let mut parcels = Vec::new();
-        batch.hand_out(places, alike, |parcel| parcels.push(parcel));
-        parcels
+    fn take(batch: &mut Batch<u64>, places: u64, alike: usize) -> Vec<Parcel<u64>> {
+        batch.take(places, alike).collect()
     }
 
     fn sequences(parcels: &[Parcel<u64>]) -> Vec<u64> {
@@ -173,7 +162,7 @@ mod tests {
     fn bundle(parcels: &[Parcel<u64>]) -> &Counted<Bundle<u64>> {
         match parcels {
             [Parcel::Bundle { bundle, .. }] => bundle,
-            _ => panic!("no bundle, or not alone"),
+            _ => panic!("a single bundle"),
         }
     }
 
@@ -181,10 +170,9 @@ mod tests {
     const SOME: u64 = 0xf7;
 
     #[test]
-    fn who_gets_the_same_shares_a_bundle_and_who_does_not_has_another() {
+    fn subscribers_with_the_same_events_share_a_bundle() {
         let (mut batch, _) = batch(&[4; 8]);
-        let parcels =
-            [(ALL, 2), (ALL, 1), (SOME, 2), (ALL, 1)].map(|(places, alike)| hand_out(&mut batch, places, alike));
+        let parcels = [(ALL, 2), (ALL, 1), (SOME, 2), (ALL, 1)].map(|(places, alike)| take(&mut batch, places, alike));
         let all: Vec<u64> = (1..=8).collect();
         let some = vec![1, 2, 3, 5, 6, 7, 8];
         assert_eq!(
@@ -198,7 +186,7 @@ mod tests {
     #[test]
     fn few_events_go_one_by_one() {
         let (mut batch, _) = batch(&[1, 2, 1]);
-        let parcels = [0b110, 0b001, 0b010].map(|places| hand_out(&mut batch, places, 1));
+        let parcels = [0b110, 0b001, 0b010].map(|places| take(&mut batch, places, 1));
         assert_eq!(
             parcels.each_ref().map(|parcels| sequences(parcels)),
             [vec![2, 3], vec![1], vec![2]]
@@ -206,11 +194,11 @@ mod tests {
         assert_eq!(parcels.each_ref().map(Vec::len), [2, 1, 1]);
     }
 
-    /// Few for each are many for a row, which gets one bundle to its end.
+    /// Few events for each of several subscribers in a row make one bundle for all of them.
     #[test]
-    fn a_row_that_begins_with_a_bundle_ends_with_it() {
+    fn subscribers_in_a_row_get_one_bundle() {
         let (mut batch, payloads) = batch(&[4; 2]);
-        let parcels = [4, 3, 2, 1].map(|alike| hand_out(&mut batch, 0b11, alike));
+        let parcels = [4, 3, 2, 1].map(|alike| take(&mut batch, 0b11, alike));
         assert!(parcels.iter().all(|parcels| sequences(parcels) == [1, 2]));
         assert!(parcels.iter().all(|one| bundle(one).same(bundle(&parcels[0]))));
         assert!(matches!(**bundle(&parcels[3]), Bundle::Owned(_)));
@@ -219,18 +207,18 @@ mod tests {
         assert_eq!(payloads.iter().map(Arc::strong_count).collect::<Vec<_>>(), [1; 2]);
     }
 
-    /// Nothing is counted that can be moved, and what has been handed out is not held on to.
+    /// Events are moved where possible, and the batch keeps no reference to taken events.
     #[test]
-    fn events_move_into_the_only_bundle_that_they_are_for() {
+    fn events_move_into_a_bundle_that_is_their_only_owner() {
         let (mut batch, payloads) = batch(&[4, 4, 5, 4]);
-        let exclusive = hand_out(&mut batch, 0b0011, 4);
+        let exclusive = take(&mut batch, 0b0011, 4);
         assert!(matches!(**bundle(&exclusive), Bundle::Owned(_)));
-        let shared = hand_out(&mut batch, 0b1100, 4);
+        let shared = take(&mut batch, 0b1100, 4);
         assert!(
             matches!(**bundle(&shared), Bundle::Shared(_)),
-            "the third one has a push ahead"
+            "the third event has another push"
         );
-        let single = hand_out(&mut batch, 0b0100, 1);
+        let single = take(&mut batch, 0b0100, 1);
         batch.clear();
         let counts = || payloads.iter().map(Arc::strong_count).collect::<Vec<_>>();
         drop((exclusive, shared));
@@ -240,9 +228,9 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_begins_anew() {
+    fn a_cleared_batch_starts_from_the_first_place() {
         let (mut batch, _) = batch(&[4; 2]);
-        let before = hand_out(&mut batch, 0b11, 4);
+        let before = take(&mut batch, 0b11, 4);
         batch.clear();
         assert_eq!(batch.len(), 0);
         for sequence in 3..=4 {
@@ -251,7 +239,7 @@ mod tests {
                 4,
             );
         }
-        let after = hand_out(&mut batch, 0b11, 4);
+        let after = take(&mut batch, 0b11, 4);
         assert_eq!(
             [before, after].each_ref().map(|parcels| sequences(parcels)),
             [[1, 2], [3, 4]]

@@ -1,51 +1,83 @@
-//! The dispatcher: it alone numbers, binds, matches and pushes. The thread that runs it is, for as long as it does, the
-//! dispatch thread: one of its own, and on an assisted bus also a publisher that has the turn (see `turn.rs`).
+//! Dispatch: one thread numbers, binds and matches the events, and pushes them into the queues.
 //!
-//! Owns the receiving end of the ingress, the routing table and every queue's producer, and shares nothing of them.
-//! It takes commands one by one as long as there are some, up to a batch, and matches each event as it comes. The batch
-//! ends subscriber by subscriber: all that one gets is pushed as one parcel, and then it is woken, once. Binding happens
-//! here, in the order of the ingress, and a registration is bound before it is pushed: so whoever has seen it publishes
-//! after it.
+//! 1. `routes`: the routing table, which finds the matching subscribers and delivers to them.
+//! 2. `index`: the index of filters by their terms.
+//! 3. `batch`: the matched events of a batch.
+//! 4. `subscriber_state`: a subscriber as dispatch sees it: its filter, its queue, its telemetry.
+//! 5. `history`: the events that late subscribers may ask for.
 //!
-//! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard and
+//! The [`Dispatcher`] owns the receiving end of the ingress, the routing table and every queue's producer, and shares none
+//! of them. The thread that runs it is the dispatch thread while it does: a thread of its own, or a publisher that assists
+//! (see `ingress/assist.rs`).
+//!
+//! The dispatcher receives commands until the ingress is empty or the batch is full, and matches each event as it comes.
+//! At the end of the batch it delivers, subscriber by subscriber: it pushes all events of a subscriber and then wakes the
+//! receiver once. Events are bound here, in the order of the ingress, and a registration is bound before it is pushed. So
+//! a subscriber that has received a registration publishes after it.
+//!
+//! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard, and
 //! behind a panic boundary.
 
 mod batch;
 pub(crate) mod history;
+mod index;
 mod routes;
+mod subscriber_state;
 
-use std::collections::BTreeSet;
+use std::io;
 
-use crate::delivery::parcel::{Envelope, Parcel};
+use crate::delivery::parcel::Envelope;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
-use crate::dispatch::routes::{Outlet, Routes};
+use crate::dispatch::routes::Routes;
+use crate::dispatch::subscriber_state::Tally;
 use crate::event::{BusEvent, Payload};
-use crate::ingress::Command;
-use crate::ingress::assist::Dispatch;
+use crate::ingress::assist::BatchRunner;
+use crate::ingress::{Command, FlushRequest};
 use crate::queue::{Pushed, QueueProducer};
 use crate::sessions::binding;
 use crate::shared::Shared;
-use crate::stats::Totals;
-use crate::subscribers::{ListReader, SubscriberId};
+use crate::subscribers::ListReader;
 use crate::sync::channel::Receiver;
-use crate::sync::counted::Lot;
-use crate::sync::panic;
-use crate::sync::{Arc, BATCH};
-use crate::telemetry::Watch;
+use crate::sync::counted::Handles;
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Arc, BATCH, Panicked, Parker};
+use crate::telemetry::{self, Telemetry};
+
+/// Starts the dispatch thread. With assisted dispatch, the thread shares the dispatcher with the publishers that
+/// assist, and sleeps on the parker. Otherwise it owns the dispatcher.
+pub(crate) fn spawn<E: Payload>(
+    thread: thread::Builder,
+    shared: &Arc<Shared<E>>,
+    dispatcher: Box<Dispatcher<E>>,
+    parker: Option<Parker>,
+) -> io::Result<JoinHandle<()>> {
+    let for_thread = Arc::clone(shared);
+    let (Some(assist), Some(parker)) = (&shared.assist, parker) else {
+        return thread.spawn(move || {
+            let _dispatching = for_thread.ingress.enter();
+            dispatcher.run_to_end();
+        });
+    };
+    let thread = thread.spawn(move || {
+        if let Some(assist) = &for_thread.assist {
+            assist.run_thread(&for_thread.ingress, &parker);
+        }
+    })?;
+    // Store the dispatcher only after the thread has started. The dispatcher and the shared state keep each other alive
+    // until the thread ends the bus, so a failed start would leak both.
+    assist.put(dispatcher);
+    Ok(thread)
+}
 
 pub(crate) struct Dispatcher<E: Payload> {
     shared: Arc<Shared<E>>,
     ingress: Receiver<Command<E>>,
     list: ListReader<E>,
     routes: Routes<E>,
-    /// The events that somebody matched; the marks in the routing table tell who.
     batch: Batch<E>,
     history: Option<History<E>>,
     tally: Tally,
-    /// Events dispatched when the totals were last shown to others.
-    shown: u64,
-    watch: Watch,
 }
 
 impl<E: Payload> Dispatcher<E> {
@@ -53,7 +85,7 @@ impl<E: Payload> Dispatcher<E> {
         shared: Arc<Shared<E>>,
         ingress: Receiver<Command<E>>,
         history: Option<History<E>>,
-        watch: Watch,
+        telemetry: Telemetry,
     ) -> Self {
         Dispatcher {
             list: shared.subscribers.reader(),
@@ -62,172 +94,117 @@ impl<E: Payload> Dispatcher<E> {
             routes: Routes::new(),
             batch: Batch::new(),
             history,
-            tally: Tally::default(),
-            shown: 0,
-            watch,
+            tally: Tally::new(telemetry),
         }
     }
 
-    /// Dispatches a batch: what was received already, and what else there is. Returns how many commands it was.
+    /// Dispatches a batch: the command that was received already, and those in the ingress. Returns their number.
     fn dispatch_batch(&mut self, first: Option<Command<E>>) -> usize {
-        let scope = self.watch.scope();
+        let scope = self.tally.telemetry.scope();
         let _inside = scope.enter();
-        let mut taken = 0;
+        let mut received = 0;
         let mut next = first.or_else(|| self.ingress.try_recv().ok());
         while let Some(command) = next {
-            self.handle(command);
-            taken += 1;
-            next = (taken < BATCH).then(|| self.ingress.try_recv().ok()).flatten();
+            match command {
+                Command::Event(event, published_at) => {
+                    self.dispatch(event);
+                    self.tally.telemetry.dispatched(published_at);
+                }
+                Command::Flush(request) => self.flush(request),
+                // Every batch ends with the upkeep, if it was requested.
+                Command::Upkeep => {}
+            }
+            received += 1;
+            next = (received < BATCH).then(|| self.ingress.try_recv().ok()).flatten();
         }
-        self.end_batch();
-        self.shared.ingress.made_room(taken);
+        self.deliver();
+        self.shared.ingress.notify_space(received);
         if self.shared.subscribers.take_upkeep() {
-            self.look_after_subscribers();
+            self.run_upkeep();
         }
-        self.watch.batch_ended(&self.shared, &self.tally.totals);
-        taken
+        self.publish_totals();
+        received
     }
 
-    fn handle(&mut self, command: Command<E>) {
-        match command {
-            Command::Event(event, stamp) => {
-                self.dispatch(event);
-                self.watch.dispatched(stamp);
-            }
-            Command::Flush(request) => {
-                self.end_batch();
-                self.look_after_subscribers();
-                self.watch.batch_ended(&self.shared, &self.tally.totals);
-                drop(request);
-            }
-            // Every batch ends with a look at the list.
-            Command::Upkeep => {}
-        }
-    }
-
+    /// Numbers, binds and matches an event, and adds it to the batch.
     fn dispatch(&mut self, mut event: BusEvent<E>) {
         let sequence = self.tally.totals.dispatched + 1;
         self.bind(&mut event);
-        self.follow();
-        let panics = &mut self.tally.totals.filter_panics;
-        let pushes = self.routes.mark(&event, sequence, self.batch.len(), panics);
-        self.tally.totals.unmatched += u64::from(pushes == 0);
-        self.tally.totals.dispatched = sequence;
-        if self.history.is_some() {
-            self.record(Envelope::new(sequence, event), pushes);
-        } else if pushes > 0 {
-            self.batch.add(Envelope::new(sequence, event), pushes);
-        } else {
-            panic::discard(event);
-        }
-    }
-
-    /// Shares an event between the history and those who get it now.
-    fn record(&mut self, envelope: Envelope<E>, pushes: usize) {
-        let (kept, lot) = Lot::new(envelope, pushes);
-        if pushes > 0 {
-            self.batch.add_shared(lot, pushes);
-        }
+        self.follow_list();
+        let totals = &mut self.tally.totals;
+        let pushes = self
+            .routes
+            .mark(&event, sequence, self.batch.len(), &mut totals.filter_panics);
+        totals.unmatched += u64::from(pushes == 0);
+        totals.dispatched = sequence;
+        let envelope = Envelope::new(sequence, event);
         if let Some(history) = &mut self.history {
-            history.record(kept);
-        }
-    }
-
-    /// Brings the routing table up to date. Who leaves it gets first what it has matched, and who joins it begins with its
-    /// backlog: all events before this moment are in the history, and all after it are live.
-    fn follow(&mut self) {
-        if !self.routes.is_current(self.list.load()) {
-            self.end_batch();
-            self.tally.totals.lagged += self.routes.follow(self.list.load());
-            self.hand_over_backlogs();
-        }
-    }
-
-    fn hand_over_backlogs(&mut self) {
-        let Dispatcher {
-            shared,
-            routes,
-            history,
-            tally,
-            watch,
-            ..
-        } = self;
-        routes.drain_joined(|outlet| {
-            let backlog = match history {
-                Some(history) => outlet.backlog(history, &mut tally.totals.filter_panics),
-                None => return,
-            };
-            for event in backlog {
-                let pushed = outlet.producer.push(Parcel::Backlog(event));
-                tally.settle(shared, outlet, pushed);
+            let (kept, handles) = Handles::new(envelope, pushes);
+            if pushes > 0 {
+                self.batch.add_shared(handles);
             }
-            outlet.watch.served(&outlet.slot.subscription, watch);
-            outlet.producer.state().wake();
-            shared.counters.publish(&tally.totals);
-        });
+            history.record(kept);
+        } else if pushes > 0 {
+            self.batch.add(envelope, pushes);
+        }
     }
 
     fn bind(&mut self, event: &mut BusEvent<E>) {
-        if binding::bind(&self.shared.sessions, event).is_err() {
-            self.tally.totals.payload_panics += 1;
+        match binding::bind(&self.shared.sessions, event) {
+            Ok(Some(bound)) => telemetry::session_bound(bound.connector_id, bound.native_session_id, bound.scroll_id),
+            Ok(None) => {}
+            Err(Panicked) => self.tally.totals.payload_panics += 1,
         }
     }
 
-    /// Pushes what was matched, and wakes each receiver that got something.
-    fn end_batch(&mut self) {
-        let Dispatcher {
-            shared,
-            routes,
-            batch,
-            tally,
-            watch,
-            ..
-        } = self;
-        routes.drain_marked(|outlet, places, alike| {
-            batch.hand_out(places, alike, |parcel| {
-                let pushed = outlet.producer.push(parcel);
-                tally.settle(shared, outlet, pushed);
-            });
-            outlet.watch.served(&outlet.slot.subscription, watch);
-            outlet.producer.state().wake();
-        });
-        self.batch.clear();
-        if self.shown < self.tally.totals.dispatched {
-            self.shown = self.tally.totals.dispatched;
-            self.shared.counters.publish(&self.tally.totals);
-        }
-    }
-
-    /// Reaps, lets go of what has left the list, and queues what there is room for by now, without waiting for the next
-    /// event.
-    fn look_after_subscribers(&mut self) {
-        self.shared.subscribers.reap();
-        self.follow();
-        self.hand_over(QueueProducer::hand_over);
-    }
-
-    /// Queues what waits for room.
-    fn hand_over(&mut self, queue: fn(&mut QueueProducer<E>) -> Pushed) {
-        let waiting = std::mem::take(&mut self.tally.waiting);
-        if waiting.is_empty() {
+    /// Updates the routing table. Detached subscribers first receive the events that they matched. Attached subscribers
+    /// begin with their backlog: all earlier events are in the history, and all later events are live.
+    fn follow_list(&mut self) {
+        if self.routes.is_current(self.list.load()) {
             return;
         }
-        for id in waiting {
-            let Some(outlet) = self.routes.outlet(id) else {
-                continue;
-            };
-            let pushed = queue(&mut outlet.producer);
-            self.tally.settle(&self.shared, outlet, pushed);
-            outlet.watch.served(&outlet.slot.subscription, &mut self.watch);
-            if pushed.queued > 0 {
-                outlet.producer.state().wake();
-            }
+        self.deliver();
+        self.tally.totals.lagged += self.routes.follow(self.list.load());
+        if let Some(history) = &self.history {
+            self.routes
+                .deliver_backlogs(history, &self.shared.subscribers, &mut self.tally);
         }
-        self.shared.counters.publish(&self.tally.totals);
+    }
+
+    /// Pushes the matched events, and wakes each receiver that got some.
+    fn deliver(&mut self) {
+        self.routes
+            .deliver(&mut self.batch, &self.shared.subscribers, &mut self.tally);
+    }
+
+    fn flush(&mut self, request: FlushRequest) {
+        self.deliver();
+        self.run_upkeep();
+        self.publish_totals();
+        drop(request);
+    }
+
+    /// Reaps closed subscriptions, follows the list, and queues waiting events for which there is space by now. None of
+    /// this waits for the next event.
+    fn run_upkeep(&mut self) {
+        self.shared.subscribers.reap();
+        self.follow_list();
+        self.deliver_pending(QueueProducer::push_pending);
+    }
+
+    fn deliver_pending(&mut self, push: fn(&mut QueueProducer<E>) -> Pushed) {
+        self.routes
+            .deliver_pending(push, &self.shared.subscribers, &mut self.tally);
+    }
+
+    fn publish_totals(&mut self) {
+        let Tally { totals, telemetry, .. } = &mut self.tally;
+        self.shared.counters.publish(totals);
+        telemetry.batch_ended(totals, || self.shared.figures(totals));
     }
 }
 
-impl<E: Payload> Dispatch for Dispatcher<E> {
+impl<E: Payload> BatchRunner for Dispatcher<E> {
     fn run_batch(&mut self) -> bool {
         self.dispatch_batch(None) == BATCH
     }
@@ -239,51 +216,17 @@ impl<E: Payload> Dispatch for Dispatcher<E> {
     }
 }
 
-/// What pushes come to.
-#[derive(Default)]
-struct Tally {
-    totals: Totals,
-    /// Whose queues have events that wait for room.
-    waiting: BTreeSet<SubscriberId>,
-}
-
-impl Tally {
-    #[inline]
-    fn settle<E: Payload>(&mut self, shared: &Shared<E>, outlet: &mut Outlet<E>, pushed: Pushed) {
-        self.totals.delivered += pushed.queued;
-        self.totals.lagged += pushed.lost;
-        self.totals.merged += pushed.merged;
-        outlet.watch.pushed(pushed);
-        if pushed.panics > 0 {
-            self.totals.filter_panics += pushed.panics;
-            outlet.warn_of_panic(
-                "a filter of essential events or a merge function",
-                "counted as not essential, or as a loss,",
-            );
-        }
-        if pushed.waits {
-            self.waiting.insert(outlet.slot.id());
-        }
-        if pushed.ends {
-            shared.subscribers.close(&outlet.slot.subscription);
-            // This thread looks after the list when the batch ends, so nobody has to be nudged.
-            shared.subscribers.request_upkeep();
-        }
-    }
-}
-
 impl<E: Payload> Drop for Dispatcher<E> {
     fn drop(&mut self) {
-        let scope = self.watch.scope();
+        let scope = self.tally.telemetry.scope();
         let _inside = scope.enter();
-        self.end_batch();
-        self.hand_over(QueueProducer::hand_over_rest);
+        self.deliver();
+        self.deliver_pending(QueueProducer::push_all_pending);
         self.shared.ingress.close();
         self.shared.subscribers.end();
-        // The list is empty now: this frees what the table holds, and loses what waited for those who left early.
-        self.follow();
-        self.shared.counters.publish(&self.tally.totals);
-        self.watch.batch_ended(&self.shared, &self.tally.totals);
+        // The list is empty now. This frees the routing table, and loses events that still wait for closed receivers.
+        self.follow_list();
+        self.publish_totals();
         self.shared.ended.set();
     }
 }

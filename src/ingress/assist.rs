@@ -1,81 +1,92 @@
-//! Assisted dispatch: a publisher that finds the dispatcher at rest runs it itself and so saves a wake-up; the dispatch
-//! thread sleeps until it is handed the rest.
+//! Assisted dispatch: a publisher that finds the dispatcher idle runs it, which saves a wake-up. The dispatch thread
+//! sleeps until it is handed the rest of the work.
 //!
-//! Owns the dispatcher between its stints, and the turn: the right to run it. Whoever has sent a command asks. If the
-//! turn is free, the asker has it; if not, whoever has it finds out before it lets go, and sees what was sent. Both are
-//! read-modify-writes of one atomic, so no command is left behind and nobody waits. A publisher runs one batch at most,
-//! and only after a lull: it hands a backlog, a burst, upkeep and the end of the bus to the thread, which keeps the turn
-//! until there is nothing left to do. Once the bus is closed, the thread keeps it for good.
+//! Owns the dispatcher while no thread runs it, and the state that says whether one does:
 //!
-//! The mutex guards the move of the dispatcher in and out, and nothing runs under it.
+//! | operation | IDLE | RUNNING | NOTIFIED |
+//! |---|---|---|---|
+//! | `notify`, after a command was sent | NOTIFIED, and the caller runs the dispatcher | NOTIFIED | NOTIFIED |
+//! | `clear`, before the runner receives commands | | RUNNING | RUNNING |
+//! | `release`, after the runner received all commands | | IDLE | NOTIFIED, and the runner goes on |
+//!
+//! A thread that sends a command sets the state to NOTIFIED. If the dispatcher was idle, that thread runs it. Otherwise
+//! the current runner sees the flag before it stops. All three are read-modify-writes of one atomic, so no command is
+//! left behind and no thread waits. This is a form of flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010).
+//!
+//! A publisher runs at most one batch, and only if the dispatcher was idle for some time. It leaves bursts, upkeep and the
+//! end of the bus to the dispatch thread, which runs until no work is left. After the bus is closed, the thread keeps the
+//! dispatcher for good.
+//!
+//! The mutex guards only the move of the dispatcher in and out.
 
 use std::task::Waker;
 
 use crate::ingress::Ingress;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use crate::sync::{CachePadded, Lull, Mutex, Parker, linger};
+use crate::sync::{CachePadded, IdleSince, Mutex, Parker, spin_until};
 
-/// Nobody has the turn, and the ingress holds nothing whose sender has asked.
-const FREE: usize = 0;
-/// Somebody has the turn, and nobody has asked since it last looked.
-const TAKEN: usize = 1;
-/// Somebody has the turn, and somebody has asked.
-const ASKED: usize = 2;
+/// No thread runs the dispatcher, and every command whose sender has notified was received.
+const IDLE: usize = 0;
+/// A thread runs the dispatcher, and no sender has notified since the runner last cleared the state.
+const RUNNING: usize = 1;
+/// A thread runs the dispatcher, and a sender has notified.
+const NOTIFIED: usize = 2;
 
-/// What a turn runs.
-pub(crate) trait Dispatch: Send {
-    /// Dispatches what there is, up to a batch; true if there may be more.
+/// The dispatcher, as its runners see it.
+pub(crate) trait BatchRunner: Send {
+    /// Dispatches the commands in the ingress, one batch at most. Returns true if there may be more.
     fn run_batch(&mut self) -> bool;
 
-    /// Dispatches until the ingress is closed and drained, and ends the bus.
+    /// Dispatches until the ingress is closed and empty, and ends the bus.
     fn run_to_end(self: Box<Self>);
 }
 
-pub(crate) struct Turn {
+pub(crate) struct Assist {
     state: CachePadded<AtomicUsize>,
-    /// At home while nobody runs it. Empty for good once the bus has ended.
-    dispatcher: Mutex<Option<Box<dyn Dispatch>>>,
-    /// The turn is the thread's.
-    handed: AtomicBool,
+    /// The dispatcher while no thread runs it. Empty for good after the bus has ended.
+    dispatcher: Mutex<Option<Box<dyn BatchRunner>>>,
+    /// The dispatch thread is the runner.
+    handed_over: AtomicBool,
     thread: Waker,
-    lull: Lull,
+    idle_since: IdleSince,
 }
 
-impl Turn {
-    /// A turn without a dispatcher yet, and what its thread sleeps on.
+impl Assist {
+    /// Makes the state without a dispatcher, and the parker that the dispatch thread sleeps on.
     pub(crate) fn new() -> (Self, Parker) {
         let parker = Parker::new();
-        let turn = Turn {
-            state: CachePadded::new(AtomicUsize::new(FREE)),
+        let assist = Assist {
+            state: CachePadded::new(AtomicUsize::new(IDLE)),
             dispatcher: Mutex::new(None),
-            handed: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
             thread: Waker::from(parker.unparker()),
-            lull: Lull::new(),
+            idle_since: IdleSince::new(),
         };
-        (turn, parker)
+        (assist, parker)
     }
 
-    /// Brings the dispatcher home.
-    pub(crate) fn put(&self, dispatcher: Box<dyn Dispatch>) {
+    /// Stores the dispatcher.
+    pub(crate) fn put(&self, dispatcher: Box<dyn BatchRunner>) {
         *self.dispatcher.lock() = Some(dispatcher);
     }
 
-    fn take(&self) -> Option<Box<dyn Dispatch>> {
+    fn take(&self) -> Option<Box<dyn BatchRunner>> {
         self.dispatcher.lock().take()
     }
 
-    /// Called by who has sent a command: it is dispatched now, or soon by somebody else.
+    /// Called after the caller has sent a command. The command is dispatched during the call, or soon by another thread.
     pub(crate) fn assist<E>(&self, ingress: &Ingress<E>) {
-        if !self.ask() {
+        if !self.notify() {
             return;
         }
-        let stint = Stint(self);
-        if !self.lull.has_lasted() {
+        let run = RunGuard(self);
+        if !self.idle_since.is_long_ago() {
             return;
         }
-        let here = ingress.enter();
-        self.look();
-        // The end is the thread's. Who closes from here on asks too late to be seen by this look, so `release` tells.
+        let dispatching = ingress.enter();
+        self.clear();
+        // The dispatch thread ends the bus. A close after this check sends its notification after `clear`, so `release`
+        // sees it.
         if ingress.is_closed() {
             return;
         }
@@ -84,27 +95,27 @@ impl Turn {
         };
         let more = dispatcher.run_batch();
         self.put(dispatcher);
-        // Before the turn goes: whoever has it next says so in the same place.
-        drop(here);
+        // Before the release, because the next runner marks itself in the same place.
+        drop(dispatching);
         if !more && self.release() {
-            std::mem::forget(stint);
+            std::mem::forget(run);
         }
     }
 
-    /// Like `assist`, and leaves the work to the thread in any case.
-    pub(crate) fn call_thread(&self) {
-        if self.ask() {
-            drop(Stint(self));
+    /// Leaves the commands to the dispatch thread, and wakes it.
+    pub(crate) fn wake_thread(&self) {
+        if self.notify() {
+            drop(RunGuard(self));
         }
     }
 
-    /// The thread's life: asleep until it is handed the turn, and at work until there is nothing left to do.
-    pub(crate) fn serve<E>(&self, ingress: &Ingress<E>, parker: &Parker) {
+    /// Runs the dispatch thread: it sleeps until it is the runner, and then runs until no work is left.
+    pub(crate) fn run_thread<E>(&self, ingress: &Ingress<E>, parker: &Parker) {
         loop {
-            self.wait_for_turn(parker);
+            self.wait_for_handover(parker);
             loop {
-                let here = ingress.enter();
-                self.look();
+                let dispatching = ingress.enter();
+                self.clear();
                 let Some(mut dispatcher) = self.take() else {
                     return;
                 };
@@ -112,10 +123,10 @@ impl Turn {
                     return dispatcher.run_to_end();
                 }
                 while dispatcher.run_batch() {}
-                // As a channel does before it blocks: in a busy bus the next event is on its way.
-                linger(|| self.is_asked());
+                // On a busy bus the next event is about to come, so the thread spins before it sleeps, as channels do.
+                spin_until(|| self.is_notified());
                 self.put(dispatcher);
-                drop(here);
+                drop(dispatching);
                 if self.release() {
                     break;
                 }
@@ -123,49 +134,49 @@ impl Turn {
         }
     }
 
-    fn wait_for_turn(&self, parker: &Parker) {
-        // Ordering: Acquire, pairs with the Release in `Stint`: the dispatcher is taken over as it was left.
-        while !self.handed.swap(false, Ordering::Acquire) {
+    fn wait_for_handover(&self, parker: &Parker) {
+        // Ordering: Acquire, pairs with the Release in `RunGuard`: this thread sees the dispatcher as it was left.
+        while !self.handed_over.swap(false, Ordering::Acquire) {
             parker.park();
         }
     }
 
-    /// Asks for what the caller has sent to be dispatched; true if the caller has the turn for it.
-    fn ask(&self) -> bool {
-        // Ordering: AcqRel. Release pairs with `look`: who has the turn sees what was sent. Acquire pairs with
-        // `release`: who gets the turn sees the last stint's end.
-        self.state.swap(ASKED, Ordering::AcqRel) == FREE
+    /// Announces a command that the caller has sent. Returns true if the caller is the runner now.
+    fn notify(&self) -> bool {
+        // Ordering: AcqRel. Release pairs with `clear`: the runner sees the command. Acquire pairs with `release`: a new
+        // runner sees all that the last one did.
+        self.state.swap(NOTIFIED, Ordering::AcqRel) == IDLE
     }
 
-    /// Called before each drain: whoever asks from now on may be too late for it.
-    fn look(&self) {
-        // Ordering: Acquire, pairs with `ask`. A swap, and so never later than an ask that it does not see.
-        self.state.swap(TAKEN, Ordering::Acquire);
+    /// Clears the notification before the runner receives commands. A command whose sender notifies later may be missed.
+    fn clear(&self) {
+        // Ordering: Acquire, pairs with `notify`. A swap, so it never comes later than a notification that it missed.
+        self.state.swap(RUNNING, Ordering::Acquire);
     }
 
-    fn is_asked(&self) -> bool {
+    fn is_notified(&self) -> bool {
         // Ordering: Relaxed, a hint; `release` decides.
-        self.state.load(Ordering::Relaxed) == ASKED
+        self.state.load(Ordering::Relaxed) == NOTIFIED
     }
 
-    /// Lets go of the turn, with the dispatcher at home, unless somebody has asked since the last look.
+    /// Stops the run, with the dispatcher stored, unless a sender has notified since the last `clear`.
     fn release(&self) -> bool {
-        self.lull.begin();
-        // Ordering: Release, pairs with `ask`. Relaxed where it fails, since the next look acquires.
+        self.idle_since.set_now();
+        // Ordering: Release, pairs with `notify`. Relaxed on failure, because the next `clear` acquires.
         self.state
-            .compare_exchange(TAKEN, FREE, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(RUNNING, IDLE, Ordering::Release, Ordering::Relaxed)
             .is_ok()
     }
 }
 
-/// The turn in a caller's hands. What is not released goes to the thread, in a panic too.
-struct Stint<'a>(&'a Turn);
+/// The right to run the dispatcher. Dropping it hands the run to the dispatch thread, also in a panic.
+struct RunGuard<'a>(&'a Assist);
 
-impl Drop for Stint<'_> {
+impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
-        // Ordering: Release, pairs with `wait_for_turn`: what the last stint left is passed on. A swap, as loom orders
-        // plain stores and read-modify-writes of one atomic by what happens before alone.
-        self.0.handed.swap(true, Ordering::Release);
+        // Ordering: Release, pairs with `wait_for_handover`: the thread sees the dispatcher as this runner left it. A
+        // swap, because loom orders a plain store and a read-modify-write only by what happens before.
+        self.0.handed_over.swap(true, Ordering::Release);
         self.0.thread.wake_by_ref();
     }
 }

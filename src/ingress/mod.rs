@@ -1,13 +1,18 @@
-//! The way in: a bounded channel from every publisher to the dispatch thread, and the gate that closes it.
+//! The ingress: a bounded channel from every publisher to the dispatch thread, and the gate that closes it.
 //!
-//! Owns the only long-lived sender, behind an `ArcSwapOption`. Publishing loads it and sends: no lock, no look-up.
-//! Closing takes it away. Publishers that are sending at that moment keep it alive for just as long, and the channel
-//! tells the dispatch thread that it is disconnected only when the last of them is through and all they sent is
-//! drained. So an event is refused or delivered, and never lost in between.
+//! 1. `stamp`: the publish time that an event carries.
+//! 2. `assist`: which thread runs the dispatcher.
 //!
-//! Threads wait for room in the channel itself, tasks in a [`WaitList`] that the dispatch thread notifies as it drains.
+//! [`Ingress`] owns the only long-lived sender, behind an `ArcSwapOption`. A publisher loads it and sends: no lock, no
+//! look-up. Closing removes it. Publishers that are sending at that moment keep the sender alive. The channel reports to
+//! the dispatch thread that it is disconnected only after the last of them is done and all commands are received. So an
+//! event is refused or delivered, and never lost in between.
+//!
+//! A thread waits for space in the channel itself. A task waits in a [`WaitList`], which the dispatch thread notifies
+//! after each batch.
 
 pub(crate) mod assist;
+pub(crate) mod stamp;
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -15,23 +20,29 @@ use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
+use crate::ingress::stamp::PublishedAt;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread;
-use crate::sync::wait::{Latch, WaitList};
+use crate::sync::wait::{Latch, WaitList, Waiter, poll_registered};
 use crate::sync::{Arc, ArcSwapOption, CachePadded};
-use crate::telemetry::Stamp;
 
-/// What the dispatch thread is sent.
+/// A command to the dispatch thread.
 pub(crate) enum Command<E> {
-    Event(BusEvent<E>, Stamp),
-    /// Finish what came before, tidy up, and let the requester go on.
+    Event(BusEvent<E>, PublishedAt),
+    /// Dispatch all earlier commands, run the upkeep, and release the requester.
     Flush(FlushRequest),
-    /// There may be nothing to dispatch, but the subscriber list has changed.
+    /// Run the upkeep of the subscriber list.
     Upkeep,
 }
 
-/// Somebody waits for a flush; released when this is dropped, whatever becomes of it.
+impl<E> Command<E> {
+    pub(crate) fn event(event: BusEvent<E>) -> Self {
+        Command::Event(event, PublishedAt::now())
+    }
+}
+
+/// A request for a flush. The requester is released when this is dropped, in any case.
 pub(crate) struct FlushRequest(Arc<Latch>);
 
 impl FlushRequest {
@@ -47,7 +58,28 @@ impl Drop for FlushRequest {
     }
 }
 
-/// The thread that made this dispatches.
+/// How long a thread waits for space.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Never,
+    AtMost(Duration),
+    Forever,
+}
+
+/// A command that was not accepted.
+pub(crate) type Refused<E> = TrySendError<Command<E>>;
+
+impl<E> From<Refused<E>> for PublishError<E> {
+    fn from(refused: Refused<E>) -> Self {
+        match refused {
+            TrySendError::Full(Command::Event(event, _)) => PublishError::Full(event),
+            TrySendError::Disconnected(Command::Event(event, _)) => PublishError::Closed(event),
+            _ => unreachable!("only events are published"),
+        }
+    }
+}
+
+/// Marks the calling thread as the dispatch thread until it is dropped.
 pub(crate) struct Dispatching<'a>(&'a AtomicUsize);
 
 impl Drop for Dispatching<'_> {
@@ -56,19 +88,22 @@ impl Drop for Dispatching<'_> {
     }
 }
 
-/// A command that was not accepted.
-pub(crate) type Refused<E> = TrySendError<Command<E>>;
+/// A task that waits for space, and the command that it has not yet sent.
+struct WaitingSend<'a, E> {
+    waiter: Waiter<'a>,
+    unsent: Option<Command<E>>,
+}
 
 pub(crate) struct Ingress<E> {
-    // Apart, as each is written by others: the gate by whoever closes, the room by the dispatch thread after each batch,
-    // the count by publishers.
+    // On cache lines of their own, because other threads write each of them: a closing thread the gate, the dispatch
+    // thread the wait list, publishers the count.
     gate: CachePadded<ArcSwapOption<Sender<Command<E>>>>,
     capacity: usize,
-    /// Tasks that wait for room.
-    room: CachePadded<WaitList>,
-    /// Events accepted.
+    /// Tasks that wait for space.
+    space: CachePadded<WaitList>,
+    /// Number of accepted events.
     published: CachePadded<AtomicU64>,
-    /// The thread that dispatches now, by its token; zero if none does.
+    /// The token of the thread that runs the dispatcher, or zero.
     dispatching: AtomicUsize,
 }
 
@@ -78,7 +113,7 @@ impl<E> Ingress<E> {
         let ingress = Ingress {
             gate: CachePadded::new(ArcSwapOption::from_pointee(sender)),
             capacity,
-            room: CachePadded::new(WaitList::new()),
+            space: CachePadded::new(WaitList::new()),
             published: CachePadded::new(AtomicU64::new(0)),
             dispatching: AtomicUsize::new(0),
         };
@@ -94,10 +129,10 @@ impl<E> Ingress<E> {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// Closes the gate; true for the call that did it.
+    /// Closes the gate. Returns true if this call closed it.
     pub(crate) fn close(&self) -> bool {
         let closed = self.gate.swap(None).is_some();
-        self.room.notify(usize::MAX);
+        self.space.notify(usize::MAX);
         closed
     }
 
@@ -105,105 +140,107 @@ impl<E> Ingress<E> {
         self.gate.load().is_none()
     }
 
-    /// The calling thread dispatches, until it drops this.
+    /// Marks the calling thread as the dispatch thread, until the result is dropped.
     pub(crate) fn enter(&self) -> Dispatching<'_> {
-        // Ordering: Relaxed, here and below: a thread asks only whether the last store was its own.
+        // Ordering: Relaxed, here and below: a thread only checks whether the last store was its own.
         self.dispatching.store(thread::token(), Ordering::Relaxed);
         Dispatching(&self.dispatching)
     }
 
-    /// Whether the caller is user code that the dispatcher runs, which must not wait for it.
+    /// Returns true if the caller is user code that the dispatcher runs. Such code must not wait for the dispatcher.
     pub(crate) fn on_dispatch_thread(&self) -> bool {
         self.dispatching.load(Ordering::Relaxed) == thread::token()
     }
 
-    /// The dispatch thread has taken `count` commands.
-    pub(crate) fn made_room(&self, count: usize) {
-        self.room.notify(count);
+    /// Wakes tasks that wait for space. The dispatch thread has received `count` commands.
+    pub(crate) fn notify_space(&self, count: usize) {
+        self.space.notify(count);
     }
 
-    /// Wakes the dispatch thread if it sleeps. Where the ingress is full it does not, and sees what there is to see
-    /// once it has drained.
-    pub(crate) fn nudge(&self) {
+    /// Wakes the dispatch thread if it sleeps. If the ingress is full, the thread does not sleep, and checks for upkeep
+    /// after it has received the commands.
+    pub(crate) fn wake_dispatch(&self) {
         let _ = self.try_send(Command::Upkeep);
     }
 
-    pub(crate) fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.try_send(Command::Event(event, Stamp::now())))
+    /// Sends a command. A full ingress makes the caller wait as long as `wait` allows. On the dispatch thread, which
+    /// would wait for itself, the caller never waits.
+    pub(crate) fn send(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
+        let is_event = matches!(command, Command::Event(..));
+        match self.try_send(command) {
+            Err(TrySendError::Full(command)) if wait != Wait::Never && !self.on_dispatch_thread() => {
+                self.send_waiting(command, wait)?;
+            }
+            sent => sent?,
+        }
+        self.count_published(is_event);
+        Ok(())
     }
 
-    /// Waits for room, without limit if there is no timeout.
-    pub(crate) fn publish(&self, event: BusEvent<E>, timeout: Option<Duration>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.send(Command::Event(event, Stamp::now()), timeout))
+    /// Sends a command as a task. Cancel safe: a canceled call has sent nothing.
+    pub(crate) async fn send_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
+        let is_event = matches!(command, Command::Event(..));
+        let mut waiting = WaitingSend {
+            waiter: self.space.waiter(),
+            unsent: Some(command),
+        };
+        poll_fn(|cx| {
+            poll_registered(
+                &mut waiting,
+                |waiting| self.poll_send(waiting),
+                |waiting| waiting.waiter.register(cx.waker()),
+            )
+        })
+        .await?;
+        self.count_published(is_event);
+        Ok(())
     }
 
-    pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.published_or_refused(self.send_async(Command::Event(event, Stamp::now())).await)
-    }
-
-    pub(crate) fn try_send(&self, command: Command<E>) -> Result<(), Refused<E>> {
+    fn try_send(&self, command: Command<E>) -> Result<(), Refused<E>> {
         match &*self.gate.load() {
             Some(sender) => sender.try_send(command),
             None => Err(TrySendError::Disconnected(command)),
         }
     }
 
-    /// Sends, and waits for room if need be; the dispatch thread, which would wait for itself, does not.
-    pub(crate) fn send(&self, command: Command<E>, timeout: Option<Duration>) -> Result<(), Refused<E>> {
-        let command = match self.try_send(command) {
-            Err(TrySendError::Full(command)) if !self.on_dispatch_thread() => command,
-            done => return done,
-        };
-        // A wait may be long, so it holds a sender of its own and not a guard of the gate.
+    fn send_waiting(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
+        // A wait may be long, so it holds a sender and not a guard of the gate.
         let Some(sender) = self.gate.load_full() else {
             return Err(TrySendError::Disconnected(command));
         };
-        match timeout {
-            None => sender
+        let sent = match wait {
+            Wait::Never => return Err(TrySendError::Full(command)),
+            Wait::AtMost(timeout) => sender.send_timeout(command, timeout),
+            Wait::Forever => sender
                 .send(command)
-                .map_err(|refused| TrySendError::Disconnected(refused.0)),
-            Some(timeout) => sender.send_timeout(command, timeout).map_err(|refused| match refused {
-                SendTimeoutError::Timeout(command) => TrySendError::Full(command),
-                SendTimeoutError::Disconnected(command) => TrySendError::Disconnected(command),
-            }),
+                .map_err(|refused| SendTimeoutError::Disconnected(refused.0)),
+        };
+        sent.map_err(|refused| match refused {
+            SendTimeoutError::Timeout(command) => TrySendError::Full(command),
+            SendTimeoutError::Disconnected(command) => TrySendError::Disconnected(command),
+        })
+    }
+
+    fn poll_send(&self, waiting: &mut WaitingSend<'_, E>) -> Poll<Result<(), Refused<E>>> {
+        let Some(command) = waiting.unsent.take() else {
+            unreachable!("the command is sent once, and the future is not polled afterwards");
+        };
+        match self.try_send(command) {
+            Err(TrySendError::Full(command)) => {
+                waiting.unsent = Some(command);
+                Poll::Pending
+            }
+            sent => {
+                waiting.waiter.finish();
+                Poll::Ready(sent)
+            }
         }
     }
 
-    pub(crate) async fn send_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
-        let mut waiter = self.room.waiter();
-        let mut unsent = Some(command);
-        poll_fn(|cx| {
-            // Look, register, look again: room that is made in between is seen by the second look.
-            for look_again in [true, false] {
-                let Some(command) = unsent.take() else {
-                    break;
-                };
-                match self.try_send(command) {
-                    Err(TrySendError::Full(command)) => unsent = Some(command),
-                    done => {
-                        waiter.satisfied();
-                        return Poll::Ready(done);
-                    }
-                }
-                if look_again {
-                    waiter.register(cx.waker());
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    fn published_or_refused(&self, sent: Result<(), Refused<E>>) -> Result<(), PublishError<E>> {
-        match sent {
-            Ok(()) => {
-                // Ordering: Relaxed, a statistic that publishes nothing.
-                self.published.fetch_add(1, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(TrySendError::Full(Command::Event(event, _))) => Err(PublishError::Full(event)),
-            Err(TrySendError::Disconnected(Command::Event(event, _))) => Err(PublishError::Closed(event)),
-            Err(_) => unreachable!("an event was sent, so an event came back"),
+    fn count_published(&self, is_event: bool) {
+        if is_event {
+            // Ordering: Relaxed, a statistic that publishes nothing.
+            self.published.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

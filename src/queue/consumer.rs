@@ -1,43 +1,46 @@
-//! The receiver's end of a queue: what is taken, and the gaps before it.
+//! The receiver's end of a queue: it takes entries, and counts the gaps before them.
+//!
+//! Owned by the receiver. It reads the ring and the shared [`QueueState`], whose receiver side it writes.
 
 use std::task::{Context, Poll, Waker};
 
-use crate::delivery::parcel::Parcel;
-use crate::delivery::{Delivery, Held, Share};
+use crate::delivery::Delivery;
+use crate::delivery::parcel::{Bundle, Parcel};
 use crate::error::{RecvError, TryRecvError};
-use crate::queue::{Entry, QueueState};
+use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
-use crate::sync::counted::Lot;
-use crate::sync::panic;
-use crate::sync::{Arc, ArrayQueue, ring};
+use crate::sync::counted::{Counted, Handles};
+use crate::sync::wait::poll_registered;
+use crate::sync::{Arc, ArrayQueue, panic, ring};
 
+/// The end of the queue that events are taken from.
 pub(super) enum Head<E> {
     Ring(ring::Consumer<Entry<E>>),
     Shared(Arc<ArrayQueue<Entry<E>>>),
 }
 
-/// The receiver's end.
+/// The receiver's end of a queue.
 pub(crate) struct QueueConsumer<E> {
     pub(super) state: Arc<QueueState>,
     head: Head<E>,
-    /// A bundle that is taken and not yet all received.
-    open: Option<Open<E>>,
-    /// The position of the last delivery: what lies between it and the next one is lost.
+    /// A bundle that was taken and of which some events are still to be received.
+    open: Option<OpenBundle<E>>,
+    /// The position of the last delivery. Events between it and the next delivery are lost.
     position: u64,
     /// The sum of all gaps so far.
     missed: u64,
-    /// Received as a part of others.
+    /// Number of received events that came merged into others.
     merged: u64,
     received: u64,
-    /// Closed was returned, and stays.
+    /// The consumer has returned `Closed`, and will return nothing else.
     finished: bool,
-    /// Wakes the dispatch thread, which may wait for room; where it never does, there is none.
+    /// Wakes the dispatch thread, which may wait for space. Only a queue that conflates has one.
     dispatch: Option<Waker>,
 }
 
-/// The places of a bundle that are still to be received: as many as there are shares left, from `next` on.
-struct Open<E> {
-    shares: Lot<Share<E>>,
+/// The events of a bundle that are still to be received: one for each handle, from the place `next` on.
+struct OpenBundle<E> {
+    handles: Handles<Counted<Bundle<E>>>,
     next: u8,
 }
 
@@ -61,54 +64,55 @@ impl<E> QueueConsumer<E> {
     }
 
     pub(crate) fn len(&self) -> usize {
-        // What was being queued as the subscription ended is never received.
+        // An event that was being queued as the subscription ended is never received.
         if self.finished { 0 } else { self.state.queued() as usize }
     }
 
-    /// Whether there is something to receive, or nothing ever will be. Stale at once where it says no.
+    /// Returns true if there is an event to receive, or none will ever come. False may be stale at once.
     pub(crate) fn is_ready(&self) -> bool {
         self.len() > 0 || self.state.is_closed()
     }
 
-    /// Lost so far. The committed counter may trail the gaps that this end has already seen.
+    /// Returns the number of lost events. The committed counter may trail the gaps that this end has already seen.
     pub(crate) fn lagged(&self) -> u64 {
         self.state.lagged().max(self.missed)
     }
 
-    /// Delivered as a part of others so far, likewise.
+    /// Returns the number of events merged into others. The committed counter may trail this end.
     pub(crate) fn merged(&self) -> u64 {
         self.state.merged().max(self.merged)
     }
 
-    // An open bundle is the steady state of a busy receiver. Inlined, a delivery is built where it is used; returned through
-    // layers, its copies cost more than all the rest.
+    // A busy receiver mostly has an open bundle. If this is inlined, a delivery is built where it is used. Its copies
+    // through several return values would cost more than the rest.
     #[inline]
     pub(crate) fn try_pop(&mut self) -> Result<Delivery<E>, TryRecvError> {
-        match self.next_of_open() {
+        match self.pop_open() {
             Some(delivery) => Ok(delivery),
             None => self.try_pop_entry(),
         }
     }
 
-    /// Like `try_pop`, and leaves the waker where the dispatch thread finds it if the queue is empty.
+    /// Takes the next event. If the queue is empty, the waker is registered for the dispatch thread.
     #[inline]
     pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        match self.next_of_open() {
+        match self.pop_open() {
             Some(delivery) => Poll::Ready(Ok(delivery)),
             None => self.poll_pop_entry(cx),
         }
     }
 
+    /// Takes the next event of the open bundle.
     #[inline]
-    fn next_of_open(&mut self) -> Option<Delivery<E>> {
+    fn pop_open(&mut self) -> Option<Delivery<E>> {
         let open = self.open.as_mut()?;
-        let share = open.shares.take()?;
+        let bundle = open.handles.take()?;
         let place = open.next;
         open.next += 1;
         self.position += 1;
         self.count_received();
         Some(Delivery {
-            held: Held::Shared(share, place),
+            parcel: Parcel::Part(bundle, place),
             missed: 0,
         })
     }
@@ -116,7 +120,7 @@ impl<E> QueueConsumer<E> {
     #[inline]
     fn count_received(&mut self) {
         self.received += 1;
-        // Ordering: Release, pairs with the Acquire in `Account::room`.
+        // Ordering: Release, pairs with the Acquire in `Account::space`.
         self.state.receiver.received.store(self.received, Ordering::Release);
     }
 
@@ -125,18 +129,18 @@ impl<E> QueueConsumer<E> {
         if self.finished {
             return Err(TryRecvError::Closed);
         }
-        if let Some(entry) = self.take() {
-            return Ok(self.account(entry));
+        if let Some(entry) = self.take_entry() {
+            return Ok(self.open_entry(entry));
         }
         if !self.state.is_closed() {
             return Err(TryRecvError::Empty);
         }
-        // Something may have been queued between the look and the flag.
-        match self.take() {
-            Some(entry) => Ok(self.account(entry)),
+        // An event may have been queued after the first look at the queue and before the queue was closed.
+        match self.take_entry() {
+            Some(entry) => Ok(self.open_entry(entry)),
             None => {
-                // An event that was being pushed while somebody unsubscribed may still arrive: it counts as after the
-                // end, so that nothing ever follows Closed.
+                // An event that is being pushed during an unsubscribe may still arrive. It counts as after the end, so
+                // no event ever follows `Closed`.
                 self.finished = true;
                 Err(TryRecvError::Closed)
             }
@@ -145,62 +149,58 @@ impl<E> QueueConsumer<E> {
 
     #[inline(never)]
     fn poll_pop_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        if let ready @ Poll::Ready(_) = self.look() {
-            return ready;
-        }
-        self.state.receiver.waker.register(cx.waker());
-        // Look again: what was pushed before the waker was in place woke nobody.
-        self.look()
-    }
-
-    fn look(&mut self) -> Poll<Result<Delivery<E>, RecvError>> {
-        match self.try_pop_entry() {
+        let check = |queue: &mut Self| match queue.try_pop_entry() {
             Ok(delivery) => Poll::Ready(Ok(delivery)),
             Err(TryRecvError::Empty) => Poll::Pending,
             Err(TryRecvError::Closed) => Poll::Ready(Err(RecvError)),
-        }
+        };
+        poll_registered(self, check, |queue| queue.state.receiver.waker.register(cx.waker()))
     }
 
-    /// Frees what is queued and the waker, at once. What the dispatch thread is pushing right now goes with its end.
+    /// Frees all queued events and the waker at once. An event that is being pushed meanwhile is freed with the
+    /// producer.
     pub(crate) fn discard(&mut self) {
         panic::discard(self.state.receiver.waker.take());
         self.open = None;
-        while self.take().is_some() {}
+        while self.take_entry().is_some() {}
     }
 
-    fn take(&mut self) -> Option<Entry<E>> {
+    fn take_entry(&mut self) -> Option<Entry<E>> {
         match &mut self.head {
             Head::Ring(consumer) => consumer.pop().ok(),
             Head::Shared(queue) => queue.pop(),
         }
     }
 
-    /// Makes a delivery of the first event, and keeps the others for later.
-    fn account(&mut self, entry: Entry<E>) -> Delivery<E> {
+    /// Makes a delivery of the first event of an entry, and keeps the others for later.
+    fn open_entry(&mut self, entry: Entry<E>) -> Delivery<E> {
         let missed = entry.position - self.position - 1;
         self.position = entry.position;
         self.missed += missed;
         self.count_received();
-        self.tell_of_room();
-        let held = match entry.parcel {
+        self.notify_space();
+        let parcel = match entry.parcel {
             Parcel::Bundle { bundle, from, to } if to - from > 1 => {
                 let others = usize::from(to - from - 1);
-                let (share, shares) = Lot::new(Share(bundle), others);
-                self.open = Some(Open { shares, next: from + 1 });
-                Held::Shared(share, from)
+                let (first, handles) = Handles::new(bundle, others);
+                self.open = Some(OpenBundle {
+                    handles,
+                    next: from + 1,
+                });
+                Parcel::Part(first, from)
             }
-            single => Held::single(single),
+            single => single,
         };
-        let delivery = Delivery { held, missed };
+        let delivery = Delivery { parcel, missed };
         self.merged += delivery.merged();
         delivery
     }
 
-    /// Tells the dispatch thread, if it has asked, that there is room. Not for every event of a bundle: one told as it is
-    /// begun has brought an entry behind it by the time it is finished.
-    fn tell_of_room(&self) {
+    /// Wakes the dispatch thread if it has requested space. This happens once for each entry, not for each event: the
+    /// wake-up at the start of a bundle lets the dispatch thread queue more by the time the bundle is received.
+    fn notify_space(&self) {
         if let Some(dispatch) = &self.dispatch {
-            if self.state.is_room_wanted() {
+            if self.state.take_space_request() {
                 dispatch.wake_by_ref();
             }
         }

@@ -1,4 +1,4 @@
-//! Small enough for every execution there is; `loom-tests/` has the whole bus at a bound.
+//! Models of one queue, small enough for every execution. `loom-tests/` models the whole bus with a bound.
 
 use super::parcels::{bundle, plain, single};
 use super::*;
@@ -10,8 +10,8 @@ fn push(producer: &mut QueueProducer<()>, sequence: u64) {
     producer.state().wake();
 }
 
-/// `pushes` push `matched` events, against a receiver that takes what it finds twice and then the rest.
-fn account(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&mut QueueProducer<()>)) {
+/// Runs `pushes`, which push `matched` events, against a receiver that receives twice and later drains the queue.
+fn check_losses(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&mut QueueProducer<()>)) {
     let (mut producer, mut consumer) = plain(capacity, overflow);
     let pushing = loom::thread::spawn(move || {
         pushes(&mut producer);
@@ -29,7 +29,7 @@ fn account(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&mut Qu
         assert_eq!(
             delivery.sequence(),
             last + delivery.missed() + 1,
-            "every gap is told where it is"
+            "every gap is reported in its place"
         );
         last = delivery.sequence();
     }
@@ -41,7 +41,7 @@ fn two(producer: &mut QueueProducer<()>) {
     push(producer, 2);
 }
 
-/// The second one finds room for as much of it as was received.
+/// The second bundle finds space for as many events as were received.
 fn two_bundles(producer: &mut QueueProducer<()>) {
     producer.push(bundle(1..=2));
     producer.push(bundle(3..=4));
@@ -49,15 +49,15 @@ fn two_bundles(producer: &mut QueueProducer<()>) {
 
 #[test]
 fn bundles_race_pop_dropping_newest() {
-    loom::model(|| account(2, Overflow::DropNewest, 4, two_bundles));
+    loom::model(|| check_losses(2, Overflow::DropNewest, 4, two_bundles));
 }
 
 #[test]
 fn bundles_race_pop_dropping_oldest() {
-    loom::model(|| account(2, Overflow::DropOldest, 4, two_bundles));
+    loom::model(|| check_losses(2, Overflow::DropOldest, 4, two_bundles));
 }
 
-/// What is counted as queued can be received.
+/// As many events can be received as are counted as queued.
 #[test]
 fn push_races_len() {
     loom::model(|| {
@@ -74,27 +74,27 @@ fn push_races_len() {
 
 #[test]
 fn push_races_pop_dropping_newest() {
-    loom::model(|| account(1, Overflow::DropNewest, 2, two));
+    loom::model(|| check_losses(1, Overflow::DropNewest, 2, two));
 }
 
 #[test]
 fn push_races_pop_dropping_oldest() {
-    loom::model(|| account(1, Overflow::DropOldest, 2, two));
+    loom::model(|| check_losses(1, Overflow::DropOldest, 2, two));
 }
 
-/// A poll that finds nothing is followed by a wake-up.
+/// A poll that finds the queue empty is followed by a wake-up.
 fn wakes(signal: impl Fn(&mut QueueProducer<()>) + Clone + Send + Sync + 'static) {
     loom::model(move || {
         let (mut producer, mut consumer) = plain(1, Overflow::DropNewest);
         let signal = signal.clone();
-        let signalling = loom::thread::spawn(move || {
+        let signaling = loom::thread::spawn(move || {
             signal(&mut producer);
             producer
         });
         let count = Count::new();
         let waker = Count::waker(&count);
         let waits = consumer.poll_pop(&mut Context::from_waker(&waker)).is_pending();
-        let _producer = signalling.join().unwrap();
+        let _producer = signaling.join().unwrap();
         assert!(!waits || count.get() == 1, "the wake-up is lost");
     });
 }
@@ -112,14 +112,14 @@ fn close_races_poll() {
     });
 }
 
-/// What waits is queued by the look after the request for room, or the receiver tells of the room.
+/// A waiting event is queued by the check after the request for space, or the receiver notifies of the space.
 #[test]
-fn room_races_what_waits() {
+fn receive_races_a_waiting_event() {
     loom::model(|| {
-        let told = Count::new();
-        let dispatch = Count::waker(&told);
-        let rules = Rules::new(1, Overflow::Conflate);
-        let (mut producer, mut consumer) = queue(rules, || dispatch);
+        let notified = Count::new();
+        let dispatch = Count::waker(&notified);
+        let config = QueueConfig::new(1, Overflow::Conflate);
+        let (mut producer, mut consumer) = queue(config, || dispatch);
         push(&mut producer, 1);
         let pushing = loom::thread::spawn(move || {
             let waits = producer.push(single(2)).waits;
@@ -127,8 +127,11 @@ fn room_races_what_waits() {
         });
         assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
         let (mut producer, waits) = pushing.join().unwrap();
-        assert!(!waits || told.get() == 1, "nobody tells of the room");
-        producer.hand_over();
+        assert!(
+            !waits || notified.get() == 1,
+            "the receiver does not notify of the space"
+        );
+        producer.push_pending();
         assert_eq!(consumer.try_pop().unwrap().sequence(), 2);
     });
 }

@@ -1,13 +1,16 @@
-//! Queues and parcels for tests and models.
+//! Queues and parcels, shared by tests and models.
 
 use crate::delivery::parcel::{Bundle, Envelope, Parcel};
 use crate::event::{BusEvent, EventRouting};
-use crate::queue::{Overflow, QueueConsumer, QueueProducer, Rules, queue};
+use crate::overflow::Overflow;
+use crate::queue::{QueueConfig, QueueConsumer, QueueProducer, queue};
 use crate::sync::counted::Counted;
 
-/// A queue that never conflates.
+/// A queue that does not conflate.
 pub(crate) fn plain(capacity: usize, overflow: Overflow) -> (QueueProducer<()>, QueueConsumer<()>) {
-    queue(Rules::new(capacity, overflow), || unreachable!("it does not conflate"))
+    queue(QueueConfig::new(capacity, overflow), || {
+        unreachable!("the queue does not conflate")
+    })
 }
 
 fn envelope(sequence: u64) -> Envelope<()> {

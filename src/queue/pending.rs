@@ -1,7 +1,7 @@
-//! What waits for room in a queue that conflates: one event for each scroll, in order of their sequence.
+//! The events that wait beside a full queue that conflates: one for each scroll, in order of their sequence.
 //!
-//! Private to the dispatch thread. Each that waits knows what was lost right before it, so that the loss is told where it
-//! was.
+//! Private to the dispatch thread. Each waiting event holds the number of events lost directly before it, so that the
+//! loss is reported in its place.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,14 +13,14 @@ use crate::sync::Arc;
 use crate::sync::counted::Counted;
 use crate::sync::panic;
 
-/// Makes one event of the one that waits and a newer one, or refuses the newer one.
+/// Makes one event of a waiting event and a newer one, or refuses the newer one.
 pub(crate) type Merge<E> = Box<dyn Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync>;
 
-/// Whose event it is: only one for each waits.
+/// The scroll or session of an event. One event of each waits.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Scroll(Uuid),
-    /// Without a scroll: its connector and session, as far as it names them.
+    /// Without a scroll: connector and session, as far as the event names them.
     Session(Option<Arc<str>>, Option<Arc<str>>),
 }
 
@@ -35,69 +35,69 @@ impl Owner {
 
 struct Pending<E> {
     owner: Owner,
-    /// A single event.
+    /// A parcel of one event.
     parcel: Parcel<E>,
-    /// How many others went into it.
+    /// Number of other events that were merged into it.
     merged: u64,
     lost_before: u64,
 }
 
-/// What became of an event that has to wait.
+/// The result of adding an event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Added {
-    /// It, or older ones in its favour.
+    /// Number of lost events: the added one, or older ones that it displaced.
     pub(super) lost: u64,
     pub(super) panics: u64,
 }
 
-/// The oldest of what has waited.
+/// An event that no longer waits.
 pub(super) struct Taken<E> {
     pub(super) parcel: Parcel<E>,
-    /// How many others went into it.
+    /// Number of other events that were merged into it.
     pub(super) merged: u64,
     pub(super) lost_before: u64,
 }
 
-pub(super) struct Conflation<E> {
+pub(super) struct PendingEvents<E> {
     limit: usize,
     merge: Option<Merge<E>>,
-    /// By sequence.
-    pending: BTreeMap<u64, Pending<E>>,
-    /// The sequence of what waits for each owner.
+    by_sequence: BTreeMap<u64, Pending<E>>,
+    /// The sequence of the event that waits for each owner.
     sequences: HashMap<Owner, u64>,
-    /// How many events wait, those that went into others included.
+    /// Number of waiting events, including those merged into others.
     waiting: u64,
-    /// Behind all that waits.
+    /// Number of events lost behind all waiting ones.
     lost_after: u64,
 }
 
-impl<E> Conflation<E> {
+impl<E> PendingEvents<E> {
     pub(super) fn new(limit: usize, merge: Option<Merge<E>>) -> Self {
-        Conflation {
+        PendingEvents {
             limit,
             merge,
-            pending: BTreeMap::new(),
+            by_sequence: BTreeMap::new(),
             sequences: HashMap::new(),
             waiting: 0,
             lost_after: 0,
         }
     }
 
-    /// How many events wait, those that went into others included.
+    /// Returns the number of waiting events, including those merged into others.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.pending.is_empty()
+        self.by_sequence.is_empty()
     }
 
-    /// Takes what was lost since the last event, to be told before the next one, which does not wait.
+    /// Returns and resets the number of events lost behind all waiting ones. The next event, which does not wait,
+    /// reports it.
     pub(super) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost_after)
     }
 
-    /// Takes the oldest.
+    /// Removes the oldest event.
     pub(super) fn pop(&mut self) -> Option<Taken<E>> {
         let Pending {
             parcel,
@@ -117,20 +117,20 @@ impl<E> Conflation<E> {
     }
 
     fn take_oldest(&mut self) -> Option<Pending<E>> {
-        let (_, oldest) = self.pending.pop_first()?;
+        let (_, oldest) = self.by_sequence.pop_first()?;
         self.sequences.remove(&oldest.owner);
         self.waiting -= oldest.merged + 1;
         Some(oldest)
     }
 
-    /// Lets go of all that waits, and returns how many events it was.
+    /// Drops all waiting events, and returns their number.
     pub(super) fn clear(&mut self) -> u64 {
         self.sequences.clear();
-        self.pending.clear();
+        self.by_sequence.clear();
         std::mem::take(&mut self.waiting)
     }
 
-    /// Adds a single event, the newest so far.
+    /// Adds an event, the newest so far, in a parcel of its own.
     pub(super) fn add(&mut self, parcel: Parcel<E>) -> Added {
         let owner = Owner::of(&parcel.first().event().routing);
         match self.sequences.get(&owner) {
@@ -141,9 +141,9 @@ impl<E> Conflation<E> {
 
     fn insert(&mut self, owner: Owner, parcel: Parcel<E>) -> Added {
         let mut added = Added::default();
-        if self.pending.len() == self.limit {
+        if self.by_sequence.len() == self.limit {
             if let Some(oldest) = self.take_oldest() {
-                // With all that went into it.
+                // With all events that were merged into it.
                 added.lost = oldest.merged + 1;
                 self.lose_before_first(oldest.lost_before + added.lost);
             }
@@ -157,9 +157,9 @@ impl<E> Conflation<E> {
         added
     }
 
-    /// Puts a newer event in the place of the one that waits, or merges it into that; either then stands last.
+    /// Replaces the waiting event by a newer one, or merges the two. The result moves to the end.
     fn merge_into(&mut self, sequence: u64, newer: Parcel<E>) -> Added {
-        let merged = match (&self.merge, self.pending.get(&sequence)) {
+        let merged = match (&self.merge, self.by_sequence.get(&sequence)) {
             (Some(merge), Some(older)) => {
                 let (older, newer) = (older.parcel.first(), newer.first());
                 let merged = panic::run(|| merge(older.event(), newer.event().clone()));
@@ -183,11 +183,11 @@ impl<E> Conflation<E> {
     }
 
     fn replace(&mut self, sequence: u64, parcel: Parcel<E>) {
-        let Some(older) = self.pending.remove(&sequence) else {
+        let Some(older) = self.by_sequence.remove(&sequence) else {
             return;
         };
-        // What was lost before the one that goes is lost before the one that followed it.
-        match self.pending.range_mut(sequence..).next() {
+        // Events lost before the removed event are now lost before the event that followed it.
+        match self.by_sequence.range_mut(sequence..).next() {
             Some((_, following)) => following.lost_before += older.lost_before,
             None => self.lost_after += older.lost_before,
         }
@@ -199,17 +199,17 @@ impl<E> Conflation<E> {
         });
     }
 
-    /// Adds one that is newer than all, and for whose owner none waits.
+    /// Adds an event that is newer than all others, and for whose owner none waits.
     fn append(&mut self, mut newest: Pending<E>) {
         self.waiting += 1;
         newest.lost_before += self.take_lost();
         let sequence = newest.parcel.first().sequence;
         self.sequences.insert(newest.owner.clone(), sequence);
-        self.pending.insert(sequence, newest);
+        self.by_sequence.insert(sequence, newest);
     }
 
     fn lose_before_first(&mut self, lost: u64) {
-        match self.pending.first_entry() {
+        match self.by_sequence.first_entry() {
             Some(mut first) => first.get_mut().lost_before += lost,
             None => self.lost_after += lost,
         }
@@ -221,7 +221,7 @@ mod tests {
     use super::*;
     use crate::event::EventKind;
 
-    /// An event of this scroll; 0 is none.
+    /// An event of this scroll; 0 stands for no scroll.
     fn event(sequence: u64, scroll: u128) -> Parcel<u64> {
         let routing = EventRouting {
             scroll_id: (scroll > 0).then(|| Uuid::from_u128(scroll)),
@@ -231,92 +231,92 @@ mod tests {
         Parcel::Event(Counted::new(Envelope::new(sequence, event)))
     }
 
-    fn add(conflation: &mut Conflation<u64>, scrolls: &[u128]) -> Vec<Added> {
+    fn add(pending: &mut PendingEvents<u64>, scrolls: &[u128]) -> Vec<Added> {
         let events = scrolls.iter().zip(1..);
         events
-            .map(|(scroll, sequence)| conflation.add(event(sequence, *scroll)))
+            .map(|(scroll, sequence)| pending.add(event(sequence, *scroll)))
             .collect()
     }
 
     /// Sequence, lost before, merged.
-    fn drain(conflation: &mut Conflation<u64>) -> Vec<(u64, u64, u64)> {
-        std::iter::from_fn(|| conflation.pop())
+    fn drain(pending: &mut PendingEvents<u64>) -> Vec<(u64, u64, u64)> {
+        std::iter::from_fn(|| pending.pop())
             .map(|taken| (taken.parcel.first().sequence, taken.lost_before, taken.merged))
             .collect()
     }
 
     #[test]
-    fn the_newest_of_each_scroll_waits_where_it_would_stand_alone() {
-        let mut conflation = Conflation::new(9, None);
-        let added = add(&mut conflation, &[1, 2, 1, 3, 2, 2]);
+    fn the_newest_event_of_each_scroll_waits_at_its_own_place() {
+        let mut pending = PendingEvents::new(9, None);
+        let added = add(&mut pending, &[1, 2, 1, 3, 2, 2]);
         assert_eq!(added, [Added::default(); 6]);
-        assert_eq!(conflation.waiting(), 6);
-        assert_eq!(drain(&mut conflation), [(3, 0, 1), (4, 0, 0), (6, 0, 2)]);
-        assert_eq!((conflation.sequences.len(), conflation.waiting()), (0, 0));
+        assert_eq!(pending.waiting(), 6);
+        assert_eq!(drain(&mut pending), [(3, 0, 1), (4, 0, 0), (6, 0, 2)]);
+        assert_eq!((pending.sequences.len(), pending.waiting()), (0, 0));
     }
 
     #[test]
-    fn beyond_the_limit_the_oldest_is_lost_and_told_before_the_next() {
-        let mut conflation = Conflation::new(2, None);
-        add(&mut conflation, &[1, 2, 3, 4]);
-        assert_eq!(drain(&mut conflation), [(3, 2, 0), (4, 0, 0)]);
-        let mut conflation = Conflation::new(1, None);
-        let added = add(&mut conflation, &[1, 1, 2, 3]);
+    fn beyond_the_limit_the_oldest_event_is_lost_and_the_next_one_reports_it() {
+        let mut pending = PendingEvents::new(2, None);
+        add(&mut pending, &[1, 2, 3, 4]);
+        assert_eq!(drain(&mut pending), [(3, 2, 0), (4, 0, 0)]);
+        let mut pending = PendingEvents::new(1, None);
+        let added = add(&mut pending, &[1, 1, 2, 3]);
         let lost: Vec<_> = added.iter().map(|added| added.lost).collect();
-        assert_eq!(lost, [0, 0, 2, 1], "with what went into it");
-        assert_eq!(drain(&mut conflation), [(4, 3, 0)]);
+        assert_eq!(lost, [0, 0, 2, 1], "with the events merged into it");
+        assert_eq!(drain(&mut pending), [(4, 3, 0)]);
     }
 
-    /// The loss before one that moves on stays where it was.
+    /// A loss keeps its place when the event behind it moves to the end.
     #[test]
-    fn a_loss_stays_in_its_place_as_the_event_behind_it_is_replaced() {
-        let mut conflation = Conflation::new(2, None);
-        add(&mut conflation, &[1, 2, 3]);
-        conflation.add(event(4, 2));
-        assert_eq!(drain(&mut conflation), [(3, 1, 0), (4, 0, 1)]);
-        let mut conflation = Conflation::new(1, None);
-        add(&mut conflation, &[1, 2, 2]);
-        assert_eq!(drain(&mut conflation), [(3, 1, 1)]);
+    fn a_loss_keeps_its_place_when_the_event_behind_it_is_replaced() {
+        let mut pending = PendingEvents::new(2, None);
+        add(&mut pending, &[1, 2, 3]);
+        pending.add(event(4, 2));
+        assert_eq!(drain(&mut pending), [(3, 1, 0), (4, 0, 1)]);
+        let mut pending = PendingEvents::new(1, None);
+        add(&mut pending, &[1, 2, 2]);
+        assert_eq!(drain(&mut pending), [(3, 1, 1)]);
     }
 
     #[test]
-    fn a_newer_one_that_is_refused_is_lost_behind_what_waits() {
-        let mut conflation = Conflation::new(9, Some(Box::new(|_: &BusEvent<u64>, _| None)));
-        let added = add(&mut conflation, &[1, 1, 2, 2]);
+    fn a_refused_newer_event_is_lost_behind_the_waiting_ones() {
+        let mut pending = PendingEvents::new(9, Some(Box::new(|_: &BusEvent<u64>, _| None)));
+        let added = add(&mut pending, &[1, 1, 2, 2]);
         assert_eq!(added.iter().map(|added| added.lost).sum::<u64>(), 2);
-        assert_eq!(drain(&mut conflation), [(1, 0, 0), (3, 1, 0)]);
-        assert_eq!(conflation.take_lost(), 1);
+        assert_eq!(drain(&mut pending), [(1, 0, 0), (3, 1, 0)]);
+        assert_eq!(pending.take_lost(), 1);
     }
 
     #[test]
-    fn a_function_makes_one_of_two_under_the_sequence_of_the_newer() {
+    fn a_merged_event_has_the_sequence_of_the_newer_one() {
         let sum = |older: &BusEvent<u64>, newer: BusEvent<u64>| {
             Some(BusEvent::new(newer.routing.clone(), *older.event + *newer.event))
         };
-        let mut conflation = Conflation::new(9, Some(Box::new(sum)));
-        add(&mut conflation, &[1, 1, 1]);
-        let parcel = conflation.pop().unwrap().parcel;
+        let mut pending = PendingEvents::new(9, Some(Box::new(sum)));
+        add(&mut pending, &[1, 1, 1]);
+        let parcel = pending.pop().unwrap().parcel;
         assert_eq!((parcel.first().sequence, *parcel.first().event().event), (3, 6));
     }
 
     #[test]
-    fn a_function_that_panics_loses_the_newer_one() {
-        let mut conflation = Conflation::new(9, Some(Box::new(|_: &BusEvent<u64>, _| panic!("as told"))));
-        let added = add(&mut conflation, &[1, 1]);
+    fn a_merge_function_that_panics_loses_the_newer_event() {
+        let mut pending = PendingEvents::new(9, Some(Box::new(|_: &BusEvent<u64>, _| panic!("on purpose"))));
+        let added = add(&mut pending, &[1, 1]);
         assert_eq!((added[1].lost, added[1].panics), (1, 1));
-        assert_eq!(drain(&mut conflation), [(1, 0, 0)]);
+        assert_eq!(drain(&mut pending), [(1, 0, 0)]);
     }
 
     #[test]
-    fn without_a_scroll_each_session_has_its_own() {
-        let mut conflation = Conflation::new(9, None);
+    fn without_a_scroll_one_event_of_each_session_waits() {
+        let mut pending = PendingEvents::new(9, None);
         for (sequence, session) in [(1, "a"), (2, "b"), (3, "a")] {
             let routing = EventRouting::session("c", session, EventKind::Output);
             let event = BusEvent::new(routing, sequence);
-            conflation.add(Parcel::Event(Counted::new(Envelope::new(sequence, event))));
+            pending.add(Parcel::Event(Counted::new(Envelope::new(sequence, event))));
         }
-        conflation.add(event(4, 0));
-        conflation.add(event(5, 0));
-        assert_eq!(drain(&mut conflation), [(2, 0, 0), (3, 0, 1), (5, 0, 1)]);
+        pending.add(event(4, 0));
+        pending.add(event(5, 0));
+        assert_eq!(drain(&mut pending), [(2, 0, 0), (3, 0, 1), (5, 0, 1)]);
     }
 }

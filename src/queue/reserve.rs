@@ -1,25 +1,25 @@
-//! Essential events: those that may use the last places of a queue.
+//! The overflow rule of a queue that reserves its last places for essential events.
 //!
-//! Private to the dispatch thread. The filter is asked only while the queue is short of room.
+//! Private to the dispatch thread. The filter of essential events runs only while the queue is short of space.
 
 use crate::delivery::parcel::Parcel;
 use crate::event::BusEvent;
 use crate::filter::EventFilter;
-use crate::queue::Entry;
-use crate::queue::producer::{Account, Pushed};
+use crate::queue::account::{Account, Outcome, Pushed};
+use crate::queue::state::Entry;
 use crate::sync::atomic::Ordering;
-use crate::sync::panic;
-use crate::sync::ring;
+use crate::sync::{panic, ring};
 
+/// Which events are essential, and how many places are reserved for them.
 pub(crate) struct Essential<E> {
     pub(crate) filter: EventFilter<E>,
-    /// Places that only essential events may take.
+    /// Number of places that only essential events may use.
     pub(crate) reserve: usize,
 }
 
 impl<E> Essential<E> {
-    /// Whether an event is essential. A panic of the filter is no, and is counted.
-    pub(super) fn is_essential(&self, event: &BusEvent<E>, panics: &mut u64) -> bool {
+    /// Evaluates the filter. A panic of the filter is counted, and the event is then not essential.
+    fn is_essential(&self, event: &BusEvent<E>, panics: &mut u64) -> bool {
         panic::run(|| self.filter.matches(event)).unwrap_or_else(|_| {
             *panics += 1;
             false
@@ -27,57 +27,57 @@ impl<E> Essential<E> {
     }
 }
 
-/// A queue with a reserve.
-pub(super) struct Reserving<E> {
+/// A ring with a reserve.
+pub(super) struct ReservingTail<E> {
     ring: ring::Producer<Entry<E>>,
     essential: Essential<E>,
     lagged_essential: u64,
 }
 
-impl<E> Reserving<E> {
+impl<E> ReservingTail<E> {
     pub(super) fn new(ring: ring::Producer<Entry<E>>, essential: Essential<E>) -> Self {
-        Reserving {
+        ReservingTail {
             ring,
             essential,
             lagged_essential: 0,
         }
     }
-}
 
-impl Account {
-    /// Where room is short, event by event: the last places are for the essential ones, and only they end the
-    /// subscription if they are lost.
+    /// Pushes a parcel whole if it leaves the reserve free, and otherwise event by event. With
+    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect), only the loss of an essential event ends the subscription.
     #[inline(never)]
-    pub(super) fn push_by_class<E>(&mut self, tail: &mut Reserving<E>, parcel: Parcel<E>) -> Pushed {
-        let reserve = tail.essential.reserve as u64;
-        let wanted = parcel.len() + reserve;
-        if self.room(wanted) == wanted {
-            return self.push_newest(&mut tail.ring, parcel);
+    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>) -> Pushed {
+        let wanted = parcel.len() + self.essential.reserve as u64;
+        if account.space(wanted) == wanted {
+            return account.push_newest(&mut self.ring, parcel);
         }
-        let mut pushed = Pushed::default();
-        for parcel in parcel.apart() {
-            let is_essential = tail.essential.is_essential(parcel.first().event(), &mut pushed.panics);
-            let reserve = if is_essential { 0 } else { reserve };
-            let position = self.next_position();
-            if self.room(reserve + 1) > reserve {
-                self.delivered += 1;
-                pushed.queued += 1;
-                let refused = tail.ring.push(Entry { parcel, position });
-                debug_assert!(refused.is_ok());
-            } else {
-                self.lagged += 1;
-                tail.lagged_essential += u64::from(is_essential);
-                pushed.lost += 1;
-                pushed.ends = is_essential && self.disconnects();
-            }
-            if pushed.ends {
-                break;
-            }
-        }
-        // Ordering: Relaxed, see `QueueState`'s counters.
-        self.state
+        let mut panics = 0;
+        let mut pushed = account.push_each(parcel, |account, parcel| {
+            let is_essential = self.essential.is_essential(parcel.first().event(), &mut panics);
+            self.push_one(account, parcel, is_essential)
+        });
+        pushed.panics = panics;
+        // Ordering: Relaxed, see the counters of `QueueState`.
+        account
+            .state
             .lagged_essential
-            .store(tail.lagged_essential, Ordering::Relaxed);
+            .store(self.lagged_essential, Ordering::Relaxed);
         pushed
+    }
+
+    fn push_one(&mut self, account: &mut Account, parcel: Parcel<E>, is_essential: bool) -> Outcome {
+        let reserve = if is_essential { 0 } else { self.essential.reserve as u64 };
+        if account.space(reserve + 1) > reserve {
+            let position = account.next_position();
+            let refused = self.ring.push(Entry { parcel, position });
+            debug_assert!(refused.is_ok());
+            return Outcome::Queued;
+        }
+        self.lagged_essential += u64::from(is_essential);
+        if is_essential && account.state.disconnects() {
+            Outcome::LostAndEnds
+        } else {
+            Outcome::Lost
+        }
     }
 }

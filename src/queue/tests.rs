@@ -1,10 +1,12 @@
-//! What one thread sees of a queue.
+//! Tests of one queue, on one thread.
 
 use super::parcels::{bundle, plain, single};
-use super::producer::Pushed;
+use super::state::Entry;
 use super::*;
+use crate::delivery::parcel::Parcel;
+use crate::sync::atomic::Ordering;
 
-/// What can be received: sequence and missed.
+/// Receives all queued events. Returns the sequence and `missed` of each.
 fn drain(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64)> {
     std::iter::from_fn(|| consumer.try_pop().ok())
         .map(|delivery| (delivery.sequence(), delivery.missed()))
@@ -12,7 +14,7 @@ fn drain(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn an_event_takes_as_much_of_a_queue_as_the_builder_says() {
+fn an_entry_takes_the_memory_that_the_builder_documents() {
     assert_eq!(size_of::<Entry<[u8; 100]>>(), 24);
 }
 
@@ -25,18 +27,18 @@ fn pushed(queued: u64, lost: u64) -> Pushed {
 }
 
 #[test]
-fn a_loss_that_a_delivery_has_told_counts_before_it_is_committed() {
+fn a_loss_reported_by_a_delivery_counts_before_it_is_committed() {
     let (mut producer, mut consumer) = plain(1, Overflow::DropOldest);
     for sequence in 1..=3 {
         producer.push(single(sequence));
     }
     assert_eq!(consumer.try_pop().unwrap().missed(), 2);
     consumer.state.lagged.store(1, Ordering::Relaxed);
-    assert_eq!(consumer.lagged(), 2, "told, though not committed");
+    assert_eq!(consumer.lagged(), 2, "reported, though not committed");
 }
 
 #[test]
-fn of_a_bundle_is_queued_what_there_is_room_for() {
+fn the_part_of_a_bundle_that_fits_is_queued() {
     let (mut producer, mut consumer) = plain(3, Overflow::DropNewest);
     assert_eq!(producer.push(bundle(1..=5)), pushed(3, 2));
     assert_eq!((consumer.len(), consumer.lagged()), (3, 2));
@@ -47,7 +49,7 @@ fn of_a_bundle_is_queued_what_there_is_room_for() {
 }
 
 #[test]
-fn room_is_counted_in_events_also_those_of_a_bundle_half_received() {
+fn space_is_counted_in_events_also_within_a_bundle_half_received() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);
     assert_eq!(producer.push(bundle(1..=4)), pushed(4, 0));
     assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
@@ -60,7 +62,7 @@ fn room_is_counted_in_events_also_those_of_a_bundle_half_received() {
 }
 
 #[test]
-fn of_a_bundle_that_disconnects_one_event_counts_as_lost() {
+fn one_event_of_a_bundle_that_disconnects_counts_as_lost() {
     let (mut producer, mut consumer) = plain(2, Overflow::Disconnect);
     let outcome = producer.push(bundle(1..=5));
     assert_eq!((outcome.queued, outcome.lost, outcome.ends), (2, 1, true));
@@ -71,7 +73,7 @@ fn of_a_bundle_that_disconnects_one_event_counts_as_lost() {
 }
 
 #[test]
-fn a_bundle_displaces_the_oldest_event_by_event() {
+fn a_bundle_displaces_the_oldest_events_one_by_one() {
     let (mut producer, mut consumer) = plain(3, Overflow::DropOldest);
     assert_eq!(producer.push(bundle(1..=2)), pushed(2, 0));
     assert_eq!(producer.push(bundle(3..=4)), pushed(1, 1));
@@ -80,7 +82,7 @@ fn a_bundle_displaces_the_oldest_event_by_event() {
 }
 
 #[test]
-fn what_is_kept_of_a_bundle_keeps_it_and_what_is_discarded_does_not() {
+fn a_kept_delivery_keeps_its_bundle_and_a_discarded_one_does_not() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);
     let parcel = bundle(1..=3);
     let Parcel::Bundle { bundle, .. } = &parcel else {
@@ -97,12 +99,12 @@ fn what_is_kept_of_a_bundle_keeps_it_and_what_is_discarded_does_not() {
     assert_eq!(Arc::strong_count(&payload), 1);
 }
 
-/// One that waits for room wakes nobody here; what the receiver tells is seen by the flag.
+/// A queue that conflates. Its receiver wakes no thread here; the tests look at the flag of the request.
 fn conflating(capacity: usize) -> (QueueProducer<()>, QueueConsumer<()>) {
-    queue(Rules::new(capacity, Overflow::Conflate), || Waker::noop().clone())
+    queue(QueueConfig::new(capacity, Overflow::Conflate), || Waker::noop().clone())
 }
 
-/// What can be received: sequence, missed and merged.
+/// Receives all queued events. Returns the sequence, `missed` and `merged` of each.
 fn drain_merged(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64, u64)> {
     std::iter::from_fn(|| consumer.try_pop().ok())
         .map(|delivery| (delivery.sequence(), delivery.missed(), delivery.merged()))
@@ -110,19 +112,19 @@ fn drain_merged(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64, u64)> {
 }
 
 #[test]
-fn what_a_bundle_has_no_room_for_waits_and_the_rest_of_it_is_merged() {
+fn the_part_of_a_bundle_that_does_not_fit_waits_and_is_merged() {
     let (mut producer, mut consumer) = conflating(3);
     let outcome = producer.push(bundle(1..=6));
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (3, 0, true));
     assert_eq!((consumer.len(), producer.state().pending()), (3, 3));
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (2, 0, 0), (3, 0, 0)]);
-    let outcome = producer.hand_over();
+    let outcome = producer.push_pending();
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (1, 2, false));
     assert_eq!(drain_merged(&mut consumer), [(6, 0, 2)]);
 }
 
 #[test]
-fn nothing_overtakes_what_waits() {
+fn no_event_overtakes_a_waiting_one() {
     let (mut producer, mut consumer) = conflating(2);
     producer.push(bundle(1..=3));
     assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
@@ -134,27 +136,27 @@ fn nothing_overtakes_what_waits() {
 }
 
 #[test]
-fn the_end_queues_what_waits_and_an_early_end_loses_it() {
+fn the_end_of_the_bus_queues_waiting_events_and_an_earlier_end_loses_them() {
     let (mut producer, mut consumer) = conflating(1);
     producer.push(bundle(1..=3));
-    assert_eq!(producer.hand_over_rest().queued, 1);
+    assert_eq!(producer.push_all_pending().queued, 1);
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (3, 0, 1)]);
 
     let (mut producer, mut consumer) = conflating(1);
     producer.push(bundle(1..=3));
     producer.state().close();
-    assert_eq!(producer.hand_over(), Pushed::default());
-    assert_eq!(producer.lose_rest(), 2);
+    assert_eq!(producer.push_pending(), Pushed::default());
+    assert_eq!(producer.lose_pending(), 2);
     assert_eq!((consumer.lagged(), producer.state().merged()), (2, 0));
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0)]);
 }
 
 #[test]
-fn the_receiver_tells_of_room_once_it_is_asked() {
+fn the_receiver_takes_a_request_for_space_once() {
     let (mut producer, mut consumer) = conflating(1);
     producer.push(single(1));
-    assert!(consumer.try_pop().is_ok() && !producer.state().is_room_wanted());
+    assert!(consumer.try_pop().is_ok() && !producer.state().take_space_request());
     producer.push(bundle(2..=3));
     assert!(consumer.try_pop().is_ok());
-    assert!(!producer.state().is_room_wanted(), "the receiver has taken the request");
+    assert!(!producer.state().take_space_request(), "the receiver took the request");
 }

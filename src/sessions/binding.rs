@@ -1,9 +1,11 @@
-//! Late binding: what a session's events and its registration do to each other.
+//! Late binding: the rule that gives an event the `scroll_id` of its session.
 //!
-//! One step per event, taken by the dispatch thread in the order of the ingress and before the event is pushed. That
-//! order is the whole promise: an event dispatched after a registration is bound by it, one dispatched before is not,
-//! and whoever has received a registration publishes after it. Binding in `publish` could not promise this: before the
-//! send, a bound event may overtake its registration; after the send, a reaction to it may come unbound.
+//! The dispatch thread binds each event once, in the order of the ingress, before it pushes the event. This order is
+//! the guarantee. A registration binds the events that are dispatched after it, and no event dispatched before it. A
+//! subscriber that has received a registration publishes after that registration.
+//!
+//! Binding in `publish` could not guarantee this. If it bound before the send, a bound event could overtake its
+//! registration. If it bound after the send, a reaction to the registration could stay unbound.
 
 use uuid::Uuid;
 
@@ -12,18 +14,29 @@ use crate::sessions::Sessions;
 use crate::sync::Panicked;
 use crate::sync::panic;
 
-/// Registers or forgets the session that the event tells of, and gives the event its scroll unless it has one.
+/// A session that an event has bound.
+pub(crate) struct Bound<'a> {
+    pub(crate) connector_id: &'a str,
+    pub(crate) native_session_id: &'a str,
+    pub(crate) scroll_id: Uuid,
+}
+
+/// Applies the event's session change, and sets the event's `scroll_id` unless it is set. Returns the session that the
+/// event has bound, if it is a registration.
 ///
-/// `Err` if the payload's hook panicked; the event then changes no session, and is bound like any other.
-pub(crate) fn bind<E: Payload>(sessions: &Sessions, event: &mut BusEvent<E>) -> Result<(), Panicked> {
+/// Returns `Err` if the payload's hook panicked. Such an event changes no session, and is bound like any other event.
+pub(crate) fn bind<'a, E: Payload>(
+    sessions: &Sessions,
+    event: &'a mut BusEvent<E>,
+) -> Result<Option<Bound<'a>>, Panicked> {
     let BusEvent { routing, event, .. } = event;
-    let (change, outcome) = match panic::run(|| event.session_change()) {
-        Ok(change) => (change, Ok(())),
-        Err(panicked) => (None, Err(panicked)),
+    let change = panic::run(|| event.session_change());
+    let bound = match &change {
+        Ok(Some(change)) => register(sessions, *change),
+        Ok(None) | Err(Panicked) => None,
     };
-    let registered = change.and_then(|change| register(sessions, change));
     if routing.scroll_id.is_none() {
-        routing.scroll_id = registered.or_else(|| {
+        routing.scroll_id = bound.as_ref().map(|bound| bound.scroll_id).or_else(|| {
             let connector_id = routing.connector_id.as_deref()?;
             let native_session_id = routing.native_session_id.as_deref()?;
             sessions.scroll_id(connector_id, native_session_id)
@@ -32,15 +45,15 @@ pub(crate) fn bind<E: Payload>(sessions: &Sessions, event: &mut BusEvent<E>) -> 
     if let Some(SessionChange::Ended {
         connector_id,
         session_id,
-    }) = change
+    }) = change?
     {
         sessions.forget(connector_id, session_id);
     }
-    outcome
+    Ok(bound)
 }
 
-/// Binds the session of a registration and returns its id; a text that is no UUID binds nothing.
-fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
+/// Binds the session of a registration. A text that is not a UUID binds nothing and logs a warning.
+fn register<'a>(sessions: &Sessions, change: SessionChange<'a>) -> Option<Bound<'a>> {
     let SessionChange::Registered {
         connector_id,
         session_id,
@@ -50,13 +63,17 @@ fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
         return None;
     };
     match Uuid::parse_str(scroll_id) {
-        Ok(id) => {
-            sessions.bind(connector_id, session_id, id);
-            Some(id)
+        Ok(scroll_id) => {
+            sessions.bind(connector_id, session_id, scroll_id);
+            Some(Bound {
+                connector_id,
+                native_session_id: session_id,
+                scroll_id,
+            })
         }
         Err(error) => {
             panic::log_warning!(
-                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is no UUID ({error})"
+                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is not a UUID ({error})"
             );
             None
         }

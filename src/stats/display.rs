@@ -156,7 +156,7 @@ fn write_rows(rows: &[Row], f: &mut fmt::Formatter<'_>) -> fmt::Result {
 #[cfg(all(test, not(sharing_bus_loom)))]
 mod tests {
     use super::*;
-    use crate::subscribers::SubscriberId;
+    use crate::subscribers::id::SubscriberId;
 
     fn subscriber(id: u64, label: Option<&str>, filter: &str, capacity: usize) -> SubscriberStats {
         SubscriberStats {

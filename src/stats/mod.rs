@@ -7,7 +7,7 @@
 
 mod display;
 
-use crate::subscribers::SubscriberId;
+use crate::subscribers::id::SubscriberId;
 use crate::sync::Arc;
 use crate::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,27 +1,26 @@
-//! Whether anybody may want an event, asked before there is one.
+//! Interest: whether any subscriber may match an event, asked before the event is made.
 //!
-//! Owns counts of what the listed filters ask for: of every [`Term`] of their covers, and of the filters that no term
-//! covers. The writer of the subscriber list, and so one thread at a time, keeps them: a filter is counted in before
-//! the list that has it is stored, and counted out after the list that has it no more. Askers are publishers; they take
-//! no lock, wait for nobody and allocate nothing.
+//! Owns counts of the listed filters: of each [`Term`], and of the filters without terms. The writer of the subscriber
+//! list, and so one thread at a time, updates them. A filter is added before the list with it is stored, and removed
+//! after a list without it is stored. Publishers ask. They take no lock, wait for no thread and allocate nothing.
 //!
-//! "Nobody" must be true. An asker looks at one count after the other, so a filter that is replaced meanwhile might be
-//! missed under the new term, which it looks at too early, and under the old one, which it looks at too late. The
-//! writer therefore announces each withdrawal before it counts anything out, and an asker that finds nobody and another
-//! number of withdrawals than before says "somebody".
+//! The answer "no subscriber" must be true. A publisher reads one count after another. Meanwhile a filter may be
+//! replaced, and the publisher could miss both: the new term, which it reads too early, and the old term, which it reads
+//! too late. So the writer announces each removal before it changes a count. A publisher that finds no subscriber, but
+//! another number of removals than before, answers "maybe".
 
 use std::hash::BuildHasher;
 
 use uuid::Uuid;
 
 use crate::event::{EventKind, EventOrigin, EventRouting};
-use crate::sessions::SessionName;
-use crate::subscribers::term_counts::Census;
-use crate::subscribers::terms::{Cover, Term};
+use crate::sessions::key::SessionName;
+use crate::subscribers::term_counts::TermCounts;
+use crate::subscribers::terms::{IndexTerms, Term};
 use crate::sync::Hashing;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// A term by reference, so that asking builds none. Its hash is what is counted.
+/// A term by reference, so that a look-up builds none. The counts are kept by its hash.
 #[derive(Clone, Copy, Hash)]
 enum TermRef<'a> {
     Scroll(Uuid),
@@ -32,7 +31,7 @@ enum TermRef<'a> {
     Origin(EventOrigin),
 }
 
-/// The sorts of terms, in the order of [`TermRef::sort`].
+/// Number of sorts of terms. [`TermRef::sort`] numbers them.
 const SORTS: usize = 6;
 
 impl<'a> TermRef<'a> {
@@ -63,32 +62,33 @@ const SCROLL: usize = 0;
 const ORIGIN: usize = 5;
 
 pub(crate) struct Interest {
-    /// Filters that may match any event.
+    /// Number of filters without terms.
     everything: AtomicUsize,
-    /// Terms by sort, so that what nobody asks for need not be hashed.
+    /// Number of terms of each sort. A sort that no filter uses need not be hashed.
     sorts: [AtomicUsize; SORTS],
-    terms: Census,
+    terms: TermCounts,
     hashing: Hashing,
-    /// Moves on before anything is counted out.
-    withdrawals: AtomicUsize,
+    /// Number of removals. It is incremented before the counts of a removal change.
+    removals: AtomicUsize,
 }
 
 /// # For publishers
 impl Interest {
-    /// Whether an event of this routing may match a filter, or must be dispatched whoever listens. Without an origin,
-    /// one of any origin. Never false in error.
+    /// Returns true if an event of this routing may match a filter, or must be dispatched in any case. Without an origin,
+    /// the event may have any. False positives are possible, false negatives are not.
     pub(crate) fn may_match(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
-        // It may bind a session, or end it, whoever listens.
+        // Such an event may bind or end a session, also without subscribers.
         if routing.kind == EventKind::SessionLifecycle {
             return true;
         }
-        // Ordering: Acquire, pairs with `count_out`: who sees a withdrawal sees what was counted in before it.
-        let before = self.withdrawals.load(Ordering::Acquire);
+        // Ordering: Acquire, pairs with `remove`: a publisher that sees a removal sees the filters added before it.
+        let before = self.removals.load(Ordering::Acquire);
         if self.is_counted(routing, origin) {
             return true;
         }
-        // Ordering: Relaxed; who has missed what was counted out has synchronised with that, so with its announcement.
-        self.withdrawals.load(Ordering::Relaxed) != before
+        // Ordering: Relaxed. A publisher that read a count after a removal has synchronized with it, and so with its
+        // announcement.
+        self.removals.load(Ordering::Relaxed) != before
     }
 
     fn is_counted(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
@@ -97,7 +97,7 @@ impl Interest {
         }
         let connector_id = routing.connector_id.as_deref();
         let session = connector_id.zip(routing.native_session_id.as_deref());
-        // Dispatch may bind it to any scroll: the registration may be on its way.
+        // The dispatch thread may bind the event to any scroll, because a registration may be in the ingress.
         let may_be_bound = routing.scroll_id.is_none() && session.is_some();
         if may_be_bound && is_any(&self.sorts[SCROLL]) {
             return true;
@@ -123,32 +123,32 @@ impl Interest {
 }
 
 fn is_any(count: &AtomicUsize) -> bool {
-    // Ordering: Acquire, pairs with `count_one_out`: who misses what was counted out sees that it was announced.
+    // Ordering: Acquire, pairs with `remove_terms`: a publisher that reads the count of a removal sees its announcement.
     count.load(Ordering::Acquire) > 0
 }
 
 /// # For the writer of the subscriber list
 impl Interest {
-    /// Nobody's yet. `always`: every event is wanted, whoever listens now.
+    /// Makes counts without a filter. With `always`, every event must be dispatched.
     pub(crate) fn new(always: bool) -> Self {
         Interest {
             everything: AtomicUsize::new(usize::from(always)),
             sorts: std::array::from_fn(|_| AtomicUsize::new(0)),
-            terms: Census::new(),
+            terms: TermCounts::new(),
             hashing: Hashing::default(),
-            withdrawals: AtomicUsize::new(0),
+            removals: AtomicUsize::new(0),
         }
     }
 
-    /// Counts a filter in, by its cover. The store of the list publishes it.
-    pub(crate) fn count_in(&self, cover: &Cover) {
-        // Ordering: Relaxed throughout, as just said; for askers amid a change of filter, the next `count_out`
-        // publishes it.
-        match cover {
-            Cover::Residual { .. } => {
+    /// Adds a filter by its terms. The store of the list publishes the counts.
+    pub(crate) fn add(&self, terms: &IndexTerms) {
+        // Ordering: Relaxed, because the store of the list publishes the counts. For publishers amid a change of filter,
+        // the next `remove` does.
+        match terms {
+            IndexTerms::ScanAll { .. } => {
                 self.everything.fetch_add(1, Ordering::Relaxed);
             }
-            Cover::Terms(terms) => {
+            IndexTerms::Terms(terms) => {
                 for (term, _) in terms {
                     let term = TermRef::of(term);
                     self.terms.add(self.hashing.hash_one(term));
@@ -158,25 +158,25 @@ impl Interest {
         }
     }
 
-    /// Counts filters out that are listed no more.
-    pub(crate) fn count_out<'a>(&self, covers: impl ExactSizeIterator<Item = &'a Cover>) {
-        if covers.len() == 0 {
+    /// Removes filters that are no longer listed.
+    pub(crate) fn remove<'a>(&self, filters: impl ExactSizeIterator<Item = &'a IndexTerms>) {
+        if filters.len() == 0 {
             return;
         }
-        // Ordering: Release, pairs with `may_match`: who sees this sees what was counted in before it.
-        self.withdrawals.fetch_add(1, Ordering::Release);
-        for cover in covers {
-            self.count_one_out(cover);
+        // Ordering: Release, pairs with `may_match`: a publisher that sees this sees the filters added before it.
+        self.removals.fetch_add(1, Ordering::Release);
+        for terms in filters {
+            self.remove_terms(terms);
         }
     }
 
-    fn count_one_out(&self, cover: &Cover) {
-        // Ordering: Release, here and in the census, pairs with `is_any`.
-        match cover {
-            Cover::Residual { .. } => {
+    fn remove_terms(&self, terms: &IndexTerms) {
+        // Ordering: Release, here and in the term counts, pairs with `is_any`.
+        match terms {
+            IndexTerms::ScanAll { .. } => {
                 self.everything.fetch_sub(1, Ordering::Release);
             }
-            Cover::Terms(terms) => {
+            IndexTerms::Terms(terms) => {
                 for (term, _) in terms {
                     let term = TermRef::of(term);
                     self.sorts[term.sort()].fetch_sub(1, Ordering::Release);
@@ -202,7 +202,7 @@ mod tests {
         }
     }
 
-    /// Each of these is asked for by that event.
+    /// Equalities that this event satisfies.
     fn equalities() -> [Filter; 6] {
         [
             EventFilter::ScrollId(Uuid::from_u128(1)),
@@ -217,7 +217,7 @@ mod tests {
         ]
     }
 
-    /// Of an event that says all, and of one that says nothing.
+    /// The answers for an event with all fields of its routing, and for one with none.
     fn answers(interest: &Interest) -> [bool; 2] {
         [
             interest.may_match(&routing(), Some(EventOrigin::User)),
@@ -226,22 +226,22 @@ mod tests {
     }
 
     #[test]
-    fn a_term_is_counted_as_it_is_asked_for() {
+    fn each_term_is_counted_until_it_is_removed_as_often_as_added() {
         for filter in equalities() {
             let interest = Interest::new(false);
-            let cover = Cover::of(&filter);
-            interest.count_in(&cover);
+            let terms = IndexTerms::of(&filter);
+            interest.add(&terms);
             assert_eq!(answers(&interest), [true, false], "{filter}");
-            interest.count_in(&cover);
-            interest.count_out([&cover].into_iter());
+            interest.add(&terms);
+            interest.remove([&terms].into_iter());
             assert_eq!(answers(&interest), [true, false], "{filter}, of two");
-            interest.count_out([&cover].into_iter());
+            interest.remove([&terms].into_iter());
             assert_eq!(answers(&interest), [false, false], "{filter}");
         }
     }
 
     #[test]
-    fn all_that_was_counted_in_is_counted_out_at_once() {
+    fn all_added_filters_can_be_removed_at_once() {
         let interest = Interest::new(false);
         let mut filters = Vec::from(equalities());
         filters.extend([
@@ -250,29 +250,29 @@ mod tests {
             EventFilter::any(equalities()),
             EventFilter::any([]),
         ]);
-        let covers: Vec<_> = filters.iter().map(Cover::of).collect();
-        covers.iter().for_each(|cover| interest.count_in(cover));
+        let filters: Vec<_> = filters.iter().map(IndexTerms::of).collect();
+        filters.iter().for_each(|terms| interest.add(terms));
         assert_eq!(answers(&interest), [true, true]);
-        interest.count_out(covers.iter());
+        interest.remove(filters.iter());
         assert_eq!(answers(&interest), [false, false]);
     }
 
     #[test]
-    fn what_may_be_bound_meets_every_scroll_and_an_unknown_origin_every_origin() {
+    fn an_unbound_session_may_match_any_scroll_and_an_unknown_origin_any_origin() {
         let interest = Interest::new(false);
         let mut routing = routing();
         routing.scroll_id = None;
-        interest.count_in(&Cover::of(&Filter::ScrollId(Uuid::from_u128(9))));
+        interest.add(&IndexTerms::of(&Filter::ScrollId(Uuid::from_u128(9))));
         assert!(interest.may_match(&routing, Some(EventOrigin::User)));
         routing.native_session_id = None;
         assert!(!interest.may_match(&routing, None));
-        interest.count_in(&Cover::of(&Filter::Origin(EventOrigin::Replay)));
+        interest.add(&IndexTerms::of(&Filter::Origin(EventOrigin::Replay)));
         assert!(interest.may_match(&routing, None));
         assert!(!interest.may_match(&routing, Some(EventOrigin::User)));
     }
 
     #[test]
-    fn a_lifecycle_is_never_skipped_and_who_keeps_everything_skips_nothing() {
+    fn lifecycle_events_and_buses_with_a_history_skip_nothing() {
         let lifecycle = EventRouting {
             kind: EventKind::SessionLifecycle,
             ..EventRouting::default()

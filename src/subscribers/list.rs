@@ -1,58 +1,40 @@
 //! One state of the subscriber list: an immutable sequence of slots, in order of id.
 //!
-//! Nothing here is synchronised: a state never changes, and the next one shares with it what stays the same. The slots
-//! stand in chunks behind an `Arc` each, so that a change copies the chunks that it touches and the list of chunks, not
-//! a reference for every subscriber; and whoever follows the list skips the chunks that it has seen.
-
-use std::fmt;
+//! A state never changes, so nothing here is synchronized. A change makes a new state, which shares the unchanged parts
+//! with the old one. The slots are in chunks behind an `Arc` each. So a change copies the affected chunks and the list
+//! of chunks, and not a reference for every subscriber. A reader that compares two states skips the chunks that both
+//! have.
 
 use crate::event::Event;
 use crate::filter::EventFilter;
 use crate::queue::{QueueProducer, QueueState};
-use crate::subscribers::terms::Cover;
+use crate::subscribers::id::SubscriberId;
+use crate::subscribers::terms::IndexTerms;
 use crate::sync::{Arc, CHUNK, Mutex};
 
-/// Names a subscription for the life of its bus; ids are not used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(transparent))]
-pub struct SubscriberId(u64);
-
-impl SubscriberId {
-    pub(crate) fn new(number: u64) -> Self {
-        SubscriberId(number)
-    }
-}
-
-impl fmt::Display for SubscriberId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-/// What stays the same for the life of a subscription.
+/// The part of a subscription that never changes.
 pub(crate) struct Subscription<E> {
     pub(crate) id: SubscriberId,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue: Arc<QueueState>,
-    /// How many earlier events it asks for.
+    /// Number of earlier events that the subscriber asked for.
     pub(crate) backlog: usize,
-    /// Waits here for the dispatch thread, which takes it once.
+    /// The producer, until the dispatch thread takes it.
     pub(crate) producer: Mutex<Option<QueueProducer<E>>>,
 }
 
-/// A subscription with its filter of the moment: an entry of the list.
+/// An entry of the list: a subscription with its current filter.
 pub(crate) struct Slot<E = Event> {
     pub(crate) subscription: Arc<Subscription<E>>,
     pub(crate) filter: EventFilter<E>,
-    /// Of the filter.
-    pub(crate) cover: Cover,
+    /// The index terms of the filter.
+    pub(crate) terms: IndexTerms,
 }
 
 impl<E> Slot<E> {
     pub(crate) fn new(subscription: Arc<Subscription<E>>, filter: EventFilter<E>) -> Self {
         Slot {
-            cover: Cover::of(&filter),
+            terms: IndexTerms::of(&filter),
             subscription,
             filter,
         }
@@ -63,19 +45,19 @@ impl<E> Slot<E> {
     }
 }
 
-/// Never empty, never longer than `CHUNK`.
+/// A chunk is never empty and never longer than `CHUNK`.
 type Chunk<E> = Vec<Arc<Slot<E>>>;
 
 pub(crate) type SlotRefs<'a, E> = Vec<&'a Arc<Slot<E>>>;
 
-/// A state of the list.
-pub(crate) struct Slots<E> {
+/// One state of the list.
+pub(crate) struct SubscriberList<E> {
     chunks: Vec<Arc<Chunk<E>>>,
 }
 
-impl<E> Slots<E> {
+impl<E> SubscriberList<E> {
     pub(crate) fn new() -> Self {
-        Slots { chunks: Vec::new() }
+        SubscriberList { chunks: Vec::new() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Slot<E>>> {
@@ -87,7 +69,7 @@ impl<E> Slots<E> {
         Some(&self.chunks[chunk][place])
     }
 
-    /// With one more, whose id is higher than all.
+    /// Returns the list with one more slot, whose id is the highest.
     pub(crate) fn with(&self, slot: Arc<Slot<E>>) -> Self {
         let mut next = self.copy();
         match next.chunks.last_mut() {
@@ -102,7 +84,7 @@ impl<E> Slots<E> {
         next
     }
 
-    /// With this one in place of the listed one of the same id.
+    /// Returns the list with this slot in place of the listed one of the same id.
     pub(crate) fn with_replaced(&self, slot: Arc<Slot<E>>) -> Self {
         let mut next = self.copy();
         if let Some((chunk, place)) = self.position(slot.id()) {
@@ -113,9 +95,10 @@ impl<E> Slots<E> {
         next
     }
 
-    /// Without those listed among these, which are in order; and those that were.
+    /// Returns the list without the slots of these ids, and the removed slots. `ids` is sorted; ids that are not listed
+    /// have no effect.
     pub(crate) fn without(&self, ids: &[SubscriberId]) -> (Self, SlotRefs<'_, E>) {
-        let mut next = Slots {
+        let mut next = SubscriberList {
             chunks: Vec::with_capacity(self.chunks.len()),
         };
         let mut removed = SlotRefs::new();
@@ -138,8 +121,7 @@ impl<E> Slots<E> {
         (next, removed)
     }
 
-    /// Appends what a chunk has left, to the chunk before if both fit into one: so chunks are half full or more on the
-    /// average, whoever leaves.
+    /// Appends the rest of a chunk, to the last chunk if both fit into one. So chunks are at least half full on average.
     fn append(&mut self, rest: Chunk<E>) {
         match self.chunks.last_mut() {
             _ if rest.is_empty() => {}
@@ -148,8 +130,9 @@ impl<E> Slots<E> {
         }
     }
 
-    /// What the list had before and has no more, and what it has now and had not, each in order of id; a slot that was
-    /// replaced is among both. Costs a look at each chunk, and at each slot of those that are not the same.
+    /// Compares two states. Returns the slots that only `before` has and those that only `self` has, each in order of
+    /// id. A replaced subscription has a slot in both. The cost is one step per chunk, and one per slot of the chunks that
+    /// differ.
     pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (SlotRefs<'a, E>, SlotRefs<'a, E>) {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         let mut befores = before.chunks.iter().peekable();
@@ -160,7 +143,7 @@ impl<E> Slots<E> {
                     befores.next();
                     nows.next();
                 }
-                // A chunk that both have begins with the same id in both, so the lower one is not in the other.
+                // A common chunk begins with the same id in both, so the chunk with the lower id is only in its own list.
                 (Some(before), Some(now)) if before[0].id() <= now[0].id() => old.extend(befores.next()),
                 (_, Some(_)) => new.extend(nows.next()),
                 (Some(_), None) => old.extend(befores.next()),
@@ -172,7 +155,7 @@ impl<E> Slots<E> {
         (missing(&old, &new), missing(&new, &old))
     }
 
-    /// Where a subscription stands: its chunk, and its place there.
+    /// Returns the chunk of a subscription and its place in the chunk.
     fn position(&self, id: SubscriberId) -> Option<(usize, usize)> {
         let chunk = self
             .chunks
@@ -182,15 +165,15 @@ impl<E> Slots<E> {
         Some((chunk, place))
     }
 
-    /// The same state, to be changed; one chunk more fits.
+    /// Copies the list of chunks, with capacity for one more.
     fn copy(&self) -> Self {
         let mut chunks = Vec::with_capacity(self.chunks.len() + 1);
         chunks.extend_from_slice(&self.chunks);
-        Slots { chunks }
+        SubscriberList { chunks }
     }
 }
 
-/// Those of the first that are not among the second; both are in order of id.
+/// Returns the slots that are not among `others`. Both are in order of id.
 fn missing<'a, E>(slots: &[&'a Arc<Slot<E>>], others: &[&'a Arc<Slot<E>>]) -> SlotRefs<'a, E> {
     let is_missing = |slot: &&'a Arc<Slot<E>>| {
         let same_id = others.binary_search_by_key(&slot.id(), |other| other.id());
@@ -207,11 +190,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::queue::{Overflow, Rules, queue};
+    use crate::overflow::Overflow;
+    use crate::queue::{QueueConfig, queue};
 
     fn slot(number: u64) -> Arc<Slot<()>> {
-        let rules = Rules::new(1, Overflow::DropNewest);
-        let (producer, _) = queue(rules, || unreachable!("it does not conflate"));
+        let config = QueueConfig::new(1, Overflow::DropNewest);
+        let (producer, _) = queue(config, || unreachable!("the queue does not conflate"));
         let subscription = Subscription {
             id: SubscriberId::new(number),
             label: None,
@@ -262,68 +246,67 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// Whatever is done to it, the list is what a map would be, in chunks that are neither empty nor too long nor
-        /// too many, and tells what has changed.
+        /// After any steps, the list holds what a map would hold, in chunks of a valid length, and reports its changes.
         #[test]
-        fn the_list_is_a_map_in_order(steps in steps()) {
-            let (mut slots, mut model) = (Slots::new(), Model::new());
-            let (mut seen, mut seen_model) = (slots.copy(), model.clone());
+        fn the_list_behaves_as_an_ordered_map(steps in steps()) {
+            let (mut list, mut model) = (SubscriberList::new(), Model::new());
+            let (mut seen, mut seen_model) = (list.copy(), model.clone());
             let mut next = 1;
             for step in steps {
                 match step {
                     Step::Add(count) => for _ in 0..count {
                         let added = slot(next);
                         next += 1;
-                        slots = slots.with(Arc::clone(&added));
+                        list = list.with(Arc::clone(&added));
                         model.insert(added.id(), added);
                     },
                     Step::Replace(index) => if let Some(id) = pick(&model, &index) {
                         let replaced = slot(id.0);
-                        slots = slots.with_replaced(Arc::clone(&replaced));
+                        list = list.with_replaced(Arc::clone(&replaced));
                         model.insert(id, replaced);
                     },
                     Step::Remove(indices) => {
                         let mut ids: Vec<_> = indices.iter().filter_map(|index| pick(&model, index)).collect();
                         ids.push(SubscriberId::new(next));
                         ids.sort();
-                        let (fewer, removed) = slots.without(&ids);
+                        let (fewer, removed) = list.without(&ids);
                         let listed = model.iter().filter(|(id, _)| ids.contains(id));
                         prop_assert_eq!(pointers(removed), pointers(listed.map(|(_, slot)| slot)));
-                        slots = fewer;
+                        list = fewer;
                         model.retain(|id, _| !ids.contains(id));
                     }
                     Step::RemoveMost => {
                         let ids: Vec<_> = model.keys().copied().filter(|id| id.0 % 50 != 0).collect();
-                        slots = slots.without(&ids).0;
+                        list = list.without(&ids).0;
                         model.retain(|id, _| id.0 % 50 == 0);
                     }
                     Step::Compare => {
-                        let (gone, fresh) = slots.changes(&seen);
+                        let (gone, fresh) = list.changes(&seen);
                         prop_assert_eq!(pointers(gone), only_in(&seen_model, &model));
                         prop_assert_eq!(pointers(fresh), only_in(&model, &seen_model));
-                        (seen, seen_model) = (slots.copy(), model.clone());
+                        (seen, seen_model) = (list.copy(), model.clone());
                     }
                 }
-                prop_assert_eq!(pointers(slots.iter()), pointers(model.values()));
-                prop_assert!(slots.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
+                prop_assert_eq!(pointers(list.iter()), pointers(model.values()));
+                prop_assert!(list.chunks.iter().all(|chunk| (1..=CHUNK).contains(&chunk.len())));
                 for (id, slot) in &model {
-                    prop_assert!(slots.get(*id).is_some_and(|found| Arc::ptr_eq(found, slot)));
+                    prop_assert!(list.get(*id).is_some_and(|found| Arc::ptr_eq(found, slot)));
                 }
-                prop_assert!(slots.get(SubscriberId::new(next)).is_none());
+                prop_assert!(list.get(SubscriberId::new(next)).is_none());
             }
         }
     }
 
     #[test]
-    fn a_crowd_that_leaves_leaves_no_chunks_behind() {
-        let mut slots = Slots::new();
+    fn chunks_are_freed_when_most_subscribers_leave() {
+        let mut list = SubscriberList::new();
         for number in 1..=10_000 {
-            slots = slots.with(slot(number));
+            list = list.with(slot(number));
         }
         for id in (1..=10_000).filter(|number| number % 50 != 0) {
-            slots = slots.without(&[SubscriberId::new(id)]).0;
+            list = list.without(&[SubscriberId::new(id)]).0;
         }
-        assert_eq!(slots.iter().count(), 200);
-        assert!(slots.chunks.len() <= 3, "{}", slots.chunks.len());
+        assert_eq!(list.iter().count(), 200);
+        assert!(list.chunks.len() <= 3, "{}", list.chunks.len());
     }
 }

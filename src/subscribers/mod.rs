@@ -1,16 +1,24 @@
 //! The subscriber list, copied on write.
 //!
-//! Owns an `ArcSwap` of the list's present state ([`Slots`]), in order of subscription and so of id. Readers (the
-//! dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end) copy
-//! what they change of it and store it one at a time, under a mutex; slots that a write leaves without an owner are
-//! dropped after it is released, since a filter may hold user values. Each write also keeps the counts of what the
-//! listed filters ask for (see `interest.rs`): who comes is counted before the list shows it, and who leaves as long as
-//! it does.
+//! 1. `id`: subscriber ids.
+//! 2. `list`: one immutable state of the list, and its slots.
+//! 3. `terms`: the index terms of a filter.
+//! 4. `interest`: counts of the listed filters' terms, for publishers that ask before they make an event.
+//! 5. `term_counts`: the concurrent multiset behind these counts.
 //!
-//! A subscription ends by its queue's closed flag. Unsubscribing sets it and takes the slot out in one write. Whoever
-//! else sets it (a receiver that closes or is dropped, an overflow that disconnects) notes the id for the next reap, on
-//! the dispatch thread: one reap takes out all that are noted, so ten thousand receivers dropped at once cost one copy.
+//! [`Subscribers`] owns an `ArcSwap` of the current [`SubscriberList`], in order of subscription and so of id. Readers
+//! (the dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end)
+//! copy the affected parts and store the new list, one at a time, under a mutex. Slots that lose their last owner by a
+//! write are dropped after the mutex is released, because a filter may hold user values. Each write also updates the
+//! counts of the filters: a new filter is counted before the list shows it, and an old one until the list no longer
+//! does.
+//!
+//! The closed flag of its queue ends a subscription. An unsubscribe sets the flag and removes the slot in one write. A
+//! receiver that closes or is dropped, or an overflow that disconnects, sets the flag and notes the id for the next
+//! reap. The dispatch thread reaps: one write removes all noted slots, so ten thousand receivers dropped at once cost one
+//! copy.
 
+pub(crate) mod id;
 pub(crate) mod interest;
 pub(crate) mod list;
 mod term_counts;
@@ -18,55 +26,54 @@ pub(crate) mod terms;
 
 use crate::filter::EventFilter;
 use crate::queue::QueueProducer;
+use crate::subscribers::id::SubscriberId;
 use crate::subscribers::interest::Interest;
-use crate::subscribers::list::SlotRefs;
-pub use crate::subscribers::list::SubscriberId;
-pub(crate) use crate::subscribers::list::{Slot, Slots, Subscription};
+use crate::subscribers::list::{Slot, SlotRefs, SubscriberList, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, Cache, Mutex};
 
-/// A reader's own view of the list, cheap to bring up to date.
-pub(crate) type ListReader<E> = Cache<Arc<ArcSwap<Slots<E>>>, Arc<Slots<E>>>;
+/// A reader's cached view of the list.
+pub(crate) type ListReader<E> = Cache<Arc<ArcSwap<SubscriberList<E>>>, Arc<SubscriberList<E>>>;
 
 pub(crate) struct Subscribers<E> {
-    list: Arc<ArcSwap<Slots<E>>>,
-    /// Serialises writers, from their load of the list to their store.
+    list: Arc<ArcSwap<SubscriberList<E>>>,
+    /// Serializes writers, from the load of the list to the store.
     writer: Mutex<()>,
-    /// What the filters of the list ask for. Changed under `writer` alone.
+    /// Counts of the listed filters. Changed only under `writer`.
     interest: Interest,
-    /// Changed under `writer` alone.
+    /// Changed only under `writer`.
     next_id: AtomicU64,
-    /// The bus has ended: whoever subscribes now is born closed. Changed under `writer` alone.
+    /// The bus has ended, so a new subscription is closed from the start. Changed only under `writer`.
     ended: AtomicBool,
-    /// Subscriptions that have not been closed, whether or not a reap has come by.
+    /// Number of subscriptions that are not closed.
     live: AtomicUsize,
-    /// Closed and still listed: what the next reap takes out.
+    /// Subscriptions that are closed and listed, which the next reap removes.
     closed: Mutex<Vec<SubscriberId>>,
-    /// Somebody wants the dispatch thread to look after the list.
+    /// The dispatch thread is to run its upkeep of the list.
     upkeep: AtomicBool,
     reaped: AtomicU64,
 }
 
-/// A change of the list: its next state, whose filter comes with it, and whose leave.
+/// A change of the list: the next state, the slot that it adds, and the slots that it removes.
 struct Change<'a, E> {
-    next: Slots<E>,
-    joins: Option<Arc<Slot<E>>>,
-    leave: SlotRefs<'a, E>,
+    next: SubscriberList<E>,
+    added: Option<Arc<Slot<E>>>,
+    removed: SlotRefs<'a, E>,
 }
 
 impl<'a, E> Change<'a, E> {
-    fn without(slots: &'a Slots<E>, ids: &[SubscriberId]) -> Self {
-        let (next, leave) = slots.without(ids);
-        let joins = None;
-        Change { next, joins, leave }
+    fn without(list: &'a SubscriberList<E>, ids: &[SubscriberId]) -> Self {
+        let (next, removed) = list.without(ids);
+        let added = None;
+        Change { next, added, removed }
     }
 }
 
 impl<E> Subscribers<E> {
-    /// A list of nobody. `always_interested`: every event counts, whoever listens now.
+    /// Makes an empty list. With `always_interested`, every event must be dispatched, also without subscribers.
     pub(crate) fn new(always_interested: bool) -> Self {
         Subscribers {
-            list: Arc::new(ArcSwap::from_pointee(Slots::new())),
+            list: Arc::new(ArcSwap::from_pointee(SubscriberList::new())),
             writer: Mutex::new(()),
             interest: Interest::new(always_interested),
             next_id: AtomicU64::new(1),
@@ -82,16 +89,16 @@ impl<E> Subscribers<E> {
         Cache::new(Arc::clone(&self.list))
     }
 
-    /// What the filters of the list ask for, to be asked from any thread.
+    /// Returns the counts of the listed filters. Any thread may read them.
     pub(crate) fn interest(&self) -> &Interest {
         &self.interest
     }
 
-    pub(crate) fn snapshot(&self) -> Arc<Slots<E>> {
+    pub(crate) fn snapshot(&self) -> Arc<SubscriberList<E>> {
         self.list.load_full()
     }
 
-    /// Adds a subscription. On a bus that has ended it is closed at once and not listed.
+    /// Adds a subscription. On a bus that has ended, it is closed at once and not listed.
     pub(crate) fn subscribe(
         &self,
         label: Option<Arc<str>>,
@@ -100,8 +107,8 @@ impl<E> Subscribers<E> {
         backlog: usize,
     ) -> Arc<Subscription<E>> {
         let queue = Arc::clone(producer.state());
-        let (subscription, unused) = self.write(|slots| {
-            // Ordering: Relaxed for both, they are guarded by `writer`.
+        let (subscription, unused) = self.write(|list| {
+            // Ordering: Relaxed for both, `writer` guards them.
             let id = SubscriberId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
             let subscription = Arc::new(Subscription {
                 id,
@@ -118,9 +125,9 @@ impl<E> Subscribers<E> {
             self.live.fetch_add(1, Ordering::Relaxed);
             let slot = Arc::new(Slot::new(Arc::clone(&subscription), filter));
             let change = Change {
-                next: slots.with(Arc::clone(&slot)),
-                joins: Some(slot),
-                leave: SlotRefs::new(),
+                next: list.with(Arc::clone(&slot)),
+                added: Some(slot),
+                removed: SlotRefs::new(),
             };
             (Some(change), (subscription, None))
         });
@@ -128,15 +135,15 @@ impl<E> Subscribers<E> {
         subscription
     }
 
-    /// Gives a listed subscription another filter; does nothing if it is no longer listed.
+    /// Gives a listed subscription another filter. Does nothing if the subscription is not listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
-        let unused = self.write(|slots| match slots.get(id) {
+        let unused = self.write(|list| match list.get(id) {
             Some(old) => {
                 let slot = Arc::new(Slot::new(Arc::clone(&old.subscription), filter));
                 let change = Change {
-                    next: slots.with_replaced(Arc::clone(&slot)),
-                    joins: Some(slot),
-                    leave: vec![old],
+                    next: list.with_replaced(Arc::clone(&slot)),
+                    added: Some(slot),
+                    removed: vec![old],
                 };
                 (Some(change), None)
             }
@@ -145,96 +152,93 @@ impl<E> Subscribers<E> {
         drop(unused);
     }
 
-    /// Ends a subscription and takes it out of the list; true for the call that did it.
+    /// Ends a subscription and removes it from the list. Returns true if this call ended it.
     pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
-        let removed = self.write(|slots| {
-            let Some(slot) = slots.get(id) else {
+        let removed = self.write(|list| {
+            let Some(slot) = list.get(id) else {
                 return (None, None);
             };
             if !slot.subscription.queue.close() {
                 return (None, None);
             }
-            (
-                Some(Change::without(slots, &[id])),
-                Some(Arc::clone(&slot.subscription)),
-            )
+            (Some(Change::without(list, &[id])), Some(Arc::clone(&slot.subscription)))
         });
         if let Some(subscription) = &removed {
-            self.ended_one(subscription);
+            self.finish_close(subscription);
         }
         removed.is_some()
     }
 
-    /// Ends a subscription; true for the call that did it. It stays listed until the next reap.
+    /// Ends a subscription, which stays listed until the next reap. Returns true if this call ended it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
         let closed = subscription.queue.close();
         if closed {
             self.closed.lock().push(subscription.id);
-            self.ended_one(subscription);
+            self.finish_close(subscription);
         }
         closed
     }
 
-    /// What the one who closed a subscription owes.
-    fn ended_one(&self, subscription: &Subscription<E>) {
+    /// Counts a closed subscription, and wakes its receiver.
+    fn finish_close(&self, subscription: &Subscription<E>) {
         // Ordering: Relaxed, a count that publishes nothing.
         self.live.fetch_sub(1, Ordering::Relaxed);
         subscription.queue.wake();
     }
 
-    /// Takes every subscription that was closed out of the list.
+    /// Removes every closed subscription from the list.
     pub(crate) fn reap(&self) {
         let mut closed = std::mem::take(&mut *self.closed.lock());
         if closed.is_empty() {
             return;
         }
         closed.sort_unstable();
-        let found = self.write(|slots| {
-            let change = Change::without(slots, &closed);
-            let found = change.leave.len();
-            (Some(change), found)
+        let removed = self.write(|list| {
+            let change = Change::without(list, &closed);
+            let removed = change.removed.len();
+            (Some(change), removed)
         });
         // Ordering: Relaxed, a statistic.
-        self.reaped.fetch_add(found as u64, Ordering::Relaxed);
+        self.reaped.fetch_add(removed as u64, Ordering::Relaxed);
     }
 
-    /// The bus has ended: closes and takes out everybody, and whoever comes later is born closed.
+    /// Ends all subscriptions, because the bus has ended. A later subscription is closed from the start.
     pub(crate) fn end(&self) {
-        let last = self.write(|slots| {
-            // Ordering: Relaxed, guarded by `writer`.
+        let last = self.write(|list| {
+            // Ordering: Relaxed, `writer` guards it.
             self.ended.store(true, Ordering::Relaxed);
-            let last: Vec<_> = slots.iter().cloned().collect();
+            let last: Vec<_> = list.iter().cloned().collect();
             let change = Change {
-                next: Slots::new(),
-                joins: None,
-                leave: slots.iter().collect(),
+                next: SubscriberList::new(),
+                added: None,
+                removed: list.iter().collect(),
             };
             (Some(change), last)
         });
         for slot in last {
             self.close(&slot.subscription);
         }
-        // What has just been noted is listed no more.
+        // The subscriptions just noted as closed are no longer listed.
         *self.closed.lock() = Vec::new();
     }
 
-    /// Asks the dispatch thread to look after the list; true if nobody else has since it last did, in which case the
-    /// caller has to nudge it.
+    /// Requests upkeep of the list from the dispatch thread. Returns true if no request was pending. The caller must wake
+    /// the dispatch thread then.
     pub(crate) fn request_upkeep(&self) -> bool {
-        // Ordering: AcqRel, pairs with `take_upkeep`. Release: who takes the request sees what it was made for.
-        // Acquire: if that read-modify-write came first, this thread then sees the ingress as drained at least up to
-        // it, so a nudge that finds the ingress full leaves commands to be drained, and the request to be found, after.
+        // Ordering: AcqRel, pairs with `take_upkeep`. Release: the thread that takes the request sees its cause. Acquire:
+        // if `take_upkeep` came first, this thread sees the ingress as it was then or later. A wake-up that finds the
+        // ingress full thus leaves commands behind it, and the dispatch thread finds the request after them.
         !self.upkeep.swap(true, Ordering::AcqRel)
     }
 
-    /// Whether upkeep was requested; the request is taken before the list is looked at, so none is lost.
+    /// Takes the request for upkeep, if there is one. The caller reads the list afterwards, so no request is lost.
     pub(crate) fn take_upkeep(&self) -> bool {
-        // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even where it finds nothing.
+        // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even if there is no request.
         self.upkeep.swap(false, Ordering::AcqRel)
     }
 
     pub(crate) fn live(&self) -> usize {
-        // Ordering: Relaxed, a count; one's own subscribe or drop came before in program order.
+        // Ordering: Relaxed, a count. The caller's own subscribe or drop came before in program order.
         self.live.load(Ordering::Relaxed)
     }
 
@@ -243,20 +247,20 @@ impl<E> Subscribers<E> {
         self.reaped.load(Ordering::Relaxed)
     }
 
-    /// One write: `change` sees the list and returns what is to change, if anything is, and a result.
-    fn write<R>(&self, change: impl FnOnce(&Slots<E>) -> (Option<Change<'_, E>>, R)) -> R {
+    /// Writes the list. `change` reads the current list and returns the change, if there is one, and a result.
+    fn write<R>(&self, change: impl FnOnce(&SubscriberList<E>) -> (Option<Change<'_, E>>, R)) -> R {
         let writer = self.writer.lock();
         let current = self.list.load_full();
         let (change, result) = change(&current);
-        if let Some(Change { next, joins, leave }) = change {
-            if let Some(slot) = &joins {
-                self.interest.count_in(&slot.cover);
+        if let Some(Change { next, added, removed }) = change {
+            if let Some(slot) = &added {
+                self.interest.add(&slot.terms);
             }
             self.list.store(Arc::new(next));
-            self.interest.count_out(leave.iter().map(|slot| &slot.cover));
+            self.interest.remove(removed.iter().map(|slot| &slot.terms));
         }
         drop(writer);
-        // Maybe the last owner of slots that were taken out.
+        // This may be the last owner of removed slots.
         drop(current);
         result
     }

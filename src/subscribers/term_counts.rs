@@ -54,7 +54,7 @@ impl Table {
     /// Returns `true` if the count of the key is above zero.
     fn counts(&self, key: u64) -> bool {
         let (cell, found) = self.find(key.max(1));
-        // Ordering: Acquire, pairs with `Census::remove`.
+        // Ordering: Acquire, pairs with `TermCounts::remove`.
         found && cell.count.load(Ordering::Acquire) > 0
     }
 
@@ -67,7 +67,7 @@ impl Table {
     }
 }
 
-pub(crate) struct Census {
+pub(crate) struct TermCounts {
     table: ArcSwap<Table>,
     /// Number of cells with a key. Only the writer changes `used` and `live`.
     used: AtomicUsize,
@@ -75,9 +75,9 @@ pub(crate) struct Census {
     live: AtomicUsize,
 }
 
-impl Census {
+impl TermCounts {
     pub(crate) fn new() -> Self {
-        Census {
+        TermCounts {
             table: ArcSwap::from_pointee(Table::for_keys(0)),
             used: AtomicUsize::new(0),
             live: AtomicUsize::new(0),
@@ -158,7 +158,7 @@ impl Census {
 }
 
 #[cfg(test)]
-impl Census {
+impl TermCounts {
     fn contains(&self, key: u64) -> bool {
         self.contains_any(std::iter::once(key))
     }
@@ -178,21 +178,21 @@ mod tests {
         /// Some of the keys share a home cell.
         #[test]
         fn term_counts_agree_with_a_map_of_counts(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..3u64), 1..400)) {
-            let census = Census::new();
+            let counts = TermCounts::new();
             let mut model = HashMap::<u64, usize>::new();
             for (add, low, high) in steps {
                 let key = low | high << 40;
                 let count = model.entry(key.max(1)).or_default();
                 if add {
-                    census.add(key);
+                    counts.add(key);
                     *count += 1;
                 } else if *count > 0 {
-                    census.remove(key);
+                    counts.remove(key);
                     *count -= 1;
                 }
                 for key in (0..40).flat_map(|low| (0..3).map(move |high| low | high << 40)) {
-                    let counts = model.get(&key.max(1)).is_some_and(|count| *count > 0);
-                    prop_assert_eq!(census.contains(key), counts);
+                    let expected = model.get(&key.max(1)).is_some_and(|count| *count > 0);
+                    prop_assert_eq!(counts.contains(key), expected);
                 }
             }
         }
@@ -200,26 +200,26 @@ mod tests {
 
     #[test]
     fn the_table_shrinks_after_many_keys_are_removed() {
-        let census = Census::new();
+        let counts = TermCounts::new();
         for key in 1..=100_000 {
-            census.add(key);
+            counts.add(key);
         }
-        let cells = census.table.load().0.len();
+        let cells = counts.table.load().0.len();
         assert!((200_000..=600_000).contains(&cells), "{cells}");
-        assert!((1..=100_000).all(|key| census.contains(key)));
-        (1..=100_000).for_each(|key| census.remove(key));
-        assert_eq!(census.table.load().0.len(), CELLS);
-        assert!(!(1..=100_000).any(|key| census.contains(key)));
+        assert!((1..=100_000).all(|key| counts.contains(key)));
+        (1..=100_000).for_each(|key| counts.remove(key));
+        assert_eq!(counts.table.load().0.len(), CELLS);
+        assert!(!(1..=100_000).any(|key| counts.contains(key)));
     }
 
     #[test]
     fn removed_keys_do_not_fill_the_table() {
-        let census = Census::new();
+        let counts = TermCounts::new();
         for key in 1..=100_000 {
-            census.add(key);
-            census.remove(key);
+            counts.add(key);
+            counts.remove(key);
         }
-        assert_eq!(census.table.load().0.len(), CELLS);
+        assert_eq!(counts.table.load().0.len(), CELLS);
     }
 }
 
@@ -233,17 +233,17 @@ mod models {
     #[test]
     fn a_look_races_a_change_of_table() {
         loom::model(|| {
-            let census = Arc::new(Census::new());
-            census.add(1);
-            let reader = Arc::clone(&census);
+            let counts = Arc::new(TermCounts::new());
+            counts.add(1);
+            let reader = Arc::clone(&counts);
             let lookup = thread::spawn(move || [reader.contains(1), reader.contains(2)]);
             for key in 2..=3 {
-                census.add(key);
+                counts.add(key);
             }
-            census.remove(3);
+            counts.remove(3);
             let [stays, _added] = lookup.join().unwrap();
             assert!(stays, "a key that stays was missed");
-            assert!(census.contains(1) && census.contains(2) && !census.contains(3));
+            assert!(counts.contains(1) && counts.contains(2) && !counts.contains(3));
         });
     }
 
@@ -251,19 +251,19 @@ mod models {
     #[test]
     fn a_look_races_a_removal() {
         loom::model(|| {
-            let shared = Arc::new((Census::new(), AtomicUsize::new(0)));
+            let shared = Arc::new((TermCounts::new(), AtomicUsize::new(0)));
             shared.0.add(1);
             shared.0.add(2);
             let other = Arc::clone(&shared);
             let lookup = thread::spawn(move || {
-                let (census, stored) = &*other;
-                census.contains(1) || stored.load(Ordering::Relaxed) == 1
+                let (counts, stored) = &*other;
+                counts.contains(1) || stored.load(Ordering::Relaxed) == 1
             });
-            let (census, stored) = &*shared;
+            let (counts, stored) = &*shared;
             stored.store(1, Ordering::Relaxed);
-            census.remove(1);
+            counts.remove(1);
             // This call moves the keys to a new table, in which key 1 has no cell.
-            census.add(3);
+            counts.add(3);
             assert!(lookup.join().unwrap(), "the removal was visible before the store");
         });
     }

@@ -1,13 +1,16 @@
-//! From a filter to the index terms that it needs: its *required cover*.
+//! The index terms of a filter, from which it is found without a scan of all filters.
 //!
-//! Pure functions. A cover is a set of equalities of which at least one holds for every event that the filter matches;
-//! whoever files the filter under each of them finds it again for every such event. The routing table files filters so,
-//! and `interest.rs` counts what is asked for. A term is *exact* if it alone
-//! implies the filter, which then need not be evaluated.
+//! A term is an equality on an event, such as its scroll. [`IndexTerms`] of a filter are a set of terms of which at least
+//! one holds for every event that the filter matches. So an index that lists the filter under each of its terms finds it
+//! for every such event. The dispatch thread indexes filters in this way, and `interest.rs` counts their terms. A term is
+//! *exact* if it alone implies the filter, which then need not be evaluated.
 //!
-//! An equality covers itself. `any` is covered by the union of its children's covers, or by nothing if one child has
-//! none. `all` is covered by any one child's cover, so by the most selective. `not`, `custom` and `All` have no cover.
-//! This needs no normal form, so it stays linear in the size of the filter.
+//! An equality is its own term. `any` has the union of its children's terms, or none if one child has none. `all` has the
+//! terms of any one child, so those of the most selective one. `not`, `custom` and `All` have none, so such filters are
+//! scanned. No normal form is needed, so the analysis is linear in the size of the filter. Lucene's monitor extracts
+//! terms from queries in the same way.
+//!
+//! Plain values; nothing here is shared.
 
 use std::collections::HashMap;
 
@@ -15,10 +18,10 @@ use uuid::Uuid;
 
 use crate::event::{EventKind, EventOrigin};
 use crate::filter::EventFilter;
-use crate::sessions::SessionKey;
+use crate::sessions::key::SessionKey;
 use crate::sync::Arc;
 
-/// One equality, as the routing table indexes it.
+/// One equality on an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Term {
     Scroll(Uuid),
@@ -30,7 +33,8 @@ pub(crate) enum Term {
 }
 
 impl Term {
-    /// How many events the term lets through, by rank: a scroll is narrower than a connector, a connector than a kind.
+    /// Ranks terms by the number of events that satisfy them: a scroll is narrower than a connector, a connector than a
+    /// kind.
     fn breadth(&self) -> usize {
         match self {
             Term::Scroll(_) => 0,
@@ -42,19 +46,19 @@ impl Term {
     }
 }
 
-/// Where the routing table has to file a filter.
+/// The terms of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Cover {
-    /// Under each of these terms, once each, with whether the term is exact. None at all: the filter matches nothing.
+pub(crate) enum IndexTerms {
+    /// Distinct terms, each with whether it is exact. An empty list means that the filter matches no event.
     Terms(Vec<(Term, bool)>),
-    /// Among those met by every event; `exact` if the filter matches everything.
-    Residual { exact: bool },
+    /// The filter has no terms, so it is evaluated for every event. `exact` means that it matches every event.
+    ScanAll { exact: bool },
 }
 
-impl Cover {
-    /// The scrolls that every event which the filter matches is of, if it asks for scrolls alone.
+impl IndexTerms {
+    /// Returns the scrolls of the events that can match, if all terms are scrolls.
     pub(crate) fn scrolls(&self) -> Option<Vec<Uuid>> {
-        let Cover::Terms(terms) = self else {
+        let IndexTerms::Terms(terms) = self else {
             return None;
         };
         let scroll = |(term, _): &(Term, bool)| match term {
@@ -64,10 +68,10 @@ impl Cover {
         terms.iter().map(scroll).collect()
     }
 
-    pub(crate) fn of<E>(filter: &EventFilter<E>) -> Cover {
-        let equality = |term| Cover::Terms(vec![(term, true)]);
+    pub(crate) fn of<E>(filter: &EventFilter<E>) -> IndexTerms {
+        let equality = |term| IndexTerms::Terms(vec![(term, true)]);
         match filter {
-            EventFilter::All => Cover::Residual { exact: true },
+            EventFilter::All => IndexTerms::ScanAll { exact: true },
             EventFilter::ScrollId(id) => equality(Term::Scroll(*id)),
             EventFilter::ConnectorUid(uid) => equality(Term::ConnectorUid(*uid)),
             EventFilter::ConnectorId(id) => equality(Term::ConnectorId(Arc::clone(id))),
@@ -80,21 +84,21 @@ impl Cover {
             ))),
             EventFilter::Kind(kind) => equality(Term::Kind(*kind)),
             EventFilter::Origin(origin) => equality(Term::Origin(*origin)),
-            EventFilter::Any(filters) => Cover::of_any(filters),
-            EventFilter::Every(filters) => Cover::of_all(filters),
-            EventFilter::Not(_) | EventFilter::Custom(_) => Cover::Residual { exact: false },
+            EventFilter::Any(filters) => IndexTerms::of_any(filters),
+            EventFilter::Every(filters) => IndexTerms::of_all(filters),
+            EventFilter::Not(_) | EventFilter::Custom(_) => IndexTerms::ScanAll { exact: false },
         }
     }
 
-    fn of_any<E>(filters: &[EventFilter<E>]) -> Cover {
+    fn of_any<E>(filters: &[EventFilter<E>]) -> IndexTerms {
         let mut union: HashMap<Term, bool> = HashMap::new();
         let mut opaque = false;
         for filter in filters {
-            match Cover::of(filter) {
-                // One child that matches everything makes the whole match everything.
-                Cover::Residual { exact: true } => return Cover::Residual { exact: true },
-                Cover::Residual { exact: false } => opaque = true,
-                Cover::Terms(terms) => {
+            match IndexTerms::of(filter) {
+                // If one child matches every event, so does the whole.
+                IndexTerms::ScanAll { exact: true } => return IndexTerms::ScanAll { exact: true },
+                IndexTerms::ScanAll { exact: false } => opaque = true,
+                IndexTerms::Terms(terms) => {
                     for (term, exact) in terms {
                         *union.entry(term).or_default() |= exact;
                     }
@@ -102,27 +106,27 @@ impl Cover {
             }
         }
         if opaque {
-            Cover::Residual { exact: false }
+            IndexTerms::ScanAll { exact: false }
         } else {
-            Cover::Terms(union.into_iter().collect())
+            IndexTerms::Terms(union.into_iter().collect())
         }
     }
 
-    fn of_all<E>(filters: &[EventFilter<E>]) -> Cover {
-        // Children that match everything restrict nothing; if one child is left, the whole is that child.
+    fn of_all<E>(filters: &[EventFilter<E>]) -> IndexTerms {
+        // Children that match every event restrict nothing. If one child remains, the whole is that child.
         let mut children = filters
             .iter()
-            .map(Cover::of)
-            .filter(|cover| *cover != Cover::Residual { exact: true });
+            .map(IndexTerms::of)
+            .filter(|terms| *terms != IndexTerms::ScanAll { exact: true });
         let Some(first) = children.next() else {
-            return Cover::Residual { exact: true };
+            return IndexTerms::ScanAll { exact: true };
         };
         let mut alone = true;
         let mut narrowest = first;
-        for cover in children {
+        for terms in children {
             alone = false;
-            if cover.breadth() < narrowest.breadth() {
-                narrowest = cover;
+            if terms.breadth() < narrowest.breadth() {
+                narrowest = terms;
             }
         }
         if !alone {
@@ -131,21 +135,21 @@ impl Cover {
         narrowest
     }
 
-    /// How many events the cover lets through, for comparison: the rank of its broadest term, then how many it has.
+    /// Ranks sets of terms by the number of events that satisfy them: by the broadest term, then by the number of terms.
     fn breadth(&self) -> (usize, usize) {
         match self {
-            Cover::Terms(terms) => {
+            IndexTerms::Terms(terms) => {
                 let broadest = terms.iter().map(|(term, _)| term.breadth()).max();
                 (broadest.unwrap_or(0), terms.len())
             }
-            Cover::Residual { .. } => (usize::MAX, 0),
+            IndexTerms::ScanAll { .. } => (usize::MAX, 0),
         }
     }
 
     fn forget_exactness(&mut self) {
         match self {
-            Cover::Terms(terms) => terms.iter_mut().for_each(|(_, exact)| *exact = false),
-            Cover::Residual { exact } => *exact = false,
+            IndexTerms::Terms(terms) => terms.iter_mut().for_each(|(_, exact)| *exact = false),
+            IndexTerms::ScanAll { exact } => *exact = false,
         }
     }
 }
@@ -168,11 +172,11 @@ mod tests {
         EventFilter::custom(|_| true)
     }
 
-    /// The cover as text, in a fixed order.
-    fn cover(filter: Filter) -> String {
-        match Cover::of(&filter) {
-            Cover::Residual { exact } => format!("residual {exact}"),
-            Cover::Terms(mut terms) => {
+    /// The terms of a filter as text, in a fixed order.
+    fn terms(filter: Filter) -> String {
+        match IndexTerms::of(&filter) {
+            IndexTerms::ScanAll { exact } => format!("scan {exact}"),
+            IndexTerms::Terms(mut terms) => {
                 terms.sort_by_key(|(term, _)| term.breadth());
                 let terms = terms.iter().map(|(term, exact)| {
                     let name = match term {
@@ -190,43 +194,43 @@ mod tests {
     }
 
     #[test]
-    fn an_equality_covers_itself_exactly() {
-        assert_eq!(cover(scroll(1)), "scroll 1 true");
-        assert_eq!(cover(EventFilter::all([scroll(1)])), "scroll 1 true");
-        assert_eq!(cover(EventFilter::all([scroll(1), EventFilter::All])), "scroll 1 true");
+    fn an_equality_is_its_own_exact_term() {
+        assert_eq!(terms(scroll(1)), "scroll 1 true");
+        assert_eq!(terms(EventFilter::all([scroll(1)])), "scroll 1 true");
+        assert_eq!(terms(EventFilter::all([scroll(1), EventFilter::All])), "scroll 1 true");
     }
 
     #[test]
     fn all_takes_the_most_selective_child_and_is_not_exact() {
-        assert_eq!(cover(EventFilter::all([kind(), scroll(1)])), "scroll 1 false");
-        assert_eq!(cover(EventFilter::all([opaque(), kind()])), "tool false");
+        assert_eq!(terms(EventFilter::all([kind(), scroll(1)])), "scroll 1 false");
+        assert_eq!(terms(EventFilter::all([opaque(), kind()])), "tool false");
         let either = EventFilter::any([scroll(1), kind()]);
         let connector = EventFilter::ConnectorId("c".into());
-        assert_eq!(cover(EventFilter::all([either, connector])), "connector false");
+        assert_eq!(terms(EventFilter::all([either, connector])), "connector false");
     }
 
     #[test]
     fn any_takes_the_union_and_keeps_exactness_by_term() {
         let mixed = EventFilter::any([scroll(1), EventFilter::all([kind(), opaque()])]);
-        assert_eq!(cover(mixed), "scroll 1 true, tool false");
+        assert_eq!(terms(mixed), "scroll 1 true, tool false");
         let twice = EventFilter::any([EventFilter::all([scroll(1), opaque()]), scroll(1)]);
-        assert_eq!(cover(twice), "scroll 1 true");
+        assert_eq!(terms(twice), "scroll 1 true");
     }
 
     #[test]
-    fn what_has_no_equality_has_no_cover() {
-        assert_eq!(cover(EventFilter::All), "residual true");
-        assert_eq!(cover(EventFilter::all([])), "residual true");
-        assert_eq!(cover(EventFilter::any([scroll(1), EventFilter::All])), "residual true");
-        assert_eq!(cover(opaque()), "residual false");
-        assert_eq!(cover(EventFilter::not(scroll(1))), "residual false");
-        assert_eq!(cover(EventFilter::any([scroll(1), opaque()])), "residual false");
-        assert_eq!(cover(EventFilter::all([opaque(), opaque()])), "residual false");
+    fn a_filter_without_an_equality_is_scanned() {
+        assert_eq!(terms(EventFilter::All), "scan true");
+        assert_eq!(terms(EventFilter::all([])), "scan true");
+        assert_eq!(terms(EventFilter::any([scroll(1), EventFilter::All])), "scan true");
+        assert_eq!(terms(opaque()), "scan false");
+        assert_eq!(terms(EventFilter::not(scroll(1))), "scan false");
+        assert_eq!(terms(EventFilter::any([scroll(1), opaque()])), "scan false");
+        assert_eq!(terms(EventFilter::all([opaque(), opaque()])), "scan false");
     }
 
     #[test]
-    fn what_matches_nothing_is_filed_nowhere() {
-        assert_eq!(cover(EventFilter::any([])), "");
-        assert_eq!(cover(EventFilter::all([EventFilter::any([]), opaque()])), "");
+    fn a_filter_that_matches_no_event_has_no_terms() {
+        assert_eq!(terms(EventFilter::any([])), "");
+        assert_eq!(terms(EventFilter::all([EventFilter::any([]), opaque()])), "");
     }
 }

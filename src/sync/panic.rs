@@ -1,21 +1,59 @@
-//! The panic boundary around user code: filters, wakers, payloads as they are dropped, loggers.
+//! The panic boundary around user code: filters, wakers, sinks, loggers, and payloads as they are dropped.
 //!
-//! Owns nothing. Whatever the bus runs that it did not write goes through here, so that a panic ends that one call and
+//! Owns nothing. All code of the host's that the bus runs goes through this module, so a panic ends that one call and
 //! not the dispatch thread. A host built with `panic = "abort"` has no such boundary.
+
+use std::ops::{Deref, DerefMut};
 
 use crate::sync::{Panicked, catch};
 
-/// Runs user code; `Err` if it panicked.
+/// Runs user code. Returns `Err` if it panicked.
 pub(crate) fn run<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch(f)
 }
 
-/// Drops a value of the user's. A panic in its `Drop` has been reported by the panic hook and ends here.
+/// Drops a user value. The panic hook reports a panic of its `Drop`, and the panic ends here.
 pub(crate) fn discard<T>(value: T) {
     let _ = catch(|| drop(value));
 }
 
-/// Logs a warning; the logger is user code too.
+/// A user value whose `Drop` may panic. The panic ends here, wherever the value is dropped.
+pub(crate) struct DropGuarded<T>(Option<T>);
+
+impl<T> DropGuarded<T> {
+    pub(crate) fn new(value: T) -> Self {
+        DropGuarded(Some(value))
+    }
+}
+
+impl<T> Deref for DropGuarded<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.0 {
+            Some(value) => value,
+            None => unreachable!("only `drop` takes the value"),
+        }
+    }
+}
+
+impl<T> DerefMut for DropGuarded<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match &mut self.0 {
+            Some(value) => value,
+            None => unreachable!("only `drop` takes the value"),
+        }
+    }
+}
+
+impl<T> Drop for DropGuarded<T> {
+    fn drop(&mut self) {
+        // The value is dropped in place, because an event is too large to move for that.
+        let _ = catch(|| self.0 = None);
+    }
+}
+
+/// Logs a warning. The logger is user code too.
 macro_rules! log_warning {
     ($($message:tt)+) => {
         if let Err($crate::sync::Panicked) = $crate::sync::panic::run(|| log::warn!($($message)+)) {}

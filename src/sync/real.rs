@@ -43,33 +43,33 @@ pub(crate) mod thread {
 }
 
 /// The time at which the dispatcher last became idle.
-pub(crate) struct Lull {
+pub(crate) struct IdleSince {
     origin: Instant,
     /// Nanoseconds since `origin`.
-    begun: AtomicU64,
+    since: AtomicU64,
 }
 
-impl Lull {
+impl IdleSince {
     /// Shortest idle time after which a publisher runs the dispatcher. After a shorter time, the dispatch thread runs
     /// it, so that a burst is dispatched in batches.
-    const LENGTH: Duration = Duration::from_micros(20);
+    const LONG: Duration = Duration::from_micros(20);
 
     pub(crate) fn new() -> Self {
-        Lull {
+        IdleSince {
             origin: Instant::now(),
-            begun: AtomicU64::new(0),
+            since: AtomicU64::new(0),
         }
     }
 
-    pub(crate) fn begin(&self) {
+    pub(crate) fn set_now(&self) {
         // Ordering: Relaxed for the store and the load. Only the thread that runs the dispatcher accesses the field,
         // and the assist state orders these threads.
-        self.begun.store(self.now(), Ordering::Relaxed);
+        self.since.store(self.now(), Ordering::Relaxed);
     }
 
-    pub(crate) fn has_lasted(&self) -> bool {
-        let lasted = self.now().saturating_sub(self.begun.load(Ordering::Relaxed));
-        u128::from(lasted) >= Self::LENGTH.as_nanos()
+    pub(crate) fn is_long_ago(&self) -> bool {
+        let idle = self.now().saturating_sub(self.since.load(Ordering::Relaxed));
+        u128::from(idle) >= Self::LONG.as_nanos()
     }
 
     fn now(&self) -> u64 {
@@ -78,7 +78,7 @@ impl Lull {
 }
 
 /// Spins and yields for a short time, or until `seen` returns true.
-pub(crate) fn linger(seen: impl Fn() -> bool) {
+pub(crate) fn spin_until(seen: impl Fn() -> bool) {
     let backoff = Backoff::new();
     while !seen() && !backoff.is_completed() {
         backoff.snooze();

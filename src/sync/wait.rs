@@ -1,12 +1,13 @@
-//! Waiting without a lock held: tasks that wait for a condition, and threads that wait like tasks.
+//! Waiting: a list of tasks that wait for a condition, a latch, and a way for threads to wait like tasks.
 //!
-//! [`WaitList`] owns the wakers of whoever waits, first come first served, behind a mutex that is held only to put
-//! wakers in and take them out: wakers are cloned, woken and dropped outside it, because they are user code.
-//! (`event-listener` does this job too, but wakes under its list's lock.) [`Latch`] is a flag that is set once, with a
-//! list of those who wait for it. [`block_on`] lets a thread wait the way a task does.
+//! A [`WaitList`] owns the wakers of the tasks that wait, in order of arrival. A mutex guards the wakers; it is held
+//! only to insert and remove them. Wakers are user code, so they are cloned, woken and dropped outside the mutex.
+//! (`event-listener` offers the same list, but wakes under its lock.) A [`Latch`] is a flag that is set once, with a
+//! list of the tasks and threads that wait for it. [`block_on`] makes a thread wait the way a task does.
 //!
-//! Whoever waits follows one order: look, register, look again, sleep. Whoever signals first changes what is looked
-//! at and then looks for waiters. Both pass through read-modify-writes of one counter, so one of them sees the other.
+//! A waiter checks the condition, registers its waker, and checks again before it sleeps ([`poll_registered`]). A
+//! notifier first changes the condition and then looks for waiters. Both pass through read-modify-writes of one
+//! counter, so at least one of the two sees the other.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
@@ -16,43 +17,44 @@ use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::panic;
 use crate::sync::{Mutex, Parker};
 
+/// The wakers of a list by ticket, and so in order of arrival.
 #[derive(Default)]
-struct Line {
-    next_ticket: u64,
+struct Waiters {
+    last_ticket: u64,
     wakers: BTreeMap<u64, Waker>,
 }
 
-/// Tasks in line for something that a notification makes available.
+/// Tasks that wait until a notification makes something available.
 pub(crate) struct WaitList {
-    /// How many wakers are in line, so that a notification with nobody waiting takes no lock.
+    /// Number of registered wakers. It spares `notify` the lock when no task waits.
     waiting: AtomicUsize,
-    line: Mutex<Line>,
+    waiters: Mutex<Waiters>,
 }
 
 impl WaitList {
     pub(crate) fn new() -> Self {
         WaitList {
             waiting: AtomicUsize::new(0),
-            line: Mutex::new(Line::default()),
+            waiters: Mutex::new(Waiters::default()),
         }
     }
 
-    /// Wakes the first `count` in line.
+    /// Wakes the `count` tasks that have waited longest.
     pub(crate) fn notify(&self, count: usize) {
-        // Ordering: AcqRel, a read-modify-write, pairs with the one in `Waiter::register`. If this one comes first,
-        // the waiter that registers sees what the caller changed before; if it comes second, it sees the waiter.
+        // Ordering: AcqRel, a read-modify-write, pairs with the one in `publish_len`. If this one comes first, the
+        // registering waiter sees the caller's change. If it comes second, this call sees the waiter.
         let waiting = self.waiting.fetch_add(0, Ordering::AcqRel);
         if waiting == 0 {
             return;
         }
-        let mut line = self.line.lock();
-        let rest = match line.wakers.keys().nth(count).copied() {
-            Some(first_to_stay) => line.wakers.split_off(&first_to_stay),
+        let mut waiters = self.waiters.lock();
+        let rest = match waiters.wakers.keys().nth(count).copied() {
+            Some(first_to_stay) => waiters.wakers.split_off(&first_to_stay),
             None => BTreeMap::new(),
         };
-        let woken = std::mem::replace(&mut line.wakers, rest);
-        self.publish_len(&line);
-        drop(line);
+        let woken = std::mem::replace(&mut waiters.wakers, rest);
+        self.publish_len(&waiters);
+        drop(waiters);
         for waker in woken.into_values() {
             let _ = panic::run(|| waker.wake());
         }
@@ -65,52 +67,53 @@ impl WaitList {
         }
     }
 
-    fn publish_len(&self, line: &Line) {
-        // Ordering: AcqRel, a read-modify-write; see `notify`. Called with the line locked, so the last one is right.
-        self.waiting.swap(line.wakers.len(), Ordering::AcqRel);
+    /// Stores the number of waiters. The caller holds the lock, so the last store is the current number.
+    fn publish_len(&self, waiters: &Waiters) {
+        // Ordering: AcqRel, a read-modify-write, pairs with the one in `notify`.
+        self.waiting.swap(waiters.wakers.len(), Ordering::AcqRel);
     }
 }
 
 /// One task's place in a [`WaitList`].
 ///
-/// Dropped after it was notified and before it said that it is [`satisfied`](Self::satisfied), it passes the
-/// notification on, so that a cancelled wait loses none.
+/// A waiter that is dropped after a notification, but before [`finish`](Self::finish), passes the notification on. So a
+/// canceled wait loses no notification.
 pub(crate) struct Waiter<'a> {
     list: &'a WaitList,
     ticket: Option<u64>,
 }
 
 impl Waiter<'_> {
-    /// Puts the waker in line, or in place of the one that this waiter has there. Who was notified and found that others
-    /// had been quicker is first in line again.
+    /// Registers the waker, in place of the one that this waiter registered before. A waiter keeps its place in the
+    /// order of arrival, also after a notification that it could not use.
     pub(crate) fn register(&mut self, waker: &Waker) {
         let waker = waker.clone();
-        let mut line = self.list.line.lock();
+        let mut waiters = self.list.waiters.lock();
         let ticket = self.ticket.unwrap_or_else(|| {
-            line.next_ticket += 1;
-            line.next_ticket
+            waiters.last_ticket += 1;
+            waiters.last_ticket
         });
-        let replaced = line.wakers.insert(ticket, waker);
-        self.list.publish_len(&line);
-        drop(line);
+        let replaced = waiters.wakers.insert(ticket, waker);
+        self.list.publish_len(&waiters);
+        drop(waiters);
         self.ticket = Some(ticket);
         panic::discard(replaced);
     }
 
-    /// The waiter has what it waited for and leaves the line.
-    pub(crate) fn satisfied(&mut self) {
+    /// Ends the wait: the condition was met, so no notification needs to be passed on.
+    pub(crate) fn finish(&mut self) {
         self.leave();
     }
 
-    /// Leaves the line; true if a notification had taken the waiter out of it.
+    /// Removes the waiter from the list. Returns true if a notification had removed it before.
     fn leave(&mut self) -> bool {
         let Some(ticket) = self.ticket.take() else {
             return false;
         };
-        let mut line = self.list.line.lock();
-        let waker = line.wakers.remove(&ticket);
-        self.list.publish_len(&line);
-        drop(line);
+        let mut waiters = self.list.waiters.lock();
+        let waker = waiters.wakers.remove(&ticket);
+        self.list.publish_len(&waiters);
+        drop(waiters);
         let notified = waker.is_none();
         panic::discard(waker);
         notified
@@ -125,7 +128,23 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// A flag that is set once and waited for.
+/// Checks a condition, registers a waker, and checks again.
+///
+/// The second check is necessary: a change between the first check and the registration wakes no task.
+#[inline]
+pub(crate) fn poll_registered<S, T>(
+    state: &mut S,
+    check: impl Fn(&mut S) -> Poll<T>,
+    register: impl FnOnce(&mut S),
+) -> Poll<T> {
+    if let ready @ Poll::Ready(_) = check(state) {
+        return ready;
+    }
+    register(state);
+    check(state)
+}
+
+/// A flag that is set once, and that tasks and threads wait for.
 pub(crate) struct Latch {
     set: AtomicBool,
     waiters: WaitList,
@@ -140,7 +159,7 @@ impl Latch {
     }
 
     pub(crate) fn set(&self) {
-        // Ordering: Release, pairs with the Acquire in `is_set`: who sees the flag sees what came before it.
+        // Ordering: Release, pairs with the Acquire in `is_set`: a waiter that sees the flag sees all that came before.
         self.set.store(true, Ordering::Release);
         self.waiters.notify(usize::MAX);
     }
@@ -156,25 +175,21 @@ impl Latch {
         std::future::poll_fn(|cx| self.poll_wait(&mut waiter, cx)).await;
     }
 
-    /// Waits as a thread.
+    /// Blocks the thread.
     pub(crate) fn wait_blocking(&self) {
         let mut waiter = self.waiters.waiter();
         block_on(&Parker::new(), None, |cx| self.poll_wait(&mut waiter, cx));
     }
 
     fn poll_wait(&self, waiter: &mut Waiter<'_>, cx: &mut Context<'_>) -> Poll<()> {
-        if self.is_set() {
-            return Poll::Ready(());
-        }
-        waiter.register(cx.waker());
-        if self.is_set() {
-            return Poll::Ready(());
-        }
-        Poll::Pending
+        let check = |_: &mut Waiter<'_>| {
+            if self.is_set() { Poll::Ready(()) } else { Poll::Pending }
+        };
+        poll_registered(waiter, check, |waiter| waiter.register(cx.waker()))
     }
 }
 
-/// Polls until ready, parking the thread in between; `None` if the deadline passes first.
+/// Polls until ready, and parks the thread between polls. Returns `None` if the deadline passes first.
 pub(crate) fn block_on<T>(
     parker: &Parker,
     deadline: Option<Instant>,
@@ -200,7 +215,7 @@ pub(crate) fn block_on<T>(
     }
 }
 
-/// A waker that tells.
+/// A waker for tests.
 #[cfg(test)]
 mod count {
     use std::task::Wake;
@@ -208,7 +223,7 @@ mod count {
     use super::*;
     use crate::sync::Arc;
 
-    /// Counts how often it is woken.
+    /// Counts its wake-ups.
     pub(crate) struct Count(AtomicUsize);
 
     impl Count {
@@ -238,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_waits_longest_is_notified_first() {
+    fn waiters_are_notified_in_order_of_arrival() {
         let list = WaitList::new();
         let counts = [Count::new(), Count::new(), Count::new()];
         let mut waiters = [list.waiter(), list.waiter(), list.waiter()];
@@ -252,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn who_came_too_late_is_first_again() {
+    fn a_notified_waiter_that_registers_again_is_first_again() {
         let list = WaitList::new();
         let (first, second) = (Count::new(), Count::new());
         let (mut unlucky, mut next) = (list.waiter(), list.waiter());
@@ -265,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn another_waker_takes_the_place_of_the_one_before() {
+    fn a_second_waker_replaces_the_first_in_its_place() {
         let list = WaitList::new();
         let (before, after, other) = (Count::new(), Count::new(), Count::new());
         let (mut waiter, mut next) = (list.waiter(), list.waiter());
@@ -277,8 +292,8 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_is_passed_on_by_who_had_it_and_left_unsatisfied_alone() {
-        for (notified, satisfied, passed_on) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
+    fn a_notification_is_passed_on_only_by_a_waiter_dropped_unfinished() {
+        for (notified, finished, passed_on) in [(true, false, 1), (true, true, 0), (false, false, 0)] {
             let list = WaitList::new();
             let (first, second) = (Count::new(), Count::new());
             let (mut leaving, mut staying) = (list.waiter(), list.waiter());
@@ -287,16 +302,16 @@ mod tests {
             if notified {
                 list.notify(1);
             }
-            if satisfied {
-                leaving.satisfied();
+            if finished {
+                leaving.finish();
             }
             drop(leaving);
-            assert_eq!(second.get(), passed_on, "notified {notified}, satisfied {satisfied}");
+            assert_eq!(second.get(), passed_on, "notified {notified}, finished {finished}");
         }
     }
 }
 
-/// Small enough for every execution there is.
+/// These models are small enough for every execution.
 #[cfg(all(test, sharing_bus_loom))]
 pub(crate) mod models {
     use super::*;
@@ -304,7 +319,7 @@ pub(crate) mod models {
     pub(crate) use crate::sync::wait::count::Count;
 
     #[test]
-    fn set_races_a_thread_that_waits() {
+    fn set_races_a_waiting_thread() {
         loom::model(|| {
             let latch = Arc::new(Latch::new());
             let other = Arc::clone(&latch);
@@ -318,47 +333,47 @@ pub(crate) mod models {
             assert_eq!(
                 seen.load(Ordering::Relaxed),
                 1,
-                "what came before the latch is seen behind it"
+                "a store before the latch is visible behind it"
             );
             setting.join().unwrap();
         });
     }
 
-    /// Look, register, look again: whoever finds no room twice is woken once there is some.
+    /// A waiter that finds no space in both checks is woken as soon as there is space.
     #[test]
     fn notify_races_a_waiter() {
         loom::model(|| {
             let list = Arc::new(WaitList::new());
-            let room = Arc::new(AtomicUsize::new(0));
-            let (other, made) = (Arc::clone(&list), Arc::clone(&room));
-            let making = loom::thread::spawn(move || {
-                made.store(1, Ordering::Relaxed);
+            let space = Arc::new(AtomicUsize::new(0));
+            let (other, freed) = (Arc::clone(&list), Arc::clone(&space));
+            let freeing = loom::thread::spawn(move || {
+                freed.store(1, Ordering::Relaxed);
                 other.notify(1);
             });
             let count = Count::new();
             let mut waiter = list.waiter();
             waiter.register(&Count::waker(&count));
-            let waits = room.load(Ordering::Relaxed) == 0;
-            making.join().unwrap();
+            let waits = space.load(Ordering::Relaxed) == 0;
+            freeing.join().unwrap();
             assert!(!waits || count.get() == 1, "the wake-up is lost");
         });
     }
 
-    /// A waiter that gives up as its turn comes passes it on.
+    /// A waiter that is dropped as it is notified passes the notification on.
     #[test]
-    fn notify_races_a_waiter_that_gives_up() {
+    fn notify_races_a_dropped_waiter() {
         loom::model(|| {
             let list = Arc::new(WaitList::new());
             let (first, second) = (Count::new(), Count::new());
-            let mut giving_up = list.waiter();
-            giving_up.register(&Count::waker(&first));
+            let mut leaving = list.waiter();
+            leaving.register(&Count::waker(&first));
             let mut staying = list.waiter();
             staying.register(&Count::waker(&second));
             let other = Arc::clone(&list);
             let notifying = loom::thread::spawn(move || other.notify(1));
-            drop(giving_up);
+            drop(leaving);
             notifying.join().unwrap();
-            assert_eq!(second.get(), 1, "the turn is lost");
+            assert_eq!(second.get(), 1, "the notification is lost");
         });
     }
 }

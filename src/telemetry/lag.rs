@@ -2,10 +2,10 @@
 //!
 //! The dispatcher owns one [`Lag`] for each subscriber. A lagging episode begins with the first batch that loses events
 //! and ends with the first batch that queues events and loses none. A reported episode produces two lines. At least
-//! [`PAUSE`] lies between the first lines of two reported episodes. The other episodes are suppressed, and the next line
-//! reports their number and their losses. So each lost event counts exactly once: in the line that ends its episode, or
-//! among the suppressed losses. A subscriber that lags and recovers a thousand times per second produces two lines per
-//! second.
+//! [`PAUSE`] lies between the first lines of two reported episodes. The other episodes are suppressed, and the next
+//! line reports their number and their losses. So each lost event counts exactly once: in the line that ends its
+//! episode, or among the suppressed losses. A subscriber that lags and recovers a thousand times per second produces
+//! two lines per second.
 
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ pub(super) struct LeftOut {
 
 /// A line to log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum LagReport {
     /// An episode has begun. `lost` counts the losses of the episode until now.
     Begins { lost: u64, left_out: LeftOut },
     /// An episode has ended. `lost` counts all losses of the episode.
@@ -47,7 +47,7 @@ pub(super) enum Line {
 impl Lag {
     /// Records a batch and returns the line to log, if any. It reads the clock only if the batch lost events and the
     /// episode is not yet reported.
-    pub(super) fn batch(&mut self, queued: u64, lost: u64, clock: impl FnOnce() -> Instant) -> Option<Line> {
+    pub(super) fn batch(&mut self, queued: u64, lost: u64, clock: impl FnOnce() -> Instant) -> Option<LagReport> {
         if lost > 0 {
             let episode = self.episode.get_or_insert_default();
             episode.lost += lost;
@@ -64,7 +64,7 @@ impl Lag {
             episode.reported = true;
             self.reported_at = Some(now);
             let left_out = std::mem::take(&mut self.left_out);
-            return Some(Line::Begins {
+            return Some(LagReport::Begins {
                 lost: episode.lost,
                 left_out,
             });
@@ -83,7 +83,7 @@ impl Lag {
 
     /// Returns the last line of a subscription that has ended, if any loss is not yet reported. `lost` is the number of
     /// events lost because of the end.
-    pub(super) fn finish(&mut self, lost: u64) -> Option<Line> {
+    pub(super) fn finish(&mut self, lost: u64) -> Option<LagReport> {
         if self.episode.is_none() && self.left_out.episodes == 0 && lost == 0 {
             return None;
         }
@@ -92,8 +92,8 @@ impl Lag {
         Some(self.ends(episode))
     }
 
-    fn ends(&mut self, episode: Episode) -> Line {
-        Line::Ends {
+    fn ends(&mut self, episode: Episode) -> LagReport {
+        LagReport::Ends {
             lost: episode.lost,
             left_out: std::mem::take(&mut self.left_out),
         }
@@ -116,7 +116,7 @@ mod tests {
     fn an_episode_is_reported_at_its_beginning_and_at_its_end() {
         let mut lag = Lag::default();
         assert_eq!(lag.batch(64, 0, unread), None);
-        let begins = Line::Begins {
+        let begins = LagReport::Begins {
             lost: 3,
             left_out: none(),
         };
@@ -129,7 +129,7 @@ mod tests {
         );
         assert_eq!(
             lag.batch(1, 0, unread),
-            Some(Line::Ends {
+            Some(LagReport::Ends {
                 lost: 8,
                 left_out: none()
             })
@@ -154,11 +154,11 @@ mod tests {
         };
         assert_eq!(
             lag.batch(0, 7, || start + PAUSE),
-            Some(Line::Begins { lost: 7, left_out })
+            Some(LagReport::Begins { lost: 7, left_out })
         );
         assert_eq!(
             lag.batch(1, 0, unread),
-            Some(Line::Ends {
+            Some(LagReport::Ends {
                 lost: 7,
                 left_out: none()
             })
@@ -172,7 +172,7 @@ mod tests {
         lag.batch(0, 1, || start);
         lag.batch(1, 0, unread);
         assert_eq!(lag.batch(0, 2, || start), None);
-        let begins = Line::Begins {
+        let begins = LagReport::Begins {
             lost: 5,
             left_out: none(),
         };
@@ -186,7 +186,7 @@ mod tests {
         lag.batch(0, 1, || start);
         assert_eq!(
             lag.finish(0),
-            Some(Line::Ends {
+            Some(LagReport::Ends {
                 lost: 1,
                 left_out: none()
             })
@@ -196,7 +196,7 @@ mod tests {
         lag.batch(1, 0, unread);
         lag.batch(0, 4, || start);
         let left_out = LeftOut { episodes: 1, lost: 2 };
-        assert_eq!(lag.finish(0), Some(Line::Ends { lost: 4, left_out }));
+        assert_eq!(lag.finish(0), Some(LagReport::Ends { lost: 4, left_out }));
         assert_eq!(lag.finish(0), None);
     }
 }

@@ -1,9 +1,9 @@
 //! The feature `metrics`: counters, gauges and a histogram in the recorder that the host has installed.
 //!
-//! The handles of the bus are created when the bus is built, and those of a subscriber when it joins. At the end of each
-//! batch, the dispatcher records the changes of all values as differences, including those of gauges. So values with the
-//! same name add up, for example those of several buses or of subscribers with the same label. After a recorder has
-//! panicked, the dispatcher no longer uses the handle in question.
+//! The handles of the bus are created when the bus is built, and those of a subscriber when it joins. At the end of
+//! each batch, the dispatcher records the changes of all values as differences, including those of gauges. So values
+//! with the same name add up, for example those of several buses or of subscribers with the same label. After a
+//! recorder has panicked, the dispatcher no longer uses the handle in question.
 
 use std::time::Instant;
 
@@ -12,12 +12,13 @@ use metrics::{
     gauge, histogram,
 };
 
+use crate::ingress::stamp::PublishedAt;
 use crate::queue::{Pushed, QueueState};
-use crate::shared::Shared;
 use crate::stats::Totals;
-use crate::subscribers::Subscription;
-use crate::sync::panic;
+use crate::subscribers::list::Subscription;
+use crate::sync::panic::{self, DropGuarded};
 use crate::sync::{Arc, BATCH};
+use crate::telemetry::BusFigures;
 
 /// Names and descriptions, in the order of [`Figures`].
 const COUNTERS: [(&str, &str); 9] = [
@@ -60,15 +61,6 @@ const LABEL: &str = "subscriber";
 /// The label value of all subscriptions without a label. They share one time series.
 const UNLABELED: &str = "unlabelled";
 
-/// The time of the publish call of an event.
-pub(crate) struct Stamp(Instant);
-
-impl Stamp {
-    pub(crate) fn now() -> Self {
-        Stamp(Instant::now())
-    }
-}
-
 /// The values of the counters and gauges of a bus.
 #[derive(Clone, Copy, Default)]
 struct Figures {
@@ -77,11 +69,10 @@ struct Figures {
 }
 
 impl Figures {
-    fn of<E>(shared: &Shared<E>, totals: &Totals) -> Self {
-        let published = shared.published(totals);
+    fn of(totals: &Totals, bus: &BusFigures) -> Self {
         Figures {
             counters: [
-                published,
+                bus.published,
                 totals.dispatched,
                 totals.delivered,
                 totals.lagged,
@@ -89,27 +80,27 @@ impl Figures {
                 totals.unmatched,
                 totals.filter_panics,
                 totals.payload_panics,
-                shared.subscribers.reaped(),
+                bus.reaped,
             ],
             gauges: [
-                published - totals.dispatched,
-                shared.subscribers.live() as u64,
-                shared.sessions.len() as u64,
+                bus.published - totals.dispatched,
+                bus.subscribers as u64,
+                bus.sessions as u64,
             ],
         }
     }
 }
 
 /// The metric handles of a bus.
-struct Handles {
+struct BusMetrics {
     counters: [Counter; COUNTERS.len()],
     gauges: [Gauge; GAUGES.len()],
     latency: Histogram,
 }
 
-impl Handles {
+impl BusMetrics {
     fn register() -> Self {
-        Handles {
+        BusMetrics {
             counters: COUNTERS.map(|(name, description)| {
                 describe_counter!(name, Unit::Count, description);
                 counter!(name)
@@ -128,7 +119,7 @@ impl Handles {
     }
 
     /// Records the differences between the figures reported last and those of now, and the latency of each event.
-    fn record(&self, shown: &Figures, now: &Figures, stamps: &[Stamp]) {
+    fn record(&self, shown: &Figures, now: &Figures, published: &[PublishedAt]) {
         for (counter, (shown, now)) in self.counters.iter().zip(shown.counters.iter().zip(now.counters)) {
             if now > *shown {
                 counter.increment(now - shown);
@@ -137,10 +128,10 @@ impl Handles {
         for (gauge, (shown, now)) in self.gauges.iter().zip(shown.gauges.iter().zip(now.gauges)) {
             change(gauge, *shown, now);
         }
-        if !stamps.is_empty() {
+        if !published.is_empty() {
             let now = Instant::now();
-            for stamp in stamps {
-                self.latency.record(now.saturating_duration_since(stamp.0));
+            for published_at in published {
+                self.latency.record(published_at.latency(now));
             }
         }
     }
@@ -172,15 +163,15 @@ fn describe_subscribers() {
 }
 
 /// The metrics of a bus.
-pub(super) struct Bus {
-    /// The metric handles, or `None` after the recorder has panicked.
-    handles: Option<Handles>,
+pub(super) struct BusMeter {
+    /// The metrics, or `None` after the recorder has panicked.
+    metrics: Option<DropGuarded<BusMetrics>>,
     /// The figures recorded last.
     shown: Figures,
     /// The publish times of the events of this batch.
-    stamps: Vec<Stamp>,
+    published: Vec<PublishedAt>,
     /// The queues whose recorded depth may be above zero.
-    filled: Vec<Filled>,
+    filled: DropGuarded<Vec<Filled>>,
 }
 
 /// A queue and the depth recorded last.
@@ -189,35 +180,35 @@ struct Filled {
     shown: u64,
 }
 
-impl Bus {
+impl BusMeter {
     pub(super) fn new() -> Self {
-        let handles = panic::run(|| {
+        let metrics = panic::run(|| {
             describe_subscribers();
-            Handles::register()
+            BusMetrics::register()
         });
-        Bus {
-            handles: handles.ok(),
+        BusMeter {
+            metrics: metrics.ok().map(DropGuarded::new),
             shown: Figures::default(),
-            stamps: Vec::with_capacity(BATCH),
-            filled: Vec::new(),
+            published: Vec::with_capacity(BATCH),
+            filled: DropGuarded::new(Vec::new()),
         }
     }
 
-    pub(super) fn dispatched(&mut self, stamp: Stamp) {
-        self.stamps.push(stamp);
+    pub(super) fn dispatched(&mut self, published_at: PublishedAt) {
+        self.published.push(published_at);
     }
 
-    pub(super) fn batch_ended<E>(&mut self, shared: &Shared<E>, totals: &Totals) {
+    pub(super) fn batch_ended(&mut self, totals: &Totals, figures: impl FnOnce() -> BusFigures) {
         self.show_depths();
-        let Some(handles) = &self.handles else {
-            return self.stamps.clear();
+        let Some(metrics) = &self.metrics else {
+            return self.published.clear();
         };
-        let now = Figures::of(shared, totals);
-        let recorded = panic::run(|| handles.record(&self.shown, &now, &self.stamps));
+        let now = Figures::of(totals, &figures());
+        let recorded = panic::run(|| metrics.record(&self.shown, &now, &self.published));
         self.shown = now;
-        self.stamps.clear();
+        self.published.clear();
         if recorded.is_err() {
-            panic::discard(self.handles.take());
+            self.metrics = None;
             panic::log_warning!("the metrics recorder panicked; the bus records no more totals");
         }
     }
@@ -225,9 +216,8 @@ impl Bus {
     /// Records the depth of each queue that was not empty at the last call. Receivers do not report when they empty a
     /// queue, so this method checks those queues again.
     fn show_depths(&mut self) {
-        let depths = &mut self.filled;
         let recorded = panic::run(|| {
-            depths.retain_mut(|filled| {
+            self.filled.retain_mut(|filled| {
                 let queued = filled.depth.queued();
                 change(&filled.depth.gauge, filled.shown, queued);
                 filled.shown = queued;
@@ -235,23 +225,21 @@ impl Bus {
             });
         });
         if recorded.is_err() {
-            panic::discard(std::mem::take(depths));
+            self.filled = DropGuarded::new(Vec::new());
         }
     }
 }
 
-impl Drop for Bus {
+impl Drop for BusMeter {
     fn drop(&mut self) {
-        if let Some(handles) = self.handles.take() {
+        if let Some(metrics) = &self.metrics {
             // Subtract this bus's share from the gauges, because no other bus does so.
             let end = Figures {
                 gauges: Default::default(),
                 ..self.shown
             };
-            let _ = panic::run(|| handles.record(&self.shown, &end, &[]));
-            panic::discard(handles);
+            let _ = panic::run(|| metrics.record(&self.shown, &end, &[]));
         }
-        panic::discard(std::mem::take(&mut self.filled));
     }
 }
 
@@ -269,15 +257,14 @@ impl Depth {
 }
 
 /// The metrics of a subscriber.
-pub(super) struct Subscriber {
-    /// The metric handles, or `None` after the recorder has panicked.
-    handles: Option<SubscriberHandles>,
-    sum: Sum,
+pub(super) struct SubscriberMeter {
+    /// The metrics, or `None` after the recorder has panicked.
+    metrics: Option<DropGuarded<SubscriberMetrics>>,
     /// The queue's count of lost essential events, as of the last record.
     lost_essential: u64,
 }
 
-/// The outcome of a subscriber's events since the last record.
+/// Numbers of a subscriber's events to record.
 #[derive(Clone, Copy, Default)]
 struct Sum {
     queued: u64,
@@ -287,7 +274,7 @@ struct Sum {
 }
 
 /// The metric handles of a subscriber.
-struct SubscriberHandles {
+struct SubscriberMetrics {
     delivered: Counter,
     lagged: Counter,
     lagged_essential: Counter,
@@ -295,13 +282,13 @@ struct SubscriberHandles {
     depth: Arc<Depth>,
 }
 
-impl SubscriberHandles {
+impl SubscriberMetrics {
     fn register<E>(subscription: &Subscription<E>) -> Self {
         let label = match &subscription.label {
             Some(label) => SharedString::from(Arc::clone(label)),
             None => SharedString::const_str(UNLABELED),
         };
-        SubscriberHandles {
+        SubscriberMetrics {
             delivered: counter!(SUBSCRIBER_DELIVERED, LABEL => label.clone()),
             lagged: counter!(SUBSCRIBER_LAGGED, LABEL => label.clone()),
             lagged_essential: counter!(SUBSCRIBER_LAGGED_ESSENTIAL, LABEL => label.clone()),
@@ -332,46 +319,44 @@ impl SubscriberHandles {
     }
 }
 
-impl Subscriber {
+impl SubscriberMeter {
     pub(super) fn new<E>(subscription: &Subscription<E>) -> Self {
-        Subscriber {
-            handles: panic::run(|| SubscriberHandles::register(subscription)).ok(),
-            sum: Sum::default(),
+        let metrics = panic::run(|| SubscriberMetrics::register(subscription));
+        SubscriberMeter {
+            metrics: metrics.ok().map(DropGuarded::new),
             lost_essential: 0,
         }
     }
 
-    pub(super) fn pushed(&mut self, pushed: Pushed) {
-        self.sum.queued += pushed.queued;
-        self.sum.lost += pushed.lost;
-        self.sum.merged += pushed.merged;
-    }
-
-    pub(super) fn served(&mut self, bus: &mut Bus) {
-        let mut sum = std::mem::take(&mut self.sum);
-        if let Some(handles) = &self.handles {
-            let lost_essential = handles.depth.queue.lagged_essential();
-            sum.lost_essential = lost_essential - self.lost_essential;
-            self.lost_essential = lost_essential;
-        }
-        self.record(sum);
-        let unlisted = self.handles.as_ref().filter(|handles| !handles.is_listed());
-        if let (Some(handles), 1..) = (unlisted, sum.queued) {
-            let depth = Arc::clone(&handles.depth);
+    pub(super) fn batch_delivered(&mut self, pushed: Pushed, bus: &mut BusMeter) {
+        let Some(metrics) = &self.metrics else {
+            return;
+        };
+        let lost_essential = metrics.depth.queue.lagged_essential();
+        let sum = Sum {
+            queued: pushed.queued,
+            lost: pushed.lost,
+            lost_essential: lost_essential - self.lost_essential,
+            merged: pushed.merged,
+        };
+        self.lost_essential = lost_essential;
+        if sum.queued > 0 && !metrics.is_listed() {
+            let depth = Arc::clone(&metrics.depth);
             bus.filled.push(Filled { depth, shown: 0 });
         }
+        self.record(sum);
     }
 
-    pub(super) fn left(&mut self, lost: u64) {
+    pub(super) fn unsubscribed(&mut self, lost: u64) {
         self.record(Sum { lost, ..Sum::default() });
     }
 
     fn record(&mut self, sum: Sum) {
-        let Some(handles) = &self.handles else {
+        let Some(metrics) = &self.metrics else {
             return;
         };
-        if panic::run(|| handles.record(sum)).is_err() {
-            panic::discard(self.handles.take());
+        if panic::run(|| metrics.record(sum)).is_err() {
+            self.metrics = None;
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Telemetry: [tracing](https://docs.rs/tracing) of subscribers and sessions, and [metrics](https://docs.rs/metrics) of
 //! all counters. Each half needs the feature of its name.
 //!
-//! The dispatcher owns one [`Watch`] for the bus and one [`OutletWatch`] for each subscriber, and does not share them.
-//! Without its feature, a half is a set of types without fields, whose methods do nothing. So the callers are the same
-//! with and without the features, and a build without features stores no data.
+//! 1. `meter`: the metrics.
+//! 2. `trace`: the tracing events and the span around dispatch.
+//! 3. `lag`: when the lagging of a subscriber is reported.
+//! 4. `no_meter`, `no_trace`: the same types without fields, for builds without the features.
+//!
+//! The dispatcher owns one [`Telemetry`] for the bus and one [`SubscriberTelemetry`] for each subscriber, and does not
+//! share them. The callers are the same with and without the features, and a build without features stores no data.
 //!
 //! Tracing subscribers and metrics recorders are user code. They run without a lock or guard held, and behind a panic
 //! boundary. Tracing reads the clock only when a subscriber loses events.
@@ -24,27 +28,35 @@ use no_meter as meter;
 #[cfg(not(feature = "tracing"))]
 use no_trace as trace;
 
-pub(crate) use meter::Stamp;
 pub(crate) use trace::{Scope, session_bound, subscribed};
 
+use crate::ingress::stamp::PublishedAt;
 use crate::queue::Pushed;
-use crate::shared::Shared;
 use crate::stats::Totals;
-use crate::subscribers::Subscription;
+use crate::subscribers::list::Subscription;
 
-/// The telemetry of the bus.
-pub(crate) struct Watch {
-    meter: meter::Bus,
-    trace: trace::Bus,
+/// Figures of a bus that the dispatcher's totals do not include.
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics report them"))]
+pub(crate) struct BusFigures {
+    pub(crate) published: u64,
+    pub(crate) reaped: u64,
+    pub(crate) subscribers: usize,
+    pub(crate) sessions: usize,
 }
 
-impl Watch {
+/// The telemetry of the bus.
+pub(crate) struct Telemetry {
+    meter: meter::BusMeter,
+    trace: trace::BusTrace,
+}
+
+impl Telemetry {
     /// Creates the telemetry of a bus whose dispatch thread has this name. The thread that builds the bus calls this
     /// method.
     pub(crate) fn new(thread_name: &str) -> Self {
-        Watch {
-            meter: meter::Bus::new(),
-            trace: trace::Bus::new(thread_name),
+        Telemetry {
+            meter: meter::BusMeter::new(),
+            trace: trace::BusTrace::new(thread_name),
         }
     }
 
@@ -54,47 +66,46 @@ impl Watch {
     }
 
     /// Records that an event was dispatched.
-    pub(crate) fn dispatched(&mut self, stamp: Stamp) {
-        self.meter.dispatched(stamp);
+    pub(crate) fn dispatched(&mut self, published_at: PublishedAt) {
+        self.meter.dispatched(published_at);
     }
 
-    /// Reports the changes since the last call.
-    pub(crate) fn batch_ended<E>(&mut self, shared: &Shared<E>, totals: &Totals) {
-        self.meter.batch_ended(shared, totals);
+    /// Reports the changes since the last call. `figures` is called only if metrics are recorded.
+    pub(crate) fn batch_ended(&mut self, totals: &Totals, figures: impl FnOnce() -> BusFigures) {
+        self.meter.batch_ended(totals, figures);
     }
 }
 
 /// The telemetry of one subscriber.
-pub(crate) struct OutletWatch {
-    meter: meter::Subscriber,
-    trace: trace::Subscriber,
+pub(crate) struct SubscriberTelemetry {
+    meter: meter::SubscriberMeter,
+    trace: trace::SubscriberTrace,
 }
 
-impl OutletWatch {
+impl SubscriberTelemetry {
     pub(crate) fn new<E>(subscription: &Subscription<E>) -> Self {
-        OutletWatch {
-            meter: meter::Subscriber::new(subscription),
-            trace: trace::Subscriber::new(),
+        SubscriberTelemetry {
+            meter: meter::SubscriberMeter::new(subscription),
+            trace: trace::SubscriberTrace::new(),
         }
     }
 
-    /// Records the outcome of a push.
-    pub(crate) fn pushed(&mut self, pushed: Pushed) {
-        self.meter.pushed(pushed);
-        self.trace.pushed(pushed);
-    }
-
-    /// Reports the pushes of a batch after the subscriber has received all its events of that batch.
-    pub(crate) fn served<E>(&mut self, subscription: &Subscription<E>, watch: &mut Watch) {
-        self.meter.served(&mut watch.meter);
-        self.trace.served(subscription);
+    /// Reports the result of pushing all events of a batch to the subscriber.
+    pub(crate) fn batch_delivered<E>(
+        &mut self,
+        pushed: Pushed,
+        subscription: &Subscription<E>,
+        telemetry: &mut Telemetry,
+    ) {
+        self.meter.batch_delivered(pushed, &mut telemetry.meter);
+        self.trace.batch_delivered(pushed, subscription);
     }
 
     /// Reports that the subscription has ended and left the list. `lost` is the number of events that still waited for
     /// queue space and are now lost.
-    pub(crate) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
-        self.meter.left(lost);
-        self.trace.left(subscription, lost);
+    pub(crate) fn unsubscribed<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
+        self.meter.unsubscribed(lost);
+        self.trace.unsubscribed(subscription, lost);
     }
 }
 
@@ -107,9 +118,13 @@ mod tests {
     #[test]
     fn telemetry_without_features_stores_nothing_and_drops_nothing() {
         assert_eq!(
-            [size_of::<Watch>(), size_of::<OutletWatch>(), size_of::<Stamp>()],
+            [
+                size_of::<Telemetry>(),
+                size_of::<SubscriberTelemetry>(),
+                size_of::<PublishedAt>()
+            ],
             [0; 3]
         );
-        assert!(!needs_drop::<Watch>() && !needs_drop::<OutletWatch>() && !needs_drop::<Scope>());
+        assert!(!needs_drop::<Telemetry>() && !needs_drop::<SubscriberTelemetry>() && !needs_drop::<Scope>());
     }
 }

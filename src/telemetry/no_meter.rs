@@ -1,40 +1,31 @@
-//! The replacement for `meter.rs` without the feature `metrics`. It stores nothing, and its methods do nothing.
+//! Replaces `meter.rs` without the feature `metrics`. It stores nothing and does nothing.
 
+use crate::ingress::stamp::PublishedAt;
 use crate::queue::Pushed;
-use crate::shared::Shared;
 use crate::stats::Totals;
-use crate::subscribers::Subscription;
+use crate::subscribers::list::Subscription;
+use crate::telemetry::BusFigures;
 
-pub(crate) struct Stamp;
+pub(super) struct BusMeter;
 
-impl Stamp {
-    pub(crate) fn now() -> Self {
-        Stamp
-    }
-}
-
-pub(super) struct Bus;
-
-impl Bus {
+impl BusMeter {
     pub(super) fn new() -> Self {
-        Bus
+        BusMeter
     }
 
-    pub(super) fn dispatched(&mut self, _: Stamp) {}
+    pub(super) fn dispatched(&mut self, _: PublishedAt) {}
 
-    pub(super) fn batch_ended<E>(&mut self, _: &Shared<E>, _: &Totals) {}
+    pub(super) fn batch_ended(&mut self, _: &Totals, _: impl FnOnce() -> BusFigures) {}
 }
 
-pub(super) struct Subscriber;
+pub(super) struct SubscriberMeter;
 
-impl Subscriber {
+impl SubscriberMeter {
     pub(super) fn new<E>(_: &Subscription<E>) -> Self {
-        Subscriber
+        SubscriberMeter
     }
 
-    pub(super) fn pushed(&mut self, _: Pushed) {}
+    pub(super) fn batch_delivered(&mut self, _: Pushed, _: &mut BusMeter) {}
 
-    pub(super) fn served(&mut self, _: &mut Bus) {}
-
-    pub(super) fn left(&mut self, _: u64) {}
+    pub(super) fn unsubscribed(&mut self, _: u64) {}
 }

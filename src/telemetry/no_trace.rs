@@ -1,19 +1,20 @@
-//! The replacement for `trace.rs` without the feature `tracing`. It stores nothing, and its methods do nothing.
+//! Replaces `trace.rs` without the feature `tracing`. It stores nothing and does nothing.
 
 use uuid::Uuid;
 
 use crate::queue::Pushed;
-use crate::subscribers::{Subscribers, Subscription};
+use crate::subscribers::Subscribers;
+use crate::subscribers::list::Subscription;
 
 pub(crate) fn subscribed<E>(_: &Subscribers<E>, _: &Subscription<E>) {}
 
 pub(crate) fn session_bound(_: &str, _: &str, _: Uuid) {}
 
-pub(super) struct Bus;
+pub(super) struct BusTrace;
 
-impl Bus {
+impl BusTrace {
     pub(super) fn new(_: &str) -> Self {
-        Bus
+        BusTrace
     }
 
     pub(super) fn scope(&self) -> Scope {
@@ -31,16 +32,14 @@ impl Scope {
 
 pub(crate) struct Inside;
 
-pub(super) struct Subscriber;
+pub(super) struct SubscriberTrace;
 
-impl Subscriber {
+impl SubscriberTrace {
     pub(super) fn new() -> Self {
-        Subscriber
+        SubscriberTrace
     }
 
-    pub(super) fn pushed(&mut self, _: Pushed) {}
+    pub(super) fn batch_delivered<E>(&mut self, _: Pushed, _: &Subscription<E>) {}
 
-    pub(super) fn served<E>(&mut self, _: &Subscription<E>) {}
-
-    pub(super) fn left<E>(&mut self, _: &Subscription<E>, _: u64) {}
+    pub(super) fn unsubscribed<E>(&mut self, _: &Subscription<E>, _: u64) {}
 }

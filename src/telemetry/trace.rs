@@ -8,11 +8,12 @@ use std::time::Instant;
 use tracing::{Level, Span, debug, enabled, info, info_span, span, warn};
 use uuid::Uuid;
 
-use super::lag::{Lag, Line};
 use crate::queue::Pushed;
-use crate::subscribers::{Subscribers, Subscription};
-use crate::sync::panic;
+use crate::subscribers::Subscribers;
+use crate::subscribers::list::Subscription;
+use crate::sync::panic::{self, DropGuarded};
 use crate::sync::{Arc, Panicked};
+use crate::telemetry::lag::{Lag, LagReport};
 
 /// The target of all events and of the span.
 const TARGET: &str = "sharing_bus";
@@ -28,8 +29,8 @@ pub(crate) fn subscribed<E>(subscribers: &Subscribers<E>, subscription: &Subscri
         if !enabled!(target: TARGET, Level::DEBUG) {
             return;
         }
-        let slots = subscribers.snapshot();
-        let Some(slot) = slots.get(subscription.id) else {
+        let list = subscribers.snapshot();
+        let Some(slot) = list.get(subscription.id) else {
             return;
         };
         debug!(
@@ -48,15 +49,16 @@ pub(crate) fn session_bound(connector_id: &str, native_session_id: &str, scroll_
     emit(|| debug!(target: TARGET, connector_id, native_session_id, %scroll_id, "session bound"));
 }
 
-pub(super) struct Bus {
-    span: Option<Arc<Span>>,
+/// The span around dispatch, unless the tracing subscriber panicked.
+pub(super) struct BusTrace {
+    span: Option<Arc<DropGuarded<Span>>>,
 }
 
-impl Bus {
+impl BusTrace {
     pub(super) fn new(thread: &str) -> Self {
         let span = panic::run(|| info_span!(target: TARGET, parent: None, "sharing_bus::dispatch", thread));
-        Bus {
-            span: span.ok().map(Arc::new),
+        BusTrace {
+            span: span.ok().map(DropGuarded::new).map(Arc::new),
         }
     }
 
@@ -65,61 +67,40 @@ impl Bus {
     }
 }
 
-impl Drop for Bus {
-    fn drop(&mut self) {
-        panic::discard(self.span.take());
-    }
-}
-
-/// A reference to the span while the dispatcher uses it. It is never the last reference, because the dispatcher owns
-/// another one.
-pub(crate) struct Scope(Option<Arc<Span>>);
+/// A reference to the span while the dispatcher uses it.
+pub(crate) struct Scope(Option<Arc<DropGuarded<Span>>>);
 
 impl Scope {
     pub(crate) fn enter(&self) -> Inside<'_> {
         let span = self.0.as_deref();
-        Inside(span.and_then(|span| panic::run(|| span.enter()).ok()))
+        span.and_then(|span| panic::run(|| span.enter()).ok())
+            .map(DropGuarded::new)
     }
 }
 
 /// Guard that keeps the calling thread inside the span.
-pub(crate) struct Inside<'a>(Option<span::Entered<'a>>);
+pub(crate) type Inside<'a> = Option<DropGuarded<span::Entered<'a>>>;
 
-impl Drop for Inside<'_> {
-    fn drop(&mut self) {
-        panic::discard(self.0.take());
-    }
-}
-
-/// The outcome of the current batch for one subscriber, and the subscriber's lagging before the batch.
+/// The lagging of a subscriber so far.
 #[derive(Default)]
-pub(super) struct Subscriber {
-    queued: u64,
-    lost: u64,
+pub(super) struct SubscriberTrace {
     lag: Lag,
 }
 
-impl Subscriber {
+impl SubscriberTrace {
     pub(super) fn new() -> Self {
         Self::default()
     }
 
-    pub(super) fn pushed(&mut self, pushed: Pushed) {
-        self.queued += pushed.queued;
-        self.lost += pushed.lost;
-    }
-
-    pub(super) fn served<E>(&mut self, subscription: &Subscription<E>) {
-        let queued = std::mem::take(&mut self.queued);
-        let lost = std::mem::take(&mut self.lost);
-        if let Some(line) = self.lag.batch(queued, lost, Instant::now) {
-            emit(|| lagging(subscription, line));
+    pub(super) fn batch_delivered<E>(&mut self, pushed: Pushed, subscription: &Subscription<E>) {
+        if let Some(report) = self.lag.batch(pushed.queued, pushed.lost, Instant::now) {
+            emit(|| lagging(subscription, report));
         }
     }
 
-    pub(super) fn left<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
-        if let Some(line) = self.lag.finish(lost) {
-            emit(|| lagging(subscription, line));
+    pub(super) fn unsubscribed<E>(&mut self, subscription: &Subscription<E>, lost: u64) {
+        if let Some(report) = self.lag.finish(lost) {
+            emit(|| lagging(subscription, report));
         }
         emit(|| {
             debug!(
@@ -134,17 +115,17 @@ impl Subscriber {
     }
 }
 
-fn lagging<E>(subscription: &Subscription<E>, line: Line) {
+fn lagging<E>(subscription: &Subscription<E>, report: LagReport) {
     let Subscription { id, label, .. } = subscription;
     let label = label.as_deref();
-    match line {
-        Line::Begins { lost, left_out } => warn!(
+    match report {
+        LagReport::Begins { lost, left_out } => warn!(
             target: TARGET, %id, label, lost,
             suppressed_episodes = left_out.episodes,
             suppressed_lost = left_out.lost,
             "lagging begins"
         ),
-        Line::Ends { lost, left_out } => info!(
+        LagReport::Ends { lost, left_out } => info!(
             target: TARGET, %id, label, lost,
             suppressed_episodes = left_out.episodes,
             suppressed_lost = left_out.lost,

@@ -62,22 +62,22 @@ pub(crate) mod thread {
 
 /// A stand-in without time. Every second check, starting with the first, reports a long enough idle time, so that a
 /// model covers both results.
-pub(crate) struct Lull(atomic::AtomicBool);
+pub(crate) struct IdleSince(atomic::AtomicBool);
 
-impl Lull {
+impl IdleSince {
     pub(crate) fn new() -> Self {
-        Lull(atomic::AtomicBool::new(true))
+        IdleSince(atomic::AtomicBool::new(true))
     }
 
-    pub(crate) fn begin(&self) {}
+    pub(crate) fn set_now(&self) {}
 
-    pub(crate) fn has_lasted(&self) -> bool {
+    pub(crate) fn is_long_ago(&self) -> bool {
         self.0.fetch_xor(true, atomic::Ordering::Relaxed)
     }
 }
 
 /// Returns at once.
-pub(crate) fn linger(_seen: impl Fn() -> bool) {}
+pub(crate) fn spin_until(_seen: impl Fn() -> bool) {}
 
 /// A mutex without poisoning.
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);

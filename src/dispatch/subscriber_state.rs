@@ -1,0 +1,150 @@
+//! A subscriber as the dispatch thread sees it: it evaluates the filter and delivers to the queue.
+//!
+//! Private to the dispatch thread. The functions of the subscriber run behind the panic boundary.
+
+use std::collections::BTreeSet;
+
+use crate::delivery::parcel::{Envelope, Parcel};
+use crate::dispatch::history::History;
+use crate::event::{BusEvent, Payload};
+use crate::queue::{Pushed, QueueProducer};
+use crate::stats::Totals;
+use crate::subscribers::Subscribers;
+use crate::subscribers::id::SubscriberId;
+use crate::subscribers::list::Slot;
+use crate::sync::counted::Counted;
+use crate::sync::{Arc, panic};
+use crate::telemetry::{SubscriberTelemetry, Telemetry};
+
+/// The results of dispatch, over all subscribers.
+pub(crate) struct Tally {
+    pub(crate) totals: Totals,
+    pub(crate) telemetry: Telemetry,
+    /// Subscribers with events that wait for space in their queue.
+    pub(crate) waiting: BTreeSet<SubscriberId>,
+}
+
+impl Tally {
+    pub(crate) fn new(telemetry: Telemetry) -> Self {
+        Tally {
+            totals: Totals::default(),
+            telemetry,
+            waiting: BTreeSet::new(),
+        }
+    }
+}
+
+/// A subscriber that the dispatch thread has attached.
+pub(crate) struct SubscriberState<E> {
+    pub(crate) slot: Arc<Slot<E>>,
+    producer: QueueProducer<E>,
+    telemetry: SubscriberTelemetry,
+    warned_of_panic: bool,
+}
+
+impl<E> SubscriberState<E> {
+    pub(crate) fn new(slot: Arc<Slot<E>>, producer: QueueProducer<E>) -> Self {
+        SubscriberState {
+            telemetry: SubscriberTelemetry::new(&slot.subscription),
+            slot,
+            producer,
+            warned_of_panic: false,
+        }
+    }
+
+    /// Returns the events of the history that the subscriber asked for.
+    pub(crate) fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
+        let scrolls = self.slot.terms.scrolls();
+        let limit = self.slot.subscription.backlog;
+        history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
+    }
+
+    /// Evaluates the filter. A panic of the filter is counted, and the event then does not match.
+    pub(crate) fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
+        let filter = &self.slot.filter;
+        panic::run(|| filter.matches(event)).unwrap_or_else(|_| {
+            *panics += 1;
+            self.warn_of_panic("a filter", "counted as no match");
+            false
+        })
+    }
+
+    /// Logs the first panic of the subscriber's functions, and how the bus counts such panics.
+    fn warn_of_panic(&mut self, function: &str, outcome: &str) {
+        if !self.warned_of_panic {
+            self.warned_of_panic = true;
+            let id = self.slot.id();
+            panic::log_warning!("{function} of subscriber {id} panicked; {outcome} from here on");
+        }
+    }
+
+    /// Ends the delivery, because the subscription has left the list. Returns the number of events that were still
+    /// waiting for space, which are lost.
+    pub(crate) fn detach(mut self) -> u64 {
+        let lost = self.producer.lose_pending();
+        self.telemetry.unsubscribed(&self.slot.subscription, lost);
+        // This may be the last owner of queued payloads, and of the filter.
+        panic::discard(self);
+        lost
+    }
+}
+
+/// # Delivery
+impl<E: Payload> SubscriberState<E> {
+    /// Pushes parcels, until one ends the subscription.
+    #[inline]
+    pub(crate) fn deliver(
+        &mut self,
+        parcels: impl Iterator<Item = Parcel<E>>,
+        subscribers: &Subscribers<E>,
+        tally: &mut Tally,
+    ) {
+        let mut pushed = Pushed::default();
+        for parcel in parcels {
+            pushed.add(self.producer.push(parcel));
+            if pushed.ends {
+                break;
+            }
+        }
+        self.settle(pushed, subscribers, tally);
+    }
+
+    /// Pushes waiting events with one of the producer's functions for that.
+    pub(crate) fn deliver_pending(
+        &mut self,
+        push: fn(&mut QueueProducer<E>) -> Pushed,
+        subscribers: &Subscribers<E>,
+        tally: &mut Tally,
+    ) {
+        let pushed = push(&mut self.producer);
+        self.settle(pushed, subscribers, tally);
+    }
+
+    /// Counts the result of a delivery, ends the subscription if need be, and wakes the receiver.
+    #[inline]
+    fn settle(&mut self, pushed: Pushed, subscribers: &Subscribers<E>, tally: &mut Tally) {
+        tally.totals.delivered += pushed.queued;
+        tally.totals.lagged += pushed.lost;
+        tally.totals.merged += pushed.merged;
+        if pushed.panics > 0 {
+            tally.totals.filter_panics += pushed.panics;
+            self.warn_of_panic(
+                "a filter of essential events or a merge function",
+                "counted as not essential, or as a loss,",
+            );
+        }
+        if pushed.waits {
+            tally.waiting.insert(self.slot.id());
+        }
+        if pushed.ends {
+            subscribers.close(&self.slot.subscription);
+            // The dispatch thread runs its upkeep when the batch ends, so no thread needs to be woken.
+            subscribers.request_upkeep();
+        }
+        self.telemetry
+            .batch_delivered(pushed, &self.slot.subscription, &mut tally.telemetry);
+        if pushed.queued > 0 {
+            self.producer.state().wake();
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The dispatch thread's account of a queue: which event is next, how much space is free, and how each event ended.
+//!
+//! Private to the dispatch thread. [`Account::commit`] publishes the counts through the shared [`QueueState`].
+
+use crate::delivery::parcel::Parcel;
+use crate::overflow::Overflow;
+use crate::queue::state::{Entry, QueueState};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Arc, ring};
+
+/// The result of a push, in numbers of matching events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pushed {
+    pub(crate) queued: u64,
+    /// Lost events: the pushed ones, or older ones that they displaced.
+    pub(crate) lost: u64,
+    /// Events that were merged into events queued now.
+    pub(crate) merged: u64,
+    /// Panics of the subscriber's functions.
+    pub(crate) panics: u64,
+    /// The subscription must end: by its overflow rule, or because its channel is closed.
+    pub(crate) ends: bool,
+    /// Events wait for space.
+    pub(crate) waits: bool,
+}
+
+impl Pushed {
+    /// Adds the result of a later push to the same queue.
+    #[inline]
+    pub(crate) fn add(&mut self, later: Pushed) {
+        self.queued += later.queued;
+        self.lost += later.lost;
+        self.merged += later.merged;
+        self.panics += later.panics;
+        self.ends |= later.ends;
+        self.waits = later.waits;
+    }
+}
+
+/// How one event ended that was pushed by itself.
+pub(super) enum Outcome {
+    Queued,
+    /// The event was lost, or an older one that it displaced.
+    Lost,
+    /// The event was lost, and the subscription must end.
+    LostAndEnds,
+    /// The subscription had ended before the event.
+    Ends,
+    /// The event waits for space, and `lost` older events were lost for it.
+    Waits {
+        lost: u64,
+    },
+}
+
+/// The dispatch thread's counts of a queue.
+pub(super) struct Account {
+    pub(super) state: Arc<QueueState>,
+    /// Number of matching events that are neither lost nor merged nor waiting.
+    pub(super) delivered: u64,
+    pub(super) lagged: u64,
+    /// Number of events that the receiver had taken when this was last updated.
+    received: u64,
+}
+
+impl Account {
+    pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
+        Account {
+            state: Arc::new(QueueState::new(capacity, overflow)),
+            delivered: 0,
+            lagged: 0,
+            received: 0,
+        }
+    }
+
+    /// Returns the number of the next matching event.
+    pub(super) fn next_position(&self) -> u64 {
+        self.delivered + self.lagged + 1
+    }
+
+    /// Queues the events for which there is space, and loses the others.
+    #[inline]
+    pub(super) fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
+        let len = parcel.len();
+        let queued = self.space(len);
+        let disconnects = self.state.disconnects();
+        // Events after the loss that ends a subscription do not count as matching.
+        let lost = (len - queued).min(if disconnects { 1 } else { len });
+        let position = self.next_position();
+        self.delivered += queued;
+        self.lagged += lost;
+        if queued > 0 {
+            parcel.truncate(queued);
+            // The ring has at least as many places as events may be queued, so it refuses none.
+            let refused = ring.push(Entry { parcel, position });
+            debug_assert!(refused.is_ok());
+        }
+        Pushed {
+            queued,
+            lost,
+            ends: disconnects && lost > 0,
+            ..Pushed::default()
+        }
+    }
+
+    /// Pushes the events of a parcel one by one, until one ends the subscription.
+    pub(super) fn push_each<E>(
+        &mut self,
+        parcel: Parcel<E>,
+        mut push: impl FnMut(&mut Self, Parcel<E>) -> Outcome,
+    ) -> Pushed {
+        let mut pushed = Pushed::default();
+        for event in parcel.into_singles() {
+            let (queued, lost, ends) = match push(self, event) {
+                Outcome::Queued => (1, 0, false),
+                Outcome::Lost => (0, 1, false),
+                Outcome::LostAndEnds => (0, 1, true),
+                Outcome::Ends => (0, 0, true),
+                Outcome::Waits { lost } => (0, lost, false),
+            };
+            self.delivered += queued;
+            self.lagged += lost;
+            pushed.queued += queued;
+            pushed.lost += lost;
+            if ends {
+                pushed.ends = true;
+                break;
+            }
+        }
+        pushed
+    }
+
+    /// Returns how many of `wanted` events have space.
+    pub(super) fn space(&mut self, wanted: u64) -> u64 {
+        if self.free() < wanted {
+            // Ordering: Acquire, pairs with the Release in `QueueConsumer::count_received`: a received event has left
+            // its place.
+            self.received = self.state.receiver.received.load(Ordering::Acquire);
+        }
+        self.free().min(wanted)
+    }
+
+    fn free(&self) -> u64 {
+        let queued = self.delivered - self.received;
+        self.state.capacity() as u64 - queued
+    }
+
+    /// Publishes the counts.
+    pub(super) fn commit(&self) {
+        // Ordering: Relaxed, see the counters of `QueueState`.
+        self.state.lagged.store(self.lagged, Ordering::Relaxed);
+        // Ordering: Release, pairs with the Acquire in `QueueState::delivered`.
+        self.state.delivered.store(self.delivered, Ordering::Release);
+    }
+}

@@ -1,0 +1,53 @@
+//! Delivery into a channel of the host, in place of a queue.
+//!
+//! The dispatch thread owns the sink, and calls it under no lock and behind the panic boundary.
+
+use crate::delivery::Delivery;
+use crate::delivery::parcel::Parcel;
+use crate::queue::account::{Account, Outcome, Pushed};
+use crate::sink::{Sink, SinkError};
+use crate::sync::atomic::Ordering;
+use crate::sync::panic::{self, DropGuarded};
+
+/// A sink of the host. It is dropped with the last list that holds it, on any thread, so it brings its own panic
+/// boundary.
+pub(crate) type GuardedSink<E> = DropGuarded<Box<dyn Sink<E>>>;
+
+/// A sink, and the last event that it accepted.
+pub(super) struct SinkTail<E> {
+    sink: GuardedSink<E>,
+    /// The number of that event among the matching ones.
+    position: u64,
+}
+
+impl<E> SinkTail<E> {
+    pub(super) fn new(sink: GuardedSink<E>) -> Self {
+        SinkTail { sink, position: 0 }
+    }
+
+    /// Sends each event to the sink. An event is lost if the sink is full or panics. An event that finds the sink closed
+    /// counts as after the end.
+    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>) -> Pushed
+    where
+        E: 'static,
+    {
+        let pushed = account.push_each(parcel, |account, parcel| {
+            let position = account.next_position();
+            let missed = position - self.position - 1;
+            let delivery = Delivery { parcel, missed };
+            match panic::run(|| self.sink.try_send(delivery)) {
+                Ok(Ok(())) => {
+                    self.position = position;
+                    Outcome::Queued
+                }
+                Ok(Err(SinkError::Closed(_))) => Outcome::Ends,
+                Ok(Err(SinkError::Full(_))) if !account.state.disconnects() => Outcome::Lost,
+                Ok(Err(SinkError::Full(_))) | Err(_) => Outcome::LostAndEnds,
+            }
+        });
+        // Ordering: Relaxed, a statistic: events that the sink has accepted are not queued here.
+        let received = &account.state.receiver.received;
+        received.store(account.delivered, Ordering::Relaxed);
+        pushed
+    }
+}

@@ -1,0 +1,139 @@
+//! The state that both ends of a queue and the bus share, and the entries of the queue.
+//!
+//! All fields are atomics. The dispatch thread writes the counters, the receiver writes its own cache line, and either
+//! may close.
+
+use crate::delivery::parcel::Parcel;
+use crate::overflow::Overflow;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{AtomicWaker, panic};
+
+/// The content of one place in a queue.
+pub(super) struct Entry<E> {
+    pub(super) parcel: Parcel<E>,
+    /// The number of the first event among all events that matched the subscriber, from 1.
+    pub(super) position: u64,
+}
+
+/// The fields that the receiver writes. They have a cache line of their own, because the dispatch thread reads the other
+/// fields at every push.
+#[repr(align(64))]
+pub(super) struct ReceiverSide {
+    pub(super) waker: AtomicWaker,
+    /// Number of events that the receiver has taken. Only the receiver writes it.
+    pub(super) received: AtomicU64,
+    /// Events wait for space, so the receiver must notify the dispatch thread when it next makes some.
+    space_wanted: AtomicBool,
+}
+
+/// The state that both ends of a queue and the bus share.
+pub(crate) struct QueueState {
+    capacity: usize,
+    overflow: Overflow,
+    closed: AtomicBool,
+    // The counters below are those of the dispatch thread's last batch. Only the dispatch thread writes them.
+    /// Number of matching events that were queued and not displaced.
+    pub(super) delivered: AtomicU64,
+    /// Number of matching events that were lost.
+    pub(super) lagged: AtomicU64,
+    /// Number of essential events among the lost ones.
+    pub(super) lagged_essential: AtomicU64,
+    /// Number of events that were merged into delivered ones.
+    pub(super) merged: AtomicU64,
+    /// Number of events that wait for space, including those merged into others.
+    pub(super) pending: AtomicU64,
+    pub(super) receiver: ReceiverSide,
+}
+
+impl QueueState {
+    pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
+        QueueState {
+            capacity,
+            overflow,
+            closed: AtomicBool::new(false),
+            delivered: AtomicU64::new(0),
+            lagged: AtomicU64::new(0),
+            lagged_essential: AtomicU64::new(0),
+            merged: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
+            receiver: ReceiverSide {
+                waker: AtomicWaker::new(),
+                received: AtomicU64::new(0),
+                space_wanted: AtomicBool::new(false),
+            },
+        }
+    }
+
+    /// Ends the subscription: no further event is queued, and queued events stay readable. Returns true if this call
+    /// ended it. The caller must [`wake`](Self::wake) the receiver then.
+    pub(crate) fn close(&self) -> bool {
+        // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the flag set by the
+        // dispatch thread sees every push before it. Acquire orders this call after the close that came first.
+        !self.closed.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        // Ordering: Acquire, pairs with `close`.
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Wakes the receiver if it waits. Its waker is user code.
+    pub(crate) fn wake(&self) {
+        if let Some(waker) = self.receiver.waker.take() {
+            let _ = panic::run(|| waker.wake());
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Returns true if the loss of an event ends the subscription.
+    pub(super) fn disconnects(&self) -> bool {
+        self.overflow == Overflow::Disconnect
+    }
+
+    // Ordering of the counters: Relaxed unless stated otherwise. Each has one writer and is a statistic on its own. A
+    // caller that has seen a flush or an event has synchronized with the writer through that.
+
+    pub(crate) fn delivered(&self) -> u64 {
+        // Ordering: Acquire, pairs with the Release in `Account::commit`: that many events can be received.
+        self.delivered.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn lagged(&self) -> u64 {
+        self.lagged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn lagged_essential(&self) -> u64 {
+        self.lagged_essential.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn merged(&self) -> u64 {
+        self.merged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn queued(&self) -> u64 {
+        let received = self.receiver.received.load(Ordering::Relaxed);
+        // The receiver may be ahead of the counters of the current batch.
+        self.delivered().saturating_sub(received)
+    }
+
+    /// Requests a notification when the receiver next makes space. The dispatch thread checks for space once more after
+    /// this call.
+    pub(super) fn request_space(&self) {
+        // Ordering: AcqRel, pairs with `take_space_request`. One of the two swaps comes first. If it is this one, the
+        // receiver finds the request and notifies. If it is the receiver's, the check that follows sees the space.
+        self.receiver.space_wanted.swap(true, Ordering::AcqRel);
+    }
+
+    /// Takes the request of the dispatch thread, if there is one. The receiver has just made space.
+    pub(super) fn take_space_request(&self) -> bool {
+        // Ordering: AcqRel, pairs with `request_space`. A read-modify-write even if there is no request.
+        self.receiver.space_wanted.swap(false, Ordering::AcqRel)
+    }
+}
