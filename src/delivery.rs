@@ -1,8 +1,8 @@
-//! What arrives: [`Delivery`], a counted handle on an event that the dispatch thread has put in order.
+//! Deliveries: [`Delivery`], a counted handle to a dispatched event.
 //!
-//! The event and its sequence are the same for all subscribers and held once; a delivery adds the loss that its own
-//! subscriber had right before it. Deliveries of one bundle are counted by a count of their receiver's own, which no
-//! other receiver's core contends for.
+//! All subscribers share one copy of an event and its sequence. A delivery adds the number of events that its subscriber
+//! lost directly before it. Each receiver counts its deliveries of a bundle by a reference count of its own. So
+//! receivers on different cores do not contend for one count.
 
 use std::fmt;
 use std::ops::Deref;
@@ -11,12 +11,14 @@ use crate::event::{BusEvent, Event};
 use crate::lot::Counted;
 use crate::parcel::{Bundle, Envelope, Merged, Parcel};
 
-/// An event as one subscriber receives it: the event (by `Deref`), its [`sequence`](Delivery::sequence), and what this
-/// subscriber lost right before it ([`missed`](Delivery::missed)).
+/// An event as one subscriber receives it. It dereferences to the [`BusEvent`].
 ///
-/// Cloning is one reference count. Events that were dispatched together are held together: a delivery that is kept may
-/// keep up to 63 others alive, all of which its receiver got too. To keep an event for long and nothing else, keep
-/// `delivery.event.clone()` or `BusEvent::clone(&delivery)`.
+/// A delivery also holds the event's [`sequence`](Delivery::sequence) and the number of events that this subscriber lost
+/// directly before it ([`missed`](Delivery::missed)).
+///
+/// A clone costs one increment of a reference count. Events that were dispatched in one batch are stored together. A
+/// delivery that is kept may therefore keep up to 63 other events alive, all of which its receiver received too. To keep
+/// a single event for a long time, keep `delivery.event.clone()` or `BusEvent::clone(&delivery)`.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -34,22 +36,22 @@ pub struct Delivery<E = Event> {
     pub(crate) missed: u64,
 }
 
-/// What keeps a delivery's event alive.
+/// The handle that keeps a delivery's event alive.
 pub(crate) enum Held<E> {
     Event(Counted<Envelope<E>>),
     Backlog(Counted<Envelope<E>>),
     Merged(Counted<Merged<E>>),
-    /// The only event that its receiver has of a bundle.
+    /// The only event that the receiver takes from a bundle, by its place in the bundle.
     Part(Counted<Bundle<E>>, u8),
-    /// One of several; counted apart from what other receivers have of the bundle.
+    /// One of several events that the receiver takes from a bundle. The receiver's handles have their own count.
     Shared(Counted<Share<E>>, u8),
 }
 
-/// One receiver's hold on a bundle.
+/// The handle of one receiver to a bundle.
 pub(crate) struct Share<E>(pub(crate) Counted<Bundle<E>>);
 
 impl<E> Held<E> {
-    /// The first event of a parcel, without the others.
+    /// Makes a handle to the first event of a parcel and drops the rest of the parcel.
     pub(crate) fn single(parcel: Parcel<E>) -> Self {
         match parcel {
             Parcel::Event(envelope) => Held::Event(envelope),
@@ -82,15 +84,17 @@ impl<E> Clone for Held<E> {
 }
 
 impl<E> Delivery<E> {
-    /// How many events that matched this subscriber's filter it lost right before this one: after the previous
-    /// delivery, or since it subscribed.
+    /// Returns the number of matching events that this subscriber lost directly before this event. For the first
+    /// delivery, it counts the losses since the subscription began; otherwise, those since the previous delivery.
     pub fn missed(&self) -> u64 {
         self.missed
     }
 
-    /// How many earlier events of its scroll went into this one while it waited for room, replaced by it or merged with
-    /// it; always 0 but where the queue conflates ([`Overflow::Conflate`](crate::Overflow::Conflate)). They matched, and
-    /// are neither lost nor delivered by themselves. Its [`sequence`](Delivery::sequence) is that of the newest of them.
+    /// Returns the number of earlier events of the same scroll that this event replaced or absorbed.
+    ///
+    /// The number is always 0, unless the queue conflates ([`Overflow::Conflate`](crate::Overflow::Conflate)). Then
+    /// events that wait for space in the queue are merged. Merged events matched the filter and are neither lost nor
+    /// delivered by themselves. The [`sequence`](Delivery::sequence) is that of the newest merged event.
     pub fn merged(&self) -> u64 {
         match &self.held {
             Held::Merged(merged) => merged.merged,
@@ -98,15 +102,18 @@ impl<E> Delivery<E> {
         }
     }
 
-    /// Whether the event was dispatched before its subscriber joined, and is given to it from the bus's history (see
-    /// [`backlog`](crate::SubscriptionBuilder::backlog)). After the first live event there is no more of them.
+    /// Returns `true` if the event is part of the backlog from the bus's history (see
+    /// [`backlog`](crate::SubscriptionBuilder::backlog)). The bus dispatched such an event before live delivery to this
+    /// subscription began. After the first live event, no backlog event follows.
     pub fn is_backlog(&self) -> bool {
         matches!(self.held, Held::Backlog(_))
     }
 
-    /// The event's place in the order in which the bus dispatched events, from 1. It is the same for every subscriber
-    /// and strictly increases from one delivery of a subscriber to its next. A gap says only that events were
-    /// dispatched in between, matching or not; for loss, see [`missed`](Delivery::missed).
+    /// Returns the event's position in the order in which the bus dispatched events, starting at 1.
+    ///
+    /// The sequence of an event is the same for all subscribers. For each subscriber, it strictly increases from one
+    /// delivery to the next. A gap does not mean a loss, because the events in between may not match the filter. For
+    /// losses, see [`missed`](Delivery::missed).
     pub fn sequence(&self) -> u64 {
         self.held.envelope().sequence
     }

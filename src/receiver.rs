@@ -1,8 +1,8 @@
-//! The receiving side: [`BusReceiver`], for threads, tasks and streams alike.
+//! The receiving side: [`BusReceiver`], for threads, tasks and streams.
 //!
-//! Owns the consuming end of one queue. Every way of receiving comes down to two steps of that queue, `try_pop` and
-//! `poll_pop`: tasks are polled by their runtime, threads poll themselves and park in between. Dropping the receiver
-//! ends the subscription, frees what is queued, and asks the dispatch thread to reap the slot.
+//! A receiver owns the consuming end of one queue. All receive methods use two operations of that queue: `try_pop` and
+//! `poll_pop`. The runtime polls a task; a thread polls by itself and parks in between. Dropping the receiver ends the
+//! subscription, frees the queued events, and asks the dispatch thread to remove the subscription from the list.
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,129 +22,72 @@ use crate::subscribers::{SubscriberId, Subscription};
 use crate::sync::{Arc, Parker, linger};
 use crate::wait::block_on;
 
-/// One subscription's receiving end. It has one consumer: receiving takes `&mut self`.
+/// The receiving end of a subscription.
 ///
-/// Mix the ways of receiving as you like: [`try_recv`](Self::try_recv) never waits; [`recv`](Self::recv),
-/// [`recv_timeout`](Self::recv_timeout), [`recv_deadline`](Self::recv_deadline), [`recv_many`](Self::recv_many) and
-/// [`iter`](Self::iter) block the thread; [`recv_async`](Self::recv_async),
-/// [`recv_many_async`](Self::recv_many_async), [`poll_recv`](Self::poll_recv) and the
-/// [`Stream`] implementation wait as a task, on any runtime.
+/// Each receiver has one consumer, so the receive methods take `&mut self`. They can be mixed freely:
 ///
-/// A receiver keeps no bus alive. Dropping it ends the subscription, frees its queued events at once, and has the slot
-/// reaped without further traffic.
+/// - [`recv`](Self::recv), [`recv_timeout`](Self::recv_timeout), [`recv_deadline`](Self::recv_deadline),
+///   [`recv_many`](Self::recv_many) and [`iter`](Self::iter) block the thread while the queue is empty.
+/// - [`try_recv`](Self::try_recv) and [`try_iter`](Self::try_iter) never wait.
+/// - [`recv_async`](Self::recv_async), [`recv_many_async`](Self::recv_many_async), [`poll_recv`](Self::poll_recv) and
+///   the [`Stream`] implementation wait as a task, on any runtime.
+///
+/// A receive method reports the end of the subscription only after it has returned all queued events. See
+/// [`is_closed`](Self::is_closed) for the ways in which a subscription ends.
+///
+/// A receiver does not keep the bus alive. Dropping a receiver ends its subscription and frees its queued events before
+/// the drop returns. The dispatch thread soon removes the subscription from the list, without waiting for an event.
+///
+/// ```
+/// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+///
+/// let bus = SharingBus::new();
+/// let mut receiver = bus.subscribe_all();
+/// for text in ["one", "two", "three"] {
+///     bus.publish(BusEvent::new(EventRouting::default(), Event::Text { text: text.into() })).unwrap();
+/// }
+/// bus.shutdown();
+///
+/// assert_eq!(*receiver.recv().unwrap().event, Event::Text { text: "one".into() });
+/// assert_eq!(receiver.iter().count(), 2);
+/// assert!(receiver.recv().is_err());
+/// ```
 pub struct BusReceiver<E: Payload = Event> {
     shared: Arc<Shared<E>>,
     subscription: Arc<Subscription<E>>,
     queue: QueueConsumer<E>,
-    /// Made by the first receive that blocks.
+    /// The thread parker. The first blocking receive creates it.
     parker: Option<Parker>,
-}
-
-impl<E: Payload> BusReceiver<E> {
-    pub(crate) fn new(shared: Arc<Shared<E>>, subscription: Arc<Subscription<E>>, queue: QueueConsumer<E>) -> Self {
-        BusReceiver {
-            shared,
-            subscription,
-            queue,
-            parker: None,
-        }
-    }
-
-    /// This subscription's id, for [`SharingBus::unsubscribe`](crate::SharingBus::unsubscribe).
-    pub fn id(&self) -> SubscriberId {
-        self.subscription.id
-    }
-
-    /// The label it was given.
-    pub fn label(&self) -> Option<&str> {
-        self.subscription.label.as_deref()
-    }
-
-    /// How many matching events this subscriber has lost so far: the sum of [`Delivery::missed`] and of what it lost
-    /// since the last delivery. Never less than the deliveries received have shown; it may trail the dispatch thread
-    /// by a batch, and is exact after a flush.
-    pub fn lagged(&self) -> u64 {
-        self.queue.lagged()
-    }
-
-    /// How many of them were essential ([`essential`](crate::SubscriptionBuilder::essential)), likewise; 0 where none are
-    /// named.
-    pub fn lagged_essential(&self) -> u64 {
-        self.subscription.queue.lagged_essential()
-    }
-
-    /// How many matching events were delivered as a part of others: the sum of [`Delivery::merged`], also of what is queued
-    /// and not yet received; 0 where the queue does not conflate ([`Overflow::Conflate`](crate::Overflow::Conflate)). It may
-    /// trail the dispatch thread by a batch, and is exact after a flush.
-    pub fn merged(&self) -> u64 {
-        self.queue.merged()
-    }
-
-    /// How many events are queued. Only this receiver takes events out, so at least so many can be received without
-    /// waiting (unless the queue drops its oldest). More than the [capacity](Self::capacity) only where a queue that
-    /// conflates has met the end of the bus.
-    pub fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    /// Whether nothing is queued. True may be stale at once.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many events the queue holds.
-    pub fn capacity(&self) -> usize {
-        self.subscription.queue.capacity()
-    }
-
-    /// Whether the subscription has ended: by [`close`](Self::close), by unsubscribing, by an overflow that
-    /// disconnects, or with the bus. Events may still be queued. True stays true; false may be stale at once.
-    pub fn is_closed(&self) -> bool {
-        self.subscription.queue.is_closed()
-    }
-
-    /// Ends the subscription from this side: nothing more is queued, what is queued stays readable, then `Closed`.
-    /// True for the call that ended it.
-    pub fn close(&mut self) -> bool {
-        self.shared.close(&self.subscription)
-    }
-
-    /// Replaces the filter. Events whose `publish` begins after this returns meet the new one; those accepted and not
-    /// yet dispatched may meet either; what is queued stays. Never waits for the dispatch thread; costs a copy of the
-    /// subscriber list. Does nothing on a subscription that has ended.
-    ///
-    /// ```
-    /// # use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
-    /// let bus = SharingBus::new();
-    /// let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8);
-    /// receiver.set_filter(EventFilter::Kind(EventKind::Output));
-    /// bus.publish(BusEvent::new(EventRouting::session("c", "s", EventKind::Output), Event::Connected)).unwrap();
-    /// assert_eq!(receiver.recv().unwrap().routing.kind, EventKind::Output);
-    /// ```
-    pub fn set_filter(&self, filter: EventFilter<E>) {
-        self.shared.set_filter(self.id(), filter);
-    }
 }
 
 /// # Receiving in a thread
 impl<E: Payload> BusReceiver<E> {
-    /// Takes the next delivery if there is one; never waits.
+    /// Returns the next delivery; blocks the thread until there is one.
+    ///
+    /// The thread first spins and yields for some microseconds, as in crossbeam's channels, and then sleeps. In async
+    /// code, use [`recv_async`](Self::recv_async). Do not call this method on the dispatch thread, for example in a
+    /// payload's `Drop`, because that thread would wait for itself.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if nothing is queued now, [`TryRecvError::Closed`] if nothing ever will be.
-    #[inline]
-    pub fn try_recv(&mut self) -> Result<Delivery<E>, TryRecvError> {
-        self.queue.try_pop()
-    }
-
-    /// Takes the next delivery; blocks the thread until there is one. A wait begins with some microseconds of spinning and
-    /// yielding, as in crossbeam's channels, and then the thread sleeps. Not for the dispatch thread (a payload's `Drop`,
-    /// say), where it would wait for itself.
+    /// [`RecvError`] once the subscription has ended and the queue is empty.
     ///
-    /// # Errors
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+    /// use std::thread;
     ///
-    /// [`RecvError`] once the subscription is closed and drained.
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_all();
+    /// let reader = thread::spawn(move || {
+    ///     while let Ok(delivery) = receiver.recv() {
+    ///         assert_eq!(*delivery.event, Event::Connected);
+    ///     }
+    /// });
+    ///
+    /// bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    /// bus.shutdown();
+    /// reader.join().unwrap();
+    /// ```
     #[inline]
     pub fn recv(&mut self) -> Result<Delivery<E>, RecvError> {
         if let Ok(delivery) = self.queue.try_pop() {
@@ -156,28 +99,51 @@ impl<E: Payload> BusReceiver<E> {
         }
     }
 
-    /// Takes the next delivery; blocks the thread for at most `timeout`.
+    /// Returns the next delivery if one is queued. Never waits.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Closed`] once the subscription is closed
-    /// and drained.
+    /// [`TryRecvError::Empty`] if the queue is empty, [`TryRecvError::Closed`] once the subscription has also ended.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
+    ///
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_all();
+    /// assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
+    ///
+    /// bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    /// bus.shutdown();
+    /// assert!(receiver.try_recv().is_ok());
+    /// assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
+    /// ```
+    #[inline]
+    pub fn try_recv(&mut self) -> Result<Delivery<E>, TryRecvError> {
+        self.queue.try_pop()
+    }
+
+    /// Returns the next delivery; blocks the thread for at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvTimeoutError::Timeout`] if no delivery arrived within `timeout`, [`RecvTimeoutError::Closed`] once the
+    /// subscription has ended and the queue is empty.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<Delivery<E>, RecvTimeoutError> {
-        // A timeout beyond what the clock can tell is none.
+        // A timeout beyond the range of `Instant` means no deadline.
         timed(self.recv_by(Instant::now().checked_add(timeout)))
     }
 
-    /// Takes the next delivery; blocks the thread until `deadline` at most.
+    /// Returns the next delivery; blocks the thread until `deadline` at most.
     ///
     /// # Errors
     ///
-    /// As [`recv_timeout`](Self::recv_timeout).
+    /// The same as for [`recv_timeout`](Self::recv_timeout).
     pub fn recv_deadline(&mut self, deadline: Instant) -> Result<Delivery<E>, RecvTimeoutError> {
         timed(self.recv_by(Some(deadline)))
     }
 
-    /// Appends up to `max` deliveries to `buffer`; blocks the thread until there is at least one. Returns how many:
-    /// 0 if the subscription is closed and drained, or if `max` is 0.
+    /// Appends up to `max` deliveries to `buffer`; blocks the thread until there is at least one. Returns the number of
+    /// deliveries appended, which is 0 only if `max` is 0 or if the subscription has ended and the queue is empty.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -200,17 +166,18 @@ impl<E: Payload> BusReceiver<E> {
         self.append(first, buffer, max)
     }
 
-    /// Iterates over deliveries, blocking the thread for each, until the subscription is closed and drained.
+    /// Returns an iterator that blocks the thread for each delivery. It ends once the subscription has ended and the
+    /// queue is empty.
     pub fn iter(&mut self) -> Iter<'_, E> {
         Iter { receiver: self }
     }
 
-    /// Iterates over what is queued, without waiting.
+    /// Returns an iterator over the queued deliveries. It never waits, and ends once the queue is empty.
     pub fn try_iter(&mut self) -> TryIter<'_, E> {
         TryIter { receiver: self }
     }
 
-    /// `None` if the deadline passes.
+    /// Returns `None` if the deadline passes.
     fn recv_by(&mut self, deadline: Option<Instant>) -> Option<Result<Delivery<E>, RecvError>> {
         match self.queue.try_pop() {
             Ok(delivery) => return Some(Ok(delivery)),
@@ -218,7 +185,7 @@ impl<E: Payload> BusReceiver<E> {
             Err(TryRecvError::Empty) => {}
         }
         let BusReceiver { queue, parker, .. } = self;
-        // As channels do before they block: a thread that sleeps costs who wakes it far more than the look.
+        // Spin before sleeping, as channels do. To wake a sleeping thread costs the dispatch thread far more.
         linger(|| queue.is_ready());
         let parker = parker.get_or_insert_with(Parker::new);
         block_on(parker, deadline, |cx| queue.poll_pop(cx))
@@ -235,17 +202,35 @@ fn timed<E>(received: Option<Result<Delivery<E>, RecvError>>) -> Result<Delivery
 
 /// # Receiving in a task
 impl<E: Payload> BusReceiver<E> {
-    /// Takes the next delivery; the task waits until there is one. Cancel safe: a future dropped early has taken
-    /// nothing, so it may stand in a `select!`.
+    /// Returns a future of the next delivery. The task waits until there is one.
+    ///
+    /// The future is cancel safe: if it is dropped before it is ready, it has taken no delivery. It can be used in a
+    /// `select!`.
     ///
     /// # Errors
     ///
-    /// [`RecvError`] once the subscription is closed and drained.
+    /// [`RecvError`] once the subscription has ended and the queue is empty.
+    ///
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_all();
+    /// bus.publish_async(BusEvent::new(EventRouting::default(), Event::Connected)).await.unwrap();
+    ///
+    /// let delivery = receiver.recv_async().await.unwrap();
+    /// assert_eq!(*delivery.event, Event::Connected);
+    /// # })
+    /// ```
     pub fn recv_async(&mut self) -> Recv<'_, E> {
         Recv { receiver: self }
     }
 
-    /// Like [`recv_many`](Self::recv_many), as a task. Cancel safe.
+    /// Appends up to `max` deliveries to `buffer`; the task waits until there is at least one. Returns the same number
+    /// as [`recv_many`](Self::recv_many).
+    ///
+    /// The future is cancel safe: if it is dropped before it is ready, it has taken no delivery.
     pub async fn recv_many_async(&mut self, buffer: &mut Vec<Delivery<E>>, max: usize) -> usize {
         if max == 0 {
             return 0;
@@ -254,8 +239,15 @@ impl<E: Payload> BusReceiver<E> {
         self.append(first, buffer, max)
     }
 
-    /// Polls for the next delivery. If it is pending, the task of the latest poll is woken by the next matching event
-    /// and by the end of the subscription.
+    /// Polls for the next delivery.
+    ///
+    /// If the queue is empty, this method returns [`Poll::Pending`] and stores the waker of `cx`, which replaces any
+    /// earlier waker. The next matching event or the end of the subscription wakes the stored waker. A wake-up may be
+    /// spurious.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`] once the subscription has ended and the queue is empty.
     #[inline]
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
         self.queue.poll_pop(cx)
@@ -264,13 +256,128 @@ impl<E: Payload> BusReceiver<E> {
     fn append(&mut self, first: Result<Delivery<E>, RecvError>, buffer: &mut Vec<Delivery<E>>, max: usize) -> usize {
         let before = buffer.len();
         buffer.extend(first);
-        // Nothing follows the end.
+        // If `first` is the end, `try_iter` returns no delivery.
         buffer.extend(self.try_iter().take(max - 1));
         buffer.len() - before
     }
 }
 
-/// The next delivery; made by [`BusReceiver::recv_async`].
+/// # The subscription
+impl<E: Payload> BusReceiver<E> {
+    pub(crate) fn new(shared: Arc<Shared<E>>, subscription: Arc<Subscription<E>>, queue: QueueConsumer<E>) -> Self {
+        BusReceiver {
+            shared,
+            subscription,
+            queue,
+            parker: None,
+        }
+    }
+
+    /// Returns the number of matching events that this subscriber has lost so far.
+    ///
+    /// It is the sum of [`Delivery::missed`] over all deliveries and of the losses since the last delivery. It is never
+    /// less than the sum over the deliveries received so far. It may trail the dispatch thread by a batch, and is exact
+    /// after a [`flush`](crate::SharingBus::flush) if no thread publishes.
+    pub fn lagged(&self) -> u64 {
+        self.queue.lagged()
+    }
+
+    /// Returns the number of [essential](crate::SubscriptionBuilder::essential) events among the events lost so far. It
+    /// is 0 if the subscription names no essential events.
+    ///
+    /// The number may trail the dispatch thread by a batch, and is exact after a
+    /// [`flush`](crate::SharingBus::flush) if no thread publishes.
+    pub fn lagged_essential(&self) -> u64 {
+        self.subscription.queue.lagged_essential()
+    }
+
+    /// Returns the number of matching events that were merged into other events of the queue so far. It is 0 unless the
+    /// queue conflates ([`Overflow::Conflate`](crate::Overflow::Conflate)).
+    ///
+    /// It is the sum of [`Delivery::merged`] over all deliveries, received or still queued. It may trail the dispatch
+    /// thread by a batch, and is exact after a [`flush`](crate::SharingBus::flush) if no thread publishes.
+    pub fn merged(&self) -> u64 {
+        self.queue.merged()
+    }
+
+    /// Returns the number of queued events.
+    ///
+    /// The number may be stale at once, because the dispatch thread may add events. Only this receiver takes events
+    /// out, so it can receive at least that many without waiting, unless the queue drops its oldest events. The number
+    /// exceeds the [capacity](Self::capacity) only in a conflating queue after the bus has ended.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Returns `true` if no event is queued. `true` may be stale at once.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the capacity of the queue, in events.
+    pub fn capacity(&self) -> usize {
+        self.subscription.queue.capacity()
+    }
+
+    /// Returns `true` if the subscription has ended: by [`close`](Self::close), by
+    /// [`unsubscribe`](crate::SharingBus::unsubscribe), by [`Overflow::Disconnect`](crate::Overflow::Disconnect), or
+    /// because the bus has ended.
+    ///
+    /// Events may still be queued. `true` never changes back, and `false` may be stale at once.
+    pub fn is_closed(&self) -> bool {
+        self.subscription.queue.is_closed()
+    }
+
+    /// Ends the subscription. Returns `true` if this call ended it.
+    ///
+    /// The bus queues no further events. The queued events stay readable. After them, every receive method reports the
+    /// end of the subscription.
+    ///
+    /// ```
+    /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_all();
+    /// bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    /// bus.flush();
+    ///
+    /// assert!(receiver.close());
+    /// assert!(receiver.try_recv().is_ok());
+    /// assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
+    /// ```
+    pub fn close(&mut self) -> bool {
+        self.shared.close(&self.subscription)
+    }
+
+    /// Replaces the filter. Has no effect on a subscription that has ended.
+    ///
+    /// Each event whose `publish` begins after this call returns is matched against the new filter. An event that was
+    /// accepted earlier and is not yet dispatched may be matched against either filter. Queued events stay in the
+    /// queue. The call never waits for the dispatch thread, and costs a copy of the subscriber list.
+    ///
+    /// ```
+    /// # use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8);
+    /// receiver.set_filter(EventFilter::Kind(EventKind::Output));
+    /// bus.publish(BusEvent::new(EventRouting::session("c", "s", EventKind::Output), Event::Connected)).unwrap();
+    /// assert_eq!(receiver.recv().unwrap().routing.kind, EventKind::Output);
+    /// ```
+    pub fn set_filter(&self, filter: EventFilter<E>) {
+        self.shared.set_filter(self.id(), filter);
+    }
+
+    /// Returns the id of this subscription, for [`SharingBus::unsubscribe`](crate::SharingBus::unsubscribe).
+    pub fn id(&self) -> SubscriberId {
+        self.subscription.id
+    }
+
+    /// Returns the [label](crate::SubscriptionBuilder::label) of this subscription.
+    pub fn label(&self) -> Option<&str> {
+        self.subscription.label.as_deref()
+    }
+}
+
+/// The future of the next delivery; returned by [`BusReceiver::recv_async`].
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is polled"]
 pub struct Recv<'a, E: Payload> {
@@ -286,6 +393,7 @@ impl<E: Payload> Future for Recv<'_, E> {
     }
 }
 
+/// A stream of deliveries. It ends once the subscription has ended and the queue is empty. Its `next` is cancel safe.
 impl<E: Payload> Stream for BusReceiver<E> {
     type Item = Delivery<E>;
 
@@ -319,7 +427,7 @@ impl<E: Payload> fmt::Debug for BusReceiver<E> {
     }
 }
 
-/// Deliveries as they come; made by [`BusReceiver::iter`].
+/// A blocking iterator over deliveries; returned by [`BusReceiver::iter`].
 #[derive(Debug)]
 pub struct Iter<'a, E: Payload> {
     receiver: &'a mut BusReceiver<E>,
@@ -333,7 +441,7 @@ impl<E: Payload> Iterator for Iter<'_, E> {
     }
 }
 
-/// Deliveries that are queued; made by [`BusReceiver::try_iter`].
+/// An iterator over the queued deliveries that never waits; returned by [`BusReceiver::try_iter`].
 #[derive(Debug)]
 pub struct TryIter<'a, E: Payload> {
     receiver: &'a mut BusReceiver<E>,
