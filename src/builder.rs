@@ -1,6 +1,6 @@
-//! How a bus and a subscription are set up: [`BusBuilder`] and [`SubscriptionBuilder`].
+//! The builders of buses and subscriptions: [`BusBuilder`] and [`SubscriptionBuilder`].
 //!
-//! Plain values until `build` or `subscribe`.
+//! Builders are plain values. Nothing starts before the call of `build`, `subscribe` or `forward_to`.
 
 use std::{fmt, io};
 
@@ -29,7 +29,7 @@ const QUEUE_CAPACITY: usize = 256;
 const SESSION_CAPACITY: usize = 65_536;
 const THREAD_NAME: &str = "sharing-bus";
 
-/// Settings of a bus; made by [`SharingBus::builder`].
+/// The settings of a bus; returned by [`SharingBus::builder`].
 ///
 /// ```
 /// use sharing_bus::{BuildError, SharingBus};
@@ -72,56 +72,67 @@ impl<E: Payload> BusBuilder<E> {
         }
     }
 
-    /// How many accepted events may wait for the dispatch thread; 1024 unless told. Flush requests take a place too.
+    /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024.
+    ///
+    /// A publisher waits only while the ingress is full. A flush request occupies one place too.
     pub fn ingress_capacity(mut self, events: usize) -> Self {
         self.ingress_capacity = events;
         self
     }
 
-    /// How many events a subscriber's queue holds unless its subscription says otherwise; 256 unless told. The memory
-    /// for it, 24 bytes an event (32 with [`Overflow::DropOldest`], 48 with [`Overflow::Conflate`]), is taken when
-    /// subscribing; if it cannot be had, the process aborts as with any allocation.
+    /// Sets the default capacity of a subscriber's queue, in events. The default is 256.
+    ///
+    /// A subscription can set another capacity ([`SubscriptionBuilder::queue_capacity`]). Each subscription allocates
+    /// its whole queue at once: 24 bytes per event, 32 with [`Overflow::DropOldest`], 48 with [`Overflow::Conflate`].
+    /// If that allocation fails, the process aborts, as with any failed allocation.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue_capacity = events;
         self
     }
 
-    /// How many sessions stay bound; 65,536 unless told. One more, and the session whose registration is oldest is
-    /// forgotten, which is counted ([`BusStats::sessions_evicted`](crate::BusStats::sessions_evicted)) and, the first
-    /// time, warned of.
+    /// Sets the maximum number of bound sessions. The default is 65,536.
+    ///
+    /// When one more session is registered, the bus forgets the session with the oldest registration. It counts the
+    /// forgotten sessions in [`BusStats::sessions_evicted`](crate::BusStats::sessions_evicted), and logs a warning for
+    /// the first one.
     pub fn session_capacity(mut self, sessions: usize) -> Self {
         self.session_capacity = sessions;
         self
     }
 
-    /// The dispatch thread's name, as debuggers and `perf` show it (Linux cuts it to 15 bytes); `sharing-bus` unless
-    /// told.
+    /// Sets the name of the dispatch thread, as debuggers and `perf` show it. The default is `sharing-bus`. Linux
+    /// truncates the name to 15 bytes.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
         self
     }
 
-    /// Lets a publisher that finds the bus idle dispatch its event itself, instead of waking the dispatch thread for it;
-    /// off unless told.
+    /// Lets a publisher that finds the bus idle dispatch its own event instead of waking the dispatch thread. It is off
+    /// by default.
     ///
-    /// What is published on an idle bus then reaches a waiting receiver after one wake-up instead of two, in about half
-    /// the time. Bursts and backlogs still go to the dispatch thread: a publisher runs one batch at most, and only if
-    /// nothing has been dispatched for 20 µs. All else stays as it is: the order, what is lost and where it is counted.
+    /// An event published on an idle bus then reaches a waiting receiver after one wake-up instead of two, in about
+    /// half the time. The dispatch thread still handles bursts and backlogs. A publisher dispatches at most one batch,
+    /// and only if the bus has dispatched nothing for 20 µs. The order of events, the losses and their counting stay
+    /// the same.
     ///
-    /// The price is paid by publishers. Every `publish`, `try_publish`, `publish_timeout`, `publish_async` and `flush`
-    /// may then run the user code that is otherwise left to the dispatch thread (filters, session hooks, wakers, payload
-    /// drops, loggers), behind the same panic boundaries, but at the publisher's expense: one that blocks, blocks that
-    /// publisher, and one that takes a lock which the publisher holds, blocks for ever. On an idle bus the call takes
-    /// as long as a batch does, time limits notwithstanding, for they count the wait for room alone.
+    /// Publishers pay for this. Every `publish`, `try_publish`, `publish_timeout`, `publish_async` and `flush` may run
+    /// user code that otherwise runs on the dispatch thread: filters, session hooks, wakers, payload drops and loggers.
+    /// The panic boundaries are the same, with these differences for the publisher:
+    ///
+    /// - User code that blocks also blocks the publisher. If it takes a lock that the publisher holds, it blocks
+    ///   forever.
+    /// - On an idle bus, the call lasts as long as a batch. A time limit does not shorten the batch, because it limits
+    ///   only the wait for space in the ingress.
     pub fn assisted_dispatch(mut self, assisted: bool) -> Self {
         self.assisted_dispatch = assisted;
         self
     }
 
-    /// Keeps the last events that were dispatched, whoever matched them, so many at most, for subscribers that ask for a
-    /// [`backlog`](SubscriptionBuilder::backlog); 0 unless told, and then nothing is kept and it costs nothing.
+    /// Keeps up to `events` of the last dispatched events, for subscriptions with a
+    /// [`backlog`](SubscriptionBuilder::backlog). The default is 0: the bus keeps no events, at no cost.
     ///
-    /// What is kept is held by reference: 8 bytes for each, and the event itself for as long.
+    /// The history includes events that matched no subscriber. It takes 8 bytes per event and keeps the event itself
+    /// alive.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -143,12 +154,13 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
-    /// Keeps the last events of each scroll, so many at most, beside those of [`history`](Self::history): so a quiet
-    /// session has its own for whoever joins late, however busy the others are. 0 unless told.
+    /// Keeps up to `events` of the last events of each scroll, in addition to those of [`history`](Self::history). The
+    /// default is 0.
     ///
-    /// It is kept for as many scrolls as [`session_capacity`](Self::session_capacity) says; beyond that, what the scroll
-    /// that has been quiet for longest has of its own is let go of. Events that were dispatched without a scroll belong to
-    /// none.
+    /// With this setting, a late subscriber receives the events of a quiet session even while other sessions are busy.
+    /// The number of scrolls is limited to the [`session_capacity`](Self::session_capacity). Beyond that number, the
+    /// bus drops the events kept for the scroll whose last event is oldest. Events dispatched without a scroll belong
+    /// to no scroll.
     pub fn history_per_scroll(mut self, events: usize) -> Self {
         self.history_per_scroll = events;
         self
@@ -158,11 +170,13 @@ impl<E: Payload> BusBuilder<E> {
     ///
     /// # Errors
     ///
-    /// A capacity of zero, a thread name with a NUL byte, or an operating system that refuses the thread.
+    /// - [`BuildError::ZeroCapacity`] if a capacity is zero.
+    /// - [`BuildError::InvalidThreadName`] if the thread name contains a NUL byte.
+    /// - [`BuildError::Spawn`] if the operating system does not start the thread.
     ///
     /// # Panics
     ///
-    /// If a capacity is more than an address space holds.
+    /// If a capacity exceeds the address space.
     pub fn build(self) -> Result<SharingBus<E>, BuildError> {
         for (setting, capacity) in [
             ("ingress_capacity", self.ingress_capacity),
@@ -199,7 +213,8 @@ impl<E: Payload> BusBuilder<E> {
     }
 }
 
-/// Starts the dispatch thread: the dispatcher's home, or the helper of those who take turns with it.
+/// Starts the dispatch thread. With assisted dispatch, the thread shares the dispatcher with the publishers that
+/// assist; otherwise the thread owns the dispatcher.
 fn spawn<E: Payload>(
     thread: thread::Builder,
     shared: &Arc<Shared<E>>,
@@ -218,7 +233,8 @@ fn spawn<E: Payload>(
             turn.serve(&for_thread.ingress, &parker);
         }
     })?;
-    // Only now: the dispatcher keeps alive what keeps it, until the thread ends the bus.
+    // Store the dispatcher only after the thread has started. The dispatcher and the shared state keep each other alive
+    // until the thread ends the bus, so a failed start would leak both.
     turn.put(dispatcher);
     Ok(thread)
 }
@@ -237,7 +253,7 @@ impl<E> fmt::Debug for BusBuilder<E> {
     }
 }
 
-/// Settings of a subscription; made by [`SharingBus::subscription`].
+/// The settings of a subscription; returned by [`SharingBus::subscription`].
 ///
 /// ```
 /// use sharing_bus::{EventFilter, EventKind, Overflow, SharingBus};
@@ -272,53 +288,63 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         }
     }
 
-    /// Which events to receive; all unless told.
+    /// Sets the filter. By default, the subscription receives all events.
     pub fn filter(mut self, filter: EventFilter<E>) -> Self {
         self.filter = filter;
         self
     }
 
-    /// How many events the queue holds; the bus's setting unless told.
+    /// Sets the capacity of the queue, in events. The default is the bus's
+    /// [`queue_capacity`](BusBuilder::queue_capacity).
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue.capacity = events;
         self
     }
 
-    /// What happens to an event that finds the queue full; the newest is dropped unless told.
+    /// Sets the rule for an event that finds the queue full. The default is [`Overflow::DropNewest`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.queue.overflow = overflow;
         self.queue.merge = None;
         self
     }
 
-    /// Begins with earlier events: the newest that match of those that the bus has kept ([`BusBuilder::history`]), so many
-    /// at most and no more than the queue holds without its [reserve](Self::essential), in their order; none unless told.
-    /// The live events follow, with no gap and no duplicate in between, whatever is published meanwhile. Each tells
-    /// whether it is one of them ([`Delivery::is_backlog`](crate::Delivery::is_backlog)).
+    /// Begins the subscription with up to `events` of the newest matching events of the bus's
+    /// [history](BusBuilder::history), in their order. The default is 0.
     ///
-    /// The filter is evaluated for what is kept, on the dispatch thread, until enough is found; one that asks for scrolls
-    /// alone looks no further than at the history of all and at theirs. Events are as they were dispatched: one that came
-    /// before its session's registration has no scroll here either.
+    /// The backlog is also limited to the capacity of the queue without its [reserve](Self::essential). The live events
+    /// follow the backlog without a gap and without a duplicate, even while other threads publish.
+    /// [`Delivery::is_backlog`](crate::Delivery::is_backlog) distinguishes the two.
+    ///
+    /// The dispatch thread evaluates the filter for the kept events, from the newest on, until it has found enough. If
+    /// the filter names only scrolls, it searches only the history of the bus and the histories of these scrolls.
+    /// Backlog events are delivered as they were dispatched. So an event from before its session's registration has no
+    /// scroll here either.
+    ///
+    /// See [`BusBuilder::history`] for an example.
     pub fn backlog(mut self, events: usize) -> Self {
         self.backlog = events;
         self
     }
 
-    /// A name for people, shown in statistics.
+    /// Sets a name for the subscription, which statistics, tracing and metrics show.
+    ///
+    /// With the feature `metrics`, each distinct label creates one time series per metric, so avoid unique labels.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Subscribes: every event whose `publish` begins after this returns is seen. On a closed bus that has ended, the
-    /// receiver is closed from the start.
+    /// Creates the subscription and returns its receiver.
     ///
-    /// Never waits for the dispatch thread; costs a copy of the subscriber list.
+    /// The filter is applied to every event whose `publish` begins after this call returns. If the bus has ended, the
+    /// receiver is closed from the start. The call never waits for the dispatch thread, and costs a copy of the
+    /// subscriber list.
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or more than an address space holds. If [essential](Self::essential) events are
-    /// named together with [`Overflow::DropOldest`] or [`Overflow::Conflate`], or with a reserve that is the whole queue.
+    /// - If the queue capacity is zero, or exceeds the address space.
+    /// - If [essential](Self::essential) events are combined with [`Overflow::DropOldest`] or [`Overflow::Conflate`].
+    /// - If the reserve for essential events is not less than the queue capacity.
     #[track_caller]
     pub fn subscribe(self) -> BusReceiver<E> {
         let Rules {
@@ -334,7 +360,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         if let Some(essential) = essential {
             assert!(
                 matches!(overflow, Overflow::DropNewest | Overflow::Disconnect),
-                "there is no place to reserve in a queue that makes room for every event"
+                "a queue that makes space for every event cannot have a reserve for essential events"
             );
             assert!(
                 essential.reserve < *capacity,
@@ -346,19 +372,22 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     }
 }
 
-/// # Losing well
+/// # Essential events and merged events
 impl<E: Payload> SubscriptionBuilder<'_, E> {
-    /// Names the essential events, and how many places of the queue are for them alone: so that a subscriber that lags
-    /// loses its deltas first and its completions last. None are named unless told.
+    /// Reserves the last `reserve` places of the queue for essential events: those that match `filter`. By default, no
+    /// event is essential.
     ///
-    /// Once no more than `reserve` places are left, an event that is not essential is lost as if the queue were full; an
-    /// essential one is lost only if it is. Both are counted in [`lagged`](BusReceiver::lagged) and told by
-    /// [`missed`](crate::Delivery::missed); the essential ones also in
-    /// [`lagged_essential`](BusReceiver::lagged_essential). With [`Overflow::Disconnect`] only the loss of an essential
-    /// event ends the subscription. The order stays that of dispatch.
+    /// A lagging subscriber then loses its other events first, for example deltas, and its essential events last, for
+    /// example completions. While at most `reserve` places are free, an event that is not essential is lost, as if the
+    /// queue were full. An essential event is lost only if the queue is full.
     ///
-    /// The filter is of no account for who gets the event, and is evaluated on the dispatch thread, only while the queue
-    /// is short of room. A panic in it counts as not essential.
+    /// [`lagged`](BusReceiver::lagged) and [`missed`](crate::Delivery::missed) count all lost events.
+    /// [`lagged_essential`](BusReceiver::lagged_essential) counts the lost essential events. With
+    /// [`Overflow::Disconnect`], only the loss of an essential event ends the subscription. The events stay in the
+    /// order of dispatch.
+    ///
+    /// This filter does not affect which events the subscription matches. The dispatch thread evaluates it only while
+    /// the queue is short of space. If it panics, the event counts as not essential.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -367,7 +396,9 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// let completion = EventFilter::Kind(EventKind::SessionLifecycle);
     /// let mut view = bus.subscription().queue_capacity(4).essential(completion, 1).subscribe();
     ///
-    /// let publish = |kind| bus.publish(BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)).unwrap();
+    /// let publish = |kind| {
+    ///     bus.publish(BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)).unwrap();
+    /// };
     /// (0..9).for_each(|_| publish(EventKind::Output));
     /// publish(EventKind::SessionLifecycle);
     /// bus.flush();
@@ -381,16 +412,20 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
         self
     }
 
-    /// Has what finds the queue full wait, one event for each scroll ([`Overflow::Conflate`]), merged by a function of
-    /// yours: of the event that waits and a newer one of its scroll it makes one, text deltas put together, say.
+    /// Sets [`Overflow::Conflate`], with a function that merges the waiting events of a scroll.
     ///
-    /// What it returns waits in place of both and counts one as [merged](crate::Delivery::merged); to keep the newer alone,
-    /// return that. With `None` the one that waits stays as it is and the newer is lost. A later
-    /// [`overflow`](Self::overflow) takes the function back.
+    /// With this rule, one event of each scroll waits while the queue is full. If a newer event of that scroll arrives,
+    /// the bus calls `merge` with the waiting event and the newer event:
     ///
-    /// The function runs on the dispatch thread and only while the queue is full, so it has to be quick; a panic in it
-    /// loses the newer event. What it returns goes to this subscriber alone, is not bound or matched again, and waits in
-    /// the place of its scroll whatever routing it has.
+    /// - `Some(event)` replaces both, and its number of [merged](crate::Delivery::merged) events increases by one. For
+    ///   example, the function can concatenate two text deltas. To keep only the newer event, return it.
+    /// - `None` keeps the waiting event, and the newer event is lost.
+    ///
+    /// A later call of [`overflow`](Self::overflow) removes the function.
+    ///
+    /// The function runs on the dispatch thread, and only while the queue is full. It must return quickly. If it
+    /// panics, the newer event is lost. The returned event goes only to this subscriber. The bus does not bind or match
+    /// it again, and it keeps the place of its scroll regardless of its own routing.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -427,17 +462,20 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     }
 }
 
-/// # A channel of your own
+/// # Delivery into a channel of the host
 impl<E: Payload> SubscriptionBuilder<'_, E> {
-    /// Subscribes, and delivers into a channel that the host already has, in place of a queue of the bus's: so that a sync
-    /// host waits for the bus and for other things in one `select!`, or a part of the program that knows of channels alone
-    /// gets events.
+    /// Creates a subscription that delivers into a channel of the host instead of a queue of the bus.
     ///
-    /// A full channel loses the event and counts it ([`Forward::lagged`](crate::Forward::lagged),
-    /// [`Delivery::missed`](crate::Delivery::missed)); with [`Overflow::Disconnect`] it ends the subscription. A closed
-    /// channel ends it as the next matching event finds it so. When the subscription ends, or the bus, the dispatch thread
-    /// drops the sender, and the channel's receiver sees its end. The queue capacity is the channel's own, and a backlog is
-    /// as long as was asked.
+    /// A synchronous host can then wait for the bus and for other channels in one `select!`. A part of the host that
+    /// works only with channels can receive events.
+    ///
+    /// If the channel is full, the event is lost and counted ([`Forward::lagged`](crate::Forward::lagged),
+    /// [`Delivery::missed`](crate::Delivery::missed)). With [`Overflow::Disconnect`], that loss ends the subscription.
+    /// If the channel is closed, the next matching event ends the subscription. When the subscription or the bus ends,
+    /// the dispatch thread drops the sender, and the channel's receiver sees the end.
+    ///
+    /// The capacity of the channel replaces the [`queue_capacity`](Self::queue_capacity), and it does not limit the
+    /// [`backlog`](Self::backlog).
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};
@@ -457,8 +495,9 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// # Panics
     ///
-    /// With [`Overflow::DropOldest`], for the oldest is in the channel and out of reach; with [`Overflow::Conflate`] or
-    /// [essential](Self::essential) events, for nobody tells how much room a channel has.
+    /// - With [`Overflow::DropOldest`], because the bus cannot take the oldest event out of the channel.
+    /// - With [`Overflow::Conflate`] or [essential](Self::essential) events, because a channel does not report its free
+    ///   capacity.
     #[track_caller]
     pub fn forward_to(self, sink: impl Sink<E>) -> Forward<E> {
         let overflow = self.queue.overflow;
@@ -468,7 +507,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
         );
         assert!(
             overflow != Overflow::Conflate && self.queue.essential.is_none(),
-            "a channel of the host's does not tell how much room it has"
+            "a channel of the host's does not report its free capacity"
         );
         let sink = HostSink::new(sink);
         self.bus.forward(self.label, self.filter, sink, overflow, self.backlog)

@@ -2,10 +2,10 @@
 //!
 //! The dispatcher owns one [`Lag`] for each subscriber. A lagging episode begins with the first batch that loses events
 //! and ends with the first batch that queues events and loses none. A reported episode produces two lines. At least
-//! [`PAUSE`] lies between the first lines of two reported episodes. The other episodes are suppressed, and the next line
-//! reports their number and their losses. So each lost event counts exactly once: in the line that ends its episode, or
-//! among the suppressed losses. A subscriber that lags and recovers a thousand times per second produces two lines per
-//! second.
+//! [`PAUSE`] lies between the first lines of two reported episodes. The other episodes are suppressed, and the next
+//! line reports their number and their losses. So each lost event counts exactly once: in the line that ends its
+//! episode, or among the suppressed losses. A subscriber that lags and recovers a thousand times per second produces
+//! two lines per second.
 
 use std::time::{Duration, Instant};
 
