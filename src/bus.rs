@@ -1,7 +1,7 @@
-//! The face of the bus: [`SharingBus`].
+//! The public handle of the bus: [`SharingBus`].
 //!
-//! Owns the handle count and the dispatch thread's join handle, and nothing else: every call goes to one of the shared
-//! rooms. The last handle that is dropped closes the bus; receivers and the dispatch thread hold no handle.
+//! This file owns only the handle count and the join handle of the dispatch thread. Every call goes to the shared
+//! state. Dropping the last handle closes the bus. Receivers and the dispatch thread hold no handle.
 
 use std::fmt;
 use std::task::Waker;
@@ -23,8 +23,10 @@ use crate::subscribers::{SubscriberId, Subscription};
 use crate::sync::thread::JoinHandle;
 use crate::sync::{Arc, Mutex};
 
-/// A handle on a bus. Cloning is one reference count; the last handle dropped closes the bus, as
-/// [`close`](Self::close) does, and waits for nothing.
+/// A handle to a bus, for publishing and subscribing.
+///
+/// A clone is another handle to the same bus and costs one increment of a reference count. Dropping the last handle
+/// closes the bus, as [`close`](Self::close) does, and does not wait.
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -50,7 +52,8 @@ pub struct SharingBus<E: Payload = Event> {
 struct Handle<E: Payload> {
     shared: Arc<Shared<E>>,
     queue_capacity: usize,
-    /// Taken by the first shutdown; held while it joins, so that the next one waits for it.
+    /// The dispatch thread, until a shutdown joins it. That shutdown holds the lock, so a concurrent shutdown waits
+    /// too.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -61,11 +64,11 @@ impl<E: Payload> Drop for Handle<E> {
 }
 
 impl<E: Payload> SharingBus<E> {
-    /// A bus with room for 1024 events in the ingress and 256 in each queue.
+    /// Creates a bus with space for 1024 events in the ingress and for 256 events in each queue.
     ///
     /// # Panics
     ///
-    /// If the operating system refuses the dispatch thread; [`builder`](Self::builder) returns that as an error.
+    /// If the operating system does not start the dispatch thread. [`BusBuilder::build`] returns an error instead.
     pub fn new() -> Self {
         match Self::builder().build() {
             Ok(bus) => bus,
@@ -73,7 +76,7 @@ impl<E: Payload> SharingBus<E> {
         }
     }
 
-    /// A bus to be set up.
+    /// Returns a builder for a bus with other settings.
     pub fn builder() -> BusBuilder<E> {
         BusBuilder::new()
     }
@@ -96,17 +99,29 @@ impl<E: Payload> SharingBus<E> {
 
 /// # Publishing
 impl<E: Payload> SharingBus<E> {
-    /// Publishes an event; waits while the ingress is full.
+    /// Publishes an event; blocks the thread while the ingress is full.
     ///
-    /// Costs one send into a channel, whoever subscribes; with
-    /// [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), on an idle bus, the dispatch of a batch too. Once it returns `Ok` the event will be dispatched, even if
-    /// the bus is closed right after. Nobody subscribing is success. In async code use
-    /// [`publish_async`](Self::publish_async).
+    /// The call is one send into a channel, so its cost does not depend on the subscribers. With
+    /// [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), a call on an idle bus also dispatches a batch.
+    /// After `Ok`, the event will be dispatched, even if the bus is closed directly afterward. Publishing succeeds
+    /// without any subscriber. In async code, use [`publish_async`](Self::publish_async).
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] on a closed bus; [`PublishError::Full`] only from within dispatch (in a filter, a waker,
-    /// a payload's `Drop`), where it never waits. Both give the event back.
+    /// [`PublishError::Closed`] if the bus is closed. [`PublishError::Full`] only on the dispatch thread (in a filter,
+    /// a waker or a payload's `Drop`), where this method never waits. Both errors contain the event.
+    ///
+    /// ```
+    /// use sharing_bus::{BusEvent, Event, EventKind, EventRouting, SharingBus};
+    ///
+    /// let bus = SharingBus::new();
+    /// let mut receiver = bus.subscribe_all();
+    ///
+    /// let routing = EventRouting::session("shell", "1", EventKind::Output);
+    /// bus.publish(BusEvent::new(routing, Event::Text { text: "hello".into() }))?;
+    /// assert_eq!(*receiver.recv().unwrap().event, Event::Text { text: "hello".into() });
+    /// # Ok::<(), sharing_bus::PublishError>(())
+    /// ```
     pub fn publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
         #[cfg(any(sharing_bus_planted = "bind_before_send", sharing_bus_planted = "bind_after_send"))]
         return crate::planted::publish(self.shared(), event);
@@ -114,34 +129,38 @@ impl<E: Payload> SharingBus<E> {
         self.shared().publish(event, None)
     }
 
-    /// Publishes an event if there is room now; never waits.
+    /// Publishes an event if the ingress has space now. Never waits for space.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Full`] or [`PublishError::Closed`], with the event.
+    /// [`PublishError::Full`] if the ingress is full, [`PublishError::Closed`] if the bus is closed. Both contain the
+    /// event.
     pub fn try_publish(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
         self.shared().try_publish(event)
     }
 
-    /// Publishes an event; waits up to `timeout` while the ingress is full. On the dispatch thread it never waits.
+    /// Publishes an event; blocks the thread for at most `timeout` while the ingress is full. On the dispatch thread,
+    /// this method never waits.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Full`] if there was no room in time, [`PublishError::Closed`] on a closed bus, with the event.
+    /// [`PublishError::Full`] if the ingress had no space within `timeout`, [`PublishError::Closed`] if the bus is
+    /// closed. Both contain the event.
     pub fn publish_timeout(&self, event: BusEvent<E>, timeout: Duration) -> Result<(), PublishError<E>> {
         self.shared().publish(event, Some(timeout))
     }
 
-    /// Publishes an event; the task waits while the ingress is full. Needs no particular runtime.
+    /// Publishes an event; the task waits while the ingress is full. Works on any runtime.
     ///
-    /// Cancel safe in that a future dropped early has not published; the event goes with it.
+    /// If the future is dropped before it is ready, the event has not been published, and is dropped with the future.
     ///
-    /// To block on it in code that runs on the dispatch thread (a filter, a waker) is to wait for oneself once the ingress is
-    /// full. [`publish`](Self::publish) and [`try_publish`](Self::try_publish) never wait there.
+    /// Do not block on this future in code that runs on the dispatch thread, such as a filter or a waker. That thread
+    /// would wait for itself while the ingress is full. [`publish`](Self::publish) and
+    /// [`try_publish`](Self::try_publish) never wait there.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] on a closed bus, with the event.
+    /// [`PublishError::Closed`] if the bus is closed. The error contains the event.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -158,33 +177,37 @@ impl<E: Payload> SharingBus<E> {
     }
 }
 
-/// # Events that cost to make
+/// # Publishing expensive events
 impl<E: Payload> SharingBus<E> {
-    /// Whether anybody may want an event of this routing, so that it is worth making. False means that nobody could
-    /// match it: `publish` would reach nobody. True means that somebody may.
+    /// Returns `true` if a subscriber may match an event with this routing. `false` means that no subscriber can match
+    /// the event, so the host need not create it.
     ///
-    /// Never waits, takes no lock and allocates nothing, from any thread: it looks at some counts, and looks up what
-    /// the routing says (up to five hashes) where there are subscribers who ask for such a thing.
+    /// Any thread can call this method. It never waits, takes no lock and allocates nothing. It reads some counts, and
+    /// computes up to five hashes for the routing fields that subscribers filter by.
     ///
-    /// Always true:
-    /// - of [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle), since such an event changes
-    ///   [sessions](crate#late-binding) whoever listens. An event that registers or ends a session has to be of that
-    ///   kind, or published without asking;
-    /// - on a bus that keeps a [history](crate::BusBuilder::history), for who joins later;
-    /// - while somebody subscribes to [`All`](EventFilter::All), or with a filter that has no equality to go by (a
-    ///   [`custom`](EventFilter::custom) or a [`not`](EventFilter::not) alone);
-    /// - on a closed bus, so that who publishes learns of it.
+    /// The result is always `true`:
+    /// - for [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle), because such an event may change
+    ///   [sessions](crate#late-binding) without any subscriber. Give this kind to each event that registers or ends a
+    ///   session, or publish that event without this check;
+    /// - on a bus with a [history](crate::BusBuilder::history), because later subscribers may receive the event;
+    /// - while a subscription has the filter [`All`](EventFilter::All), or a filter without an equality, such as a
+    ///   single [`custom`](EventFilter::custom) or [`not`](EventFilter::not);
+    /// - on a closed bus, so that the publisher receives the error.
     ///
-    /// True in error, among other cases: for an event of a session that does not say its `scroll_id`, while anybody
-    /// asks for a scroll, for it may still be bound to that one; for any origin while anybody asks for one; and for a
-    /// moment after a receiver was dropped, or while somebody leaves or changes a filter.
+    /// The result may be `true` although no subscriber matches the event, among others in these cases:
+    /// - The event has a session but no `scroll_id`, and a subscriber filters by scroll. The event may still be bound
+    ///   to that scroll.
+    /// - A subscriber filters by origin, because this method does not receive the event's origin.
+    /// - A receiver was dropped a moment ago, or a subscriber is leaving or changing its filter.
     ///
-    /// # Against subscribers who come and go
+    /// # Concurrent changes of subscriptions
     ///
-    /// A subscriber whose `subscribe` returned before this was called is counted, until it ends; one that subscribes
-    /// meanwhile may be or not. While a filter is replaced, an event that both the old and the new one match is never
-    /// missed. The answer is of this moment: it may be out of date as soon as it is there. A subscriber that comes
-    /// later may still get events that were published earlier and not yet dispatched, and misses what was skipped.
+    /// A subscriber counts from the return of its `subscribe` call until its subscription ends. During the `subscribe`
+    /// call, it may count or not. While a filter is being replaced, an event that both the old and the new filter match
+    /// is never missed.
+    ///
+    /// The result may be stale at once. A later subscriber may still receive events that were published earlier and
+    /// not yet dispatched, but it misses the events that were skipped.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -208,17 +231,20 @@ impl<E: Payload> SharingBus<E> {
         self.shared().is_interested(routing, None)
     }
 
-    /// Makes an event and publishes it, if anybody may want it. `Ok(true)`: `payload` was called, and the event
-    /// published as [`publish`](Self::publish) does. `Ok(false)`: nobody could match it, `payload` was not called, and
-    /// nothing was published or counted in the [statistics](Self::stats).
+    /// Creates an event and publishes it, but only if a subscriber may match it.
     ///
-    /// Who may want it is asked as [`is_interested`](Self::is_interested) does, and what is said there holds here; the
-    /// origin is known, so it is asked for too. `payload` runs in this thread, under no lock; if it panics, nothing is
-    /// published. Waits for room in the ingress once the event is made, except on the dispatch thread.
+    /// `Ok(true)` means that this method called `payload` and published the event as [`publish`](Self::publish) does.
+    /// `Ok(false)` means that no subscriber can match the event. Then `payload` was not called, no event was published,
+    /// and the [statistics](Self::stats) count nothing.
+    ///
+    /// The check is that of [`is_interested`](Self::is_interested), with the same limits, and also considers the
+    /// origin. `payload` runs on the calling thread without a lock held. If it panics, no event is published. Once the
+    /// event exists, the call waits while the ingress is full, except on the dispatch thread.
     ///
     /// # Errors
     ///
-    /// As of [`publish`](Self::publish), with the event: a closed bus always has it made, to give it back.
+    /// The same as for [`publish`](Self::publish). On a closed bus, `payload` is always called, because the error
+    /// contains the event.
     ///
     /// ```
     /// use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
@@ -242,44 +268,46 @@ impl<E: Payload> SharingBus<E> {
         origin: EventOrigin,
         payload: impl FnOnce() -> E,
     ) -> Result<bool, PublishError<E>> {
-        self.made_if_wanted(routing, origin, payload)
+        self.event_if_interested(routing, origin, payload)
             .map_or(Ok(false), |event| self.publish(event).map(|()| true))
     }
 
-    /// Like [`publish_with`](Self::publish_with), and publishes as [`try_publish`](Self::try_publish) does: it never
-    /// waits, and a full ingress gives the event back that was made.
+    /// Creates and publishes an event as [`publish_with`](Self::publish_with) does, but never waits for space in the
+    /// ingress.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Full`] or [`PublishError::Closed`], with the event.
+    /// The same as for [`try_publish`](Self::try_publish). Both errors contain the event.
     pub fn try_publish_with(
         &self,
         routing: EventRouting,
         origin: EventOrigin,
         payload: impl FnOnce() -> E,
     ) -> Result<bool, PublishError<E>> {
-        self.made_if_wanted(routing, origin, payload)
+        self.event_if_interested(routing, origin, payload)
             .map_or(Ok(false), |event| self.try_publish(event).map(|()| true))
     }
 
-    fn made_if_wanted(
+    fn event_if_interested(
         &self,
         routing: EventRouting,
         origin: EventOrigin,
         payload: impl FnOnce() -> E,
     ) -> Option<BusEvent<E>> {
-        let wanted = self.shared().is_interested(&routing, Some(origin));
-        wanted.then(|| BusEvent::new(routing, payload()).with_origin(origin))
+        let interested = self.shared().is_interested(&routing, Some(origin));
+        interested.then(|| BusEvent::new(routing, payload()).with_origin(origin))
     }
 }
 
 /// # Flushing and closing
 impl<E: Payload> SharingBus<E> {
-    /// Waits until everything accepted before this call has been dispatched: it is in the queues or counted as lost,
-    /// the statistics are up to date, and the slots of receivers dropped before are gone. It does not wait for
-    /// receivers to receive. On a closed bus it waits for the end of the draining.
+    /// Blocks the thread until all events accepted before this call have been dispatched.
     ///
-    /// On the dispatch thread, which cannot wait for itself, it returns at once.
+    /// Each of these events is then in the queues of its subscribers or counted as lost. The statistics are up to date,
+    /// and receivers dropped before this call are removed from the subscriber list. The call does not wait for
+    /// receivers to receive. On a closed bus, it waits until the bus has dispatched all accepted events and has ended.
+    ///
+    /// On the dispatch thread, which cannot wait for itself, the call returns at once.
     pub fn flush(&self) {
         let shared = self.shared();
         if !shared.ingress.on_dispatch_thread() {
@@ -287,13 +315,16 @@ impl<E: Payload> SharingBus<E> {
         }
     }
 
-    /// Like [`flush`](Self::flush), as a task. Cancel safe.
+    /// Waits as a task for the same conditions as [`flush`](Self::flush). Works on any runtime. The future can be
+    /// dropped at any time.
     pub async fn flush_async(&self) {
         self.shared().flush_async().await;
     }
 
-    /// Closes the bus: new events are refused, what was accepted is dispatched, then every receiver drains its queue
-    /// and sees `Closed`. Waits for none of that. True for the call that closed it.
+    /// Closes the bus. Returns `true` if this call closed it.
+    ///
+    /// A closed bus refuses new events and dispatches the accepted events. Each receiver then returns its queued events
+    /// and after them reports `Closed`. This method does not wait for any of these steps.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, RecvError};
@@ -310,11 +341,12 @@ impl<E: Payload> SharingBus<E> {
         self.shared().close_ingress()
     }
 
-    /// Closes the bus and waits until everything accepted has been dispatched and the dispatch thread is gone. It does
-    /// not wait for receivers to receive. Calling it again, or from two threads, is fine.
+    /// Closes the bus, and blocks the thread until the bus has dispatched all accepted events and the dispatch thread
+    /// has ended.
     ///
-    /// On the dispatch thread it closes and returns at once. In async code use [`close`](Self::close) and then
-    /// [`flush_async`](Self::flush_async).
+    /// The call does not wait for receivers to receive. Several calls, also from several threads, are allowed. On the
+    /// dispatch thread, the call closes the bus and returns at once. In async code, call [`close`](Self::close) and
+    /// then await [`flush_async`](Self::flush_async).
     pub fn shutdown(&self) {
         self.close();
         if self.shared().ingress.on_dispatch_thread() {
@@ -322,12 +354,12 @@ impl<E: Payload> SharingBus<E> {
         }
         let mut thread = self.handle.thread.lock();
         if let Some(thread) = thread.take() {
-            // An error would be a panic of the dispatch thread, which its hook has reported.
+            // `join` fails only if the dispatch thread panicked, which the panic hook has already reported.
             let _ = thread.join();
         }
     }
 
-    /// Whether the bus is closed to new events. True stays true; false may be stale at once.
+    /// Returns `true` if the bus refuses new events. `true` never changes back, and `false` may be stale at once.
     pub fn is_closed(&self) -> bool {
         self.shared().ingress.is_closed()
     }
@@ -335,16 +367,16 @@ impl<E: Payload> SharingBus<E> {
 
 /// # Subscribing
 impl<E: Payload> SharingBus<E> {
-    /// Subscribes to every event, with the bus's queue capacity (256 unless built otherwise).
+    /// Subscribes to all events, with the bus's default [queue capacity](BusBuilder::queue_capacity).
     pub fn subscribe_all(&self) -> BusReceiver<E> {
         self.subscription().subscribe()
     }
 
-    /// Subscribes to the events that match `filter`, with a queue of `queue_capacity`.
+    /// Subscribes to the events that match `filter`, with a queue for `queue_capacity` events.
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or more than an address space holds.
+    /// If the queue capacity is zero, or exceeds the address space.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()
@@ -353,7 +385,7 @@ impl<E: Payload> SharingBus<E> {
             .subscribe()
     }
 
-    /// A subscription to be set up: filter, queue capacity, overflow, label.
+    /// Returns a builder for a subscription with other settings, for example an overflow rule or a label.
     pub fn subscription(&self) -> SubscriptionBuilder<'_, E> {
         SubscriptionBuilder::new(self, self.handle.queue_capacity)
     }
@@ -365,12 +397,12 @@ impl<E: Payload> SharingBus<E> {
         rules: Rules<E>,
         backlog: usize,
     ) -> BusReceiver<E> {
-        let room = rules.capacity - rules.essential.as_ref().map_or(0, |essential| essential.reserve);
+        let space = rules.capacity - rules.essential.as_ref().map_or(0, |essential| essential.reserve);
         let (producer, consumer) = queue(rules, || {
             Waker::from(Arc::new(RoomMade(Arc::clone(&self.handle.shared))))
         });
-        // What finds no room would be lost at once.
-        let subscription = self.list(label, filter, producer, backlog.min(room));
+        // Limit the backlog, because events beyond the free capacity would be lost at once.
+        let subscription = self.list(label, filter, producer, backlog.min(space));
         BusReceiver::new(Arc::clone(&self.handle.shared), subscription, consumer)
     }
 
@@ -387,6 +419,7 @@ impl<E: Payload> SharingBus<E> {
         Forward::new(Arc::clone(&self.handle.shared), &subscription)
     }
 
+    /// Adds a subscription to the list.
     fn list(
         &self,
         label: Option<Arc<str>>,
@@ -398,14 +431,16 @@ impl<E: Payload> SharingBus<E> {
         let subscription = subscribers.subscribe(label, filter, producer, backlog);
         observe::subscribed(subscribers, &subscription);
         if backlog > 0 && !cfg!(sharing_bus_planted = "backlog_unasked") {
-            // So that it comes without waiting for an event.
+            // Request upkeep, so that the dispatch thread delivers the backlog without waiting for an event.
             self.shared().request_upkeep();
         }
         subscription
     }
 
-    /// Ends a subscription: nothing more is queued for it, what is queued stays readable, then its receiver sees
-    /// `Closed`. True for the call that ended it; false if it had ended before or never was.
+    /// Ends a subscription. Returns `true` if this call ended it, and `false` if it had ended before or never existed.
+    ///
+    /// The bus queues no further events for the subscription. The queued events stay readable. After them, the receiver
+    /// reports `Closed`.
     ///
     /// ```
     /// # use sharing_bus::{SharingBus, TryRecvError};
@@ -419,7 +454,8 @@ impl<E: Payload> SharingBus<E> {
         self.shared().unsubscribe(id)
     }
 
-    /// How many subscriptions are open. May be stale at once if others subscribe or leave.
+    /// Returns the number of open subscriptions. The number may be stale at once, if other threads subscribe or
+    /// unsubscribe.
     pub fn subscriber_count(&self) -> usize {
         self.shared().subscribers.live()
     }
@@ -427,8 +463,10 @@ impl<E: Payload> SharingBus<E> {
 
 /// # Sessions
 impl<E: Payload> SharingBus<E> {
-    /// The global id that a session is bound to. Allocates nothing. It shows registrations as they are dispatched, so
-    /// after a [`flush`](Self::flush) or once the registration has been received.
+    /// Returns the global id to which a session is bound. Allocates nothing.
+    ///
+    /// A registration takes effect when the bus dispatches it. So its id is visible after a [`flush`](Self::flush), or
+    /// once a receiver has received the registration.
     ///
     /// ```
     /// # use sharing_bus::SharingBus;
@@ -444,27 +482,33 @@ impl<E: Payload> SharingBus<E> {
         self.shared().sessions.scroll_id(connector_id, native_session_id)
     }
 
-    /// Binds a session without an event, and returns the id it was bound to before: for sessions known from earlier,
-    /// say from disk. It takes effect at once, so also for events that are accepted and not yet dispatched; a
-    /// registration dispatched later replaces it.
+    /// Binds a session without an event, and returns the id to which it was bound before. It suits sessions that the
+    /// host restores, for example from disk.
+    ///
+    /// The binding takes effect at once, also for events that are accepted but not yet dispatched. A registration
+    /// dispatched later replaces it.
     pub fn bind_session(&self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) -> Option<Uuid> {
         self.shared().sessions.bind(connector_id, native_session_id, scroll_id)
     }
 
-    /// Forgets a session's binding and returns it. It takes effect at once, so also for events that are accepted and
-    /// not yet dispatched. To forget in order with the events, publish a session end (see
+    /// Removes a session's binding and returns the id to which the session was bound.
+    ///
+    /// The removal takes effect at once, also for events that are accepted but not yet dispatched. To remove the
+    /// binding in order with the events, publish the end of the session (see
     /// [`SessionChange::Ended`](crate::SessionChange::Ended)) or flush first.
     pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         self.shared().sessions.forget(connector_id, native_session_id)
     }
 
-    /// How many sessions are bound. May be stale at once.
+    /// Returns the number of bound sessions. The number may be stale at once.
     pub fn session_count(&self) -> usize {
         self.shared().sessions.len()
     }
 
-    /// What the bus has done so far, and the state of every subscription. Costs a walk over the subscribers and delays
-    /// nobody.
+    /// Returns a snapshot of the statistics of the bus and of every open subscription.
+    ///
+    /// The call visits all subscribers and delays no other thread. On a busy bus, the snapshot may trail the dispatch
+    /// thread by a batch (see [`BusStats`]).
     pub fn stats(&self) -> BusStats {
         self.shared().stats()
     }
