@@ -1,9 +1,11 @@
-//! Late binding: what a session's events and its registration do to each other.
+//! Late binding: the rule that gives an event the `scroll_id` of its session.
 //!
-//! One step per event, taken by the dispatch thread in the order of the ingress and before the event is pushed. That
-//! order is the whole promise: an event dispatched after a registration is bound by it, one dispatched before is not,
-//! and whoever has received a registration publishes after it. Binding in `publish` could not promise this: before the
-//! send, a bound event may overtake its registration; after the send, a reaction to it may come unbound.
+//! The dispatch thread binds each event once, in the order of the ingress, before it pushes the event. This order is
+//! the guarantee. A registration binds the events that are dispatched after it, and no event dispatched before it. A
+//! subscriber that has received a registration publishes after that registration.
+//!
+//! Binding in `publish` could not guarantee this. If it bound before the send, a bound event could overtake its
+//! registration. If it bound after the send, a reaction to the registration could stay unbound.
 
 use uuid::Uuid;
 
@@ -12,9 +14,9 @@ use crate::event::{BusEvent, Payload, SessionChange};
 use crate::sessions::Sessions;
 use crate::sync::Panicked;
 
-/// Registers or forgets the session that the event tells of, and gives the event its scroll unless it has one.
+/// Applies the event's session change, and sets the event's `scroll_id` unless it is set.
 ///
-/// `Err` if the payload's hook panicked; the event then changes no session, and is bound like any other.
+/// Returns `Err` if the payload's hook panicked. Such an event changes no session, and is bound like any other event.
 pub(crate) fn bind<E: Payload>(sessions: &Sessions, event: &mut BusEvent<E>) -> Result<(), Panicked> {
     let BusEvent { routing, event, .. } = event;
     let (change, outcome) = match boundary::run(|| event.session_change()) {
@@ -39,7 +41,7 @@ pub(crate) fn bind<E: Payload>(sessions: &Sessions, event: &mut BusEvent<E>) -> 
     outcome
 }
 
-/// Binds the session of a registration and returns its id; a text that is no UUID binds nothing.
+/// Binds the session of a registration and returns its id. A text that is not a UUID binds nothing and logs a warning.
 fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
     let SessionChange::Registered {
         connector_id,
@@ -56,7 +58,7 @@ fn register(sessions: &Sessions, change: SessionChange<'_>) -> Option<Uuid> {
         }
         Err(error) => {
             boundary::log_warning!(
-                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is no UUID ({error})"
+                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is not a UUID ({error})"
             );
             None
         }

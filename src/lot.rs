@@ -1,13 +1,14 @@
 //! A shared value whose handles are counted many at a time: [`Lot`] and [`Counted`].
 //!
-//! The one room with `unsafe` code, for what `Arc` does not offer. Whoever shares a value knows in advance how many will
-//! get it: the dispatch thread an event's pushes, a receiver the deliveries of a bundle. All their handles are counted as
-//! the value is made, with one plain store. Each is then handed out by a move and costs one atomic step, as it is
-//! dropped; with `Arc` it costs two. Half of a delivery's time was those two steps (see `benches/README.md`).
+//! This is the only file with `unsafe` code, because `Arc` cannot count handles in advance. The number of handles is
+//! fixed when a value is shared: one for each push of an event, or one for each delivery of a bundle. One plain store
+//! counts all these handles when the value is created. Each handle is then moved out, and costs one atomic operation
+//! when it is dropped. An `Arc` needs two. Those two operations were half of the time of a delivery (see
+//! `benches/README.md`).
 //!
-//! Synchronised by the count alone. A handle gives up its part by a Release step, and who finds that no other is left
-//! acquires all of them before it drops the value. Nobody reaches the value but through a handle, and nobody reaches it
-//! for writing until it is dropped.
+//! The count is the only synchronization. Dropping a handle decrements the count with Release ordering. The thread that
+//! drops the last handle acquires all earlier decrements before it drops the value. Threads reach the value only
+//! through a handle, and only for reading until it is dropped.
 #![expect(
     unsafe_code,
     reason = "one atomic step a delivery instead of two, which no safe type offers"
@@ -30,31 +31,32 @@ const RELEASE: Ordering = if cfg!(sharing_bus_planted = "relaxed_give_up") {
     Ordering::Release
 };
 
+/// The allocation that all handles share.
 struct Inner<T> {
-    /// Handles that there are, taken or not.
+    /// Number of handles, taken out or not.
     count: AtomicUsize,
     value: T,
 }
 
-/// A handle on a shared value.
+/// A handle to a shared value.
 pub(crate) struct Counted<T> {
     inner: NonNull<Inner<T>>,
     owned: PhantomData<Inner<T>>,
 }
 
-// SAFETY: as for `Arc`. A handle gives `&T` wherever it is sent or shared, hence `T: Sync`, and drops the `T` there if
-// it is the last, hence `T: Send`.
+// SAFETY: the bounds are those of `Arc`. A handle provides `&T` on each thread that has it, which needs `T: Sync`. The
+// last handle drops the `T` on its thread, which needs `T: Send`.
 unsafe impl<T: Send + Sync> Send for Counted<T> {}
-// SAFETY: as above; from `&Counted<T>` another thread can clone a handle of its own.
+// SAFETY: the bounds are the same, because another thread can clone a handle from `&Counted<T>`.
 unsafe impl<T: Send + Sync> Sync for Counted<T> {}
 
 impl<T> Counted<T> {
-    /// The value by itself: one handle.
+    /// Shares a value with one handle.
     pub(crate) fn new(value: T) -> Self {
         Lot::new(value, 0).0
     }
 
-    /// A handle that is counted, and nobody else's.
+    /// Makes a handle from one unit of the count, which the caller must own.
     fn of(inner: NonNull<Inner<T>>) -> Self {
         Counted {
             inner,
@@ -63,7 +65,7 @@ impl<T> Counted<T> {
     }
 
     fn inner(&self) -> &Inner<T> {
-        // SAFETY: this handle is counted, so the value has not been dropped, and nobody writes to it.
+        // SAFETY: this handle is counted, so the value has not been dropped, and no thread writes to it.
         unsafe { self.inner.as_ref() }
     }
 
@@ -92,26 +94,26 @@ impl<T> Clone for Counted<T> {
 impl<T> Drop for Counted<T> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: this handle is counted and given up here.
+        // SAFETY: this handle is counted, and it is not used afterward.
         unsafe { give_up(self.inner, 1) }
     }
 }
 
-/// Handles that are counted and not yet taken; none, in the end.
+/// Handles that are counted and not yet taken out.
 pub(crate) struct Lot<T> {
-    /// Dangles once none is left.
+    /// The allocation. The pointer may dangle once no handle is left.
     inner: NonNull<Inner<T>>,
     left: usize,
     owned: PhantomData<Inner<T>>,
 }
 
-// SAFETY: a lot is a number of handles.
+// SAFETY: a `Lot` is a number of handles, so the bounds are those of `Counted`.
 unsafe impl<T: Send + Sync> Send for Lot<T> {}
-// SAFETY: likewise; and `&Lot<T>` gives nothing away.
+// SAFETY: the bounds are those of `Counted`, and `&Lot<T>` provides no access to the handles.
 unsafe impl<T: Send + Sync> Sync for Lot<T> {}
 
 impl<T> Lot<T> {
-    /// Shares a value by a handle and so many others.
+    /// Shares a value. Returns one handle, and a [`Lot`] of `others` further handles.
     pub(crate) fn new(value: T, others: usize) -> (Counted<T>, Self) {
         let count = AtomicUsize::new(others + 1);
         let inner = NonNull::from(Box::leak(Box::new(Inner { count, value })));
@@ -123,18 +125,18 @@ impl<T> Lot<T> {
         (Counted::of(inner), lot)
     }
 
-    /// Takes a handle out of the lot, if one is left.
+    /// Takes out one handle, or returns `None` if no handle is left.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Counted<T>> {
         self.left = self.left.checked_sub(1)?;
-        // Counted when the lot was made, and no longer the lot's.
+        // `new` counted this handle, and the decrement of `left` removes it from this value.
         Some(Counted::of(self.inner))
     }
 
-    /// Takes a handle out of the lot and leaves one there, counting another if need be. None if none is left.
+    /// Takes out one handle and leaves at least one, which may need another count. Returns `None` if no handle is left.
     pub(crate) fn take_or_clone(&mut self) -> Option<Counted<T>> {
         if self.left == 1 {
-            // SAFETY: the one that is left is counted.
+            // SAFETY: the remaining handle is counted.
             unsafe { count_another(self.inner) };
             self.left = 2;
         }
@@ -145,48 +147,51 @@ impl<T> Lot<T> {
 impl<T> Drop for Lot<T> {
     fn drop(&mut self) {
         if self.left > 0 {
-            // SAFETY: those left are counted, and given up here.
+            // SAFETY: the remaining handles are counted, and they are not used afterward.
             unsafe { give_up(self.inner, self.left) }
         }
     }
 }
 
-/// Counts one more handle.
+/// Increments the count by one handle.
 ///
 /// # Safety
 ///
-/// The caller has one that is counted.
+/// The caller must own a counted handle.
 unsafe fn count_another<T>(inner: NonNull<Inner<T>>) {
     // SAFETY: a counted handle keeps the value from being dropped.
     let count = unsafe { &inner.as_ref().count };
     // Ordering: Relaxed, as for `Arc`: the caller's handle keeps the value alive for the new one.
     if count.fetch_add(1, Ordering::Relaxed) > isize::MAX as usize {
-        // So many can only have been forgotten, and one more round would free the value under those that are left.
+        // That many handles exist only if they were leaked. If the count overflowed, the value would be freed while
+        // handles to it exist.
         std::process::abort();
     }
 }
 
-/// Gives up so many handles, and drops the value if they are the last.
+/// Decrements the count by `handles`, and drops the value if no handle is left.
 ///
 /// # Safety
 ///
-/// They are counted, the caller's to give up, and used by nobody afterwards.
+/// The caller must own that many counted handles, and must not use them afterward.
 #[inline]
 unsafe fn give_up<T>(inner: NonNull<Inner<T>>, handles: usize) {
     // SAFETY: the handles are counted, so the value has not been dropped.
     let count = unsafe { &inner.as_ref().count };
-    // Ordering: Acquire, pairs with the Release below: if no others are left, what was done through them is done. It then
-    // stays so, for only from a handle can there be another; so the last step needs no read-modify-write.
+    // Ordering: Acquire, pairs with the Release below. If no other handle is left, this thread sees all accesses
+    // through the dropped handles. Only the owner of a handle can make another one, so the count cannot change any
+    // more. The last step therefore needs no read-modify-write.
     if count.load(ACQUIRE) != handles {
-        // Ordering: Release, pairs with both Acquires: whoever finds itself the last sees what was done through these.
+        // Ordering: Release, pairs with both Acquires. The thread that drops the last handle sees all accesses through
+        // these handles.
         if count.fetch_sub(handles, RELEASE) != handles {
             return;
         }
-        // Ordering: Acquire, pairs with the Release of the others. A load and not a fence, which ThreadSanitizer does
-        // not know.
+        // Ordering: Acquire, pairs with the Release of the other threads. It is a load instead of a fence, because
+        // ThreadSanitizer does not support fences.
         count.load(ACQUIRE);
     }
-    // SAFETY: made from a box in `Lot::new`, and no handle is left that could reach it.
+    // SAFETY: the pointer is from a `Box` in `Lot::new`, and no handle to the value is left.
     drop(unsafe { Box::from_raw(inner.as_ptr()) });
 }
 
@@ -195,16 +200,17 @@ mod tests {
     use super::*;
     use crate::sync::Arc;
 
-    /// A lot of so many handles in all, and what tells whether the value is alive: 2 while it is, 1 afterwards.
-    fn lot(handles: usize) -> (Counted<Arc<()>>, Lot<Arc<()>>, Arc<()>) {
+    /// Shares an `Arc` with `handles` handles in total. Returns the first handle, the others, and a clone of the `Arc`.
+    /// The strong count of the clone is 2 while the shared value exists, and 1 after it is dropped.
+    fn shared(handles: usize) -> (Counted<Arc<()>>, Lot<Arc<()>>, Arc<()>) {
         let value = Arc::new(());
         let (first, others) = Lot::new(Arc::clone(&value), handles - 1);
         (first, others, value)
     }
 
     #[test]
-    fn a_value_lives_as_long_as_a_handle_taken_or_not() {
-        let (first, mut others, value) = lot(3);
+    fn a_value_lives_as_long_as_any_counted_handle() {
+        let (first, mut others, value) = shared(3);
         drop(first);
         let second = others.take();
         drop(others);
@@ -214,8 +220,8 @@ mod tests {
     }
 
     #[test]
-    fn a_lot_gives_as_many_handles_as_were_counted() {
-        let (first, mut others, value) = lot(3);
+    fn exactly_the_counted_handles_can_be_taken() {
+        let (first, mut others, value) = shared(3);
         let taken: Vec<_> = std::iter::from_fn(|| others.take()).collect();
         assert_eq!(taken.len(), 2);
         assert!(taken.iter().all(|handle| handle.same(&first)));
@@ -225,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn the_last_of_a_lot_is_cloned_if_asked() {
-        let (first, mut others, value) = lot(2);
+    fn take_or_clone_never_takes_the_last_handle() {
+        let (first, mut others, value) = shared(2);
         let taken: Vec<_> = (0..5).map_while(|_| others.take_or_clone()).collect();
         assert_eq!(taken.len(), 5);
         drop((taken, first));
-        assert_eq!(Arc::strong_count(&value), 2, "the lot has one still");
+        assert_eq!(Arc::strong_count(&value), 2, "one handle is left");
         let last = others.take();
         assert!(others.take().is_none());
         drop(others);
@@ -240,8 +246,8 @@ mod tests {
     }
 
     #[test]
-    fn a_clone_is_a_handle_like_others() {
-        let (first, others, value) = lot(1);
+    fn a_clone_keeps_the_value_alive() {
+        let (first, others, value) = shared(1);
         drop(others);
         let clone = first.clone();
         drop(first);
@@ -250,12 +256,12 @@ mod tests {
         assert_eq!(Arc::strong_count(&value), 1);
     }
 
-    /// Freed once, by whoever is the last, with every handle's work done.
+    /// The value is dropped once, after the accesses through all handles.
     #[test]
-    fn threads_give_up_their_handles_in_any_order() {
+    fn threads_drop_their_handles_in_any_order() {
         const THREADS: usize = 4;
         for _ in 0..2_000 {
-            let (first, mut others, value) = lot(2 * THREADS);
+            let (first, mut others, value) = shared(2 * THREADS);
             std::thread::scope(|scope| {
                 for _ in 0..THREADS {
                     let handle = others.take_or_clone();
@@ -277,7 +283,8 @@ mod models {
     use super::*;
     use crate::sync::Arc;
 
-    /// Drops of the value, and what each handle has left of itself in it: relaxed, so that only the count orders it.
+    /// The shared value. It counts its drops, and each handle sets one mark in it. The marks are relaxed, so that only
+    /// the count orders them.
     struct Value {
         marks: [AtomicUsize; 3],
         drops: Arc<AtomicUsize>,
@@ -286,12 +293,12 @@ mod models {
     impl Drop for Value {
         fn drop(&mut self) {
             let marks = self.marks.each_ref().map(|mark| mark.load(Ordering::Relaxed));
-            assert_eq!(marks, [1; 3], "the value goes while it is in use");
+            assert_eq!(marks, [1; 3], "the value is dropped while it is in use");
             self.drops.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// The handle's user, for the last time.
+    /// Uses the handle for the last time and drops it.
     fn finish(handle: Counted<Value>, place: usize) {
         handle.marks[place].store(1, Ordering::Relaxed);
     }
@@ -310,7 +317,7 @@ mod models {
             for thread in threads {
                 thread.join().unwrap();
             }
-            assert_eq!(drops.load(Ordering::Relaxed), 1, "dropped once");
+            assert_eq!(drops.load(Ordering::Relaxed), 1, "the value is dropped once");
         });
     }
 

@@ -1,21 +1,22 @@
-//! What travels from the dispatch thread to the queues: one event, or several behind one count.
+//! Parcels: the items that the dispatch thread puts into queues. A parcel is one event or several events that share one
+//! reference count.
 //!
-//! Events of a batch that go to the same subscribers are made into one [`Bundle`]. A batch for a thousand subscribers
-//! then costs a thousand steps of one reference count and a thousand places in their queues, not that for each event.
-//! A bundle holds only what matched everybody it is pushed to, so no queue keeps an event alive that its subscriber did
-//! not ask for; a delivery that is kept keeps its bundle, a batch of events at most.
+//! Events of a batch that go to the same subscribers form one [`Bundle`]. A bundle for a thousand subscribers costs a
+//! thousand steps of one reference count and a thousand queue places. Single parcels would cost that many for each
+//! event. All events of a bundle matched all subscribers that receive it. So no queue keeps an event alive that its
+//! subscriber did not match. A delivery that is kept also keeps its bundle, which holds at most a batch of events.
 //!
-//! Immutable once made: there is nothing to synchronise but the counts.
+//! Parcels are immutable, so only their reference counts need synchronization.
 
 use crate::boundary;
 use crate::event::BusEvent;
 use crate::lot::Counted;
 use crate::sync::BATCH;
 
-/// An event with its place in the bus-wide order.
+/// An event with its position in the bus-wide order.
 pub(crate) struct Envelope<E> {
     pub(crate) sequence: u64,
-    /// Taken when it is dropped.
+    /// The event, until the envelope is dropped.
     event: Option<BusEvent<E>>,
 }
 
@@ -36,22 +37,23 @@ impl<E> Envelope<E> {
 }
 
 impl<E> Drop for Envelope<E> {
-    /// Envelopes are dropped by whoever comes last, many at once, so a payload that panics does so behind a boundary.
+    /// Drops the event behind the panic boundary. Any thread may drop an envelope, often many at once, and the
+    /// payload's `Drop` may panic.
     fn drop(&mut self) {
-        // In place: an event is too large to be moved for that.
+        // Drop the event in place, because it is large and a move would cost time.
         let _ = boundary::run(|| self.event = None);
     }
 }
 
-/// Events in their order.
+/// Several events in order of their sequence.
 pub(crate) enum Bundle<E> {
-    /// Which are nobody else's.
+    /// Events that are only in this bundle.
     Owned(Vec<Envelope<E>>),
-    /// Some of which others get too.
+    /// Events of which some also go to other subscribers.
     Shared(Vec<Counted<Envelope<E>>>),
 }
 
-// A place in a bundle is a `u8`.
+// The place of an event in a bundle is a `u8`.
 const _: () = assert!(BATCH < 256);
 
 impl<E> Bundle<E> {
@@ -71,21 +73,21 @@ impl<E> Bundle<E> {
     }
 }
 
-/// An event that others went into.
+/// An event into which earlier events were merged.
 pub(crate) struct Merged<E> {
-    /// What became of them: a single event.
+    /// The resulting single event.
     pub(crate) parcel: Parcel<E>,
-    /// How many others.
+    /// Number of earlier events.
     pub(crate) merged: u64,
 }
 
-/// What is put into a queue at once.
+/// An item of a queue: one or more events.
 pub(crate) enum Parcel<E> {
     Event(Counted<Envelope<E>>),
-    /// One that was dispatched before its receiver joined.
+    /// An event from the history.
     Backlog(Counted<Envelope<E>>),
     Merged(Counted<Merged<E>>),
-    /// The events of a bundle from one place to another, at least one.
+    /// The events of a bundle in the places `from..to`, at least one.
     Bundle {
         bundle: Counted<Bundle<E>>,
         from: u8,
@@ -94,11 +96,13 @@ pub(crate) enum Parcel<E> {
 }
 
 impl<E> Parcel<E> {
+    /// Makes a parcel of all events of a bundle.
     pub(crate) fn whole(bundle: Counted<Bundle<E>>) -> Self {
         let to = bundle.len() as u8;
         Parcel::Bundle { bundle, from: 0, to }
     }
 
+    /// Returns the number of events.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => 1,
@@ -106,7 +110,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// The first event.
+    /// Returns the first event.
     pub(crate) fn first(&self) -> &Envelope<E> {
         match self {
             Parcel::Event(envelope) | Parcel::Backlog(envelope) => envelope,
@@ -115,14 +119,14 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// Keeps the first `len` events, at least one.
+    /// Keeps only the first `len` events; `len` must be at least 1.
     pub(crate) fn truncate(&mut self, len: u64) {
         if let Parcel::Bundle { from, to, .. } = self {
             *to = (*to).min(*from + len as u8);
         }
     }
 
-    /// Takes the first `len` events out, if there are as many and more; both parts have at least one.
+    /// Removes the first `len` events and returns them, if both parts would contain at least one event.
     pub(crate) fn split(&mut self, len: u64) -> Option<Self> {
         match self {
             Parcel::Bundle { bundle, from, to } if len > 0 && len < u64::from(*to - *from) => {
@@ -138,7 +142,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// The same events, a parcel each.
+    /// Returns one parcel for each event, in order.
     pub(crate) fn apart(self) -> impl Iterator<Item = Self> {
         let (single, bundled) = match self {
             Parcel::Event(_) | Parcel::Backlog(_) | Parcel::Merged(_) => (Some(self), None),

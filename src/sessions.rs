@@ -1,9 +1,9 @@
-//! The scroll_id cache: which global id each session has, for late binding and for look-ups.
+//! The session cache: the global id (`scroll_id`) of each session, for late binding and for lookups.
 //!
-//! Owns a `DashMap` from session to binding and, beside it, the sessions ordered by age. Look-ups go to the map alone,
-//! from any thread, allocate nothing, and copy the id out before the map's guard is gone; no user code runs under a
-//! guard. Writers (the dispatch thread, `bind_session`, `forget_session`) are serialised by the mutex around the ages,
-//! so the map and the ages always tell the same sessions.
+//! The cache owns a `DashMap` from session to binding, and the sessions ordered by age. Any thread can look up a
+//! session. A lookup reads only the map, allocates nothing, and copies the id before it releases the map's guard. No
+//! user code runs while a guard is held. A mutex around the ages serializes the writers: the dispatch thread,
+//! `bind_session` and `forget_session`. So the map and the ages always contain the same sessions.
 
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::observe;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Arc, DashMap, Mutex};
 
-/// A session's name: its connector and its id there.
+/// The name of a session: its connector, and its id within that connector.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionKey {
     connector_id: Arc<str>,
@@ -32,7 +32,7 @@ impl SessionKey {
     }
 }
 
-/// A session's name by reference, so that maps keyed by [`SessionKey`] are probed without building one.
+/// The name of a session by reference. It allows lookups in maps with [`SessionKey`] keys without allocating a key.
 pub(crate) trait SessionName {
     fn parts(&self) -> (&str, &str);
 }
@@ -86,7 +86,7 @@ impl<'a> Borrow<dyn SessionName + 'a> for SessionKey {
 #[derive(Clone, Copy)]
 struct Binding {
     scroll_id: Uuid,
-    /// When it was registered: the key of this session among the ages.
+    /// The number of the registration, which is the key of this session in `Ages::oldest_first`.
     age: u64,
 }
 
@@ -113,14 +113,14 @@ impl Sessions {
         }
     }
 
-    /// The id that the session is bound to.
+    /// Returns the id to which the session is bound.
     pub(crate) fn scroll_id(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         let name: &dyn SessionName = &(connector_id, native_session_id);
         self.bindings.get(name).map(|binding| binding.scroll_id)
     }
 
-    /// Binds the session, newly or again, and returns the id it was bound to before. Past the capacity the session
-    /// whose registration is oldest is forgotten.
+    /// Binds the session, or replaces its binding, and returns the id to which it was bound before. If the capacity is
+    /// exceeded, it removes the session with the oldest registration.
     pub(crate) fn bind(&self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) -> Option<Uuid> {
         let key = SessionKey::new(connector_id.into(), native_session_id.into());
         let mut ages = self.ages.lock();
@@ -148,17 +148,18 @@ impl Sessions {
     }
 
     fn count_eviction(&self, oldest: &SessionKey) {
-        // Ordering: Relaxed, a statistic that publishes nothing.
+        // Ordering: Relaxed, because this statistic publishes no other data.
         if self.evicted.fetch_add(1, Ordering::Relaxed) == 0 {
             let (connector_id, native_session_id) = oldest.parts();
             boundary::log_warning!(
-                "session capacity {} reached: forgetting the oldest registrations, first {connector_id}/{native_session_id}",
+                "session capacity {} reached: forgetting the oldest registrations, \
+                 first {connector_id}/{native_session_id}",
                 self.capacity
             );
         }
     }
 
-    /// Forgets the session and returns the id it was bound to.
+    /// Removes the session and returns the id to which it was bound.
     pub(crate) fn forget(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         let name: &dyn SessionName = &(connector_id, native_session_id);
         #[cfg(not(sharing_bus_planted = "unlocked_forget"))]
@@ -170,14 +171,14 @@ impl Sessions {
         Some(binding.scroll_id)
     }
 
-    /// How many sessions are bound. Stale as soon as another thread binds or forgets one.
+    /// Returns the number of bound sessions. The number is stale as soon as another thread binds or removes a session.
     pub(crate) fn len(&self) -> usize {
         self.ages.lock().oldest_first.len()
     }
 
-    /// How many bindings the capacity has cost.
+    /// Returns the number of sessions removed because the capacity was exceeded.
     pub(crate) fn evicted(&self) -> u64 {
-        // Ordering: Relaxed, a statistic.
+        // Ordering: Relaxed, because this value is a statistic.
         self.evicted.load(Ordering::Relaxed)
     }
 }
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn binding_again_replaces_and_renews_the_age() {
+    fn binding_a_session_again_replaces_its_id_and_renews_its_age() {
         let sessions = Sessions::new(2);
         assert_eq!(sessions.bind("c", "a", id(1)), None);
         assert_eq!(sessions.bind("c", "b", id(2)), None);
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn forgetting_frees_the_place() {
+    fn a_forgotten_session_no_longer_counts_toward_the_capacity() {
         let sessions = Sessions::new(1);
         sessions.bind("c", "a", id(1));
         assert_eq!(sessions.forget("c", "a"), Some(id(1)));
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_not_confused_across_the_two_parts() {
+    fn session_names_are_compared_part_by_part() {
         let sessions = Sessions::new(8);
         sessions.bind("ab", "c", id(1));
         assert_eq!(sessions.scroll_id("a", "bc"), None);

@@ -1,7 +1,7 @@
-//! Your own channel as a queue: [`Sink`], and the [`Forward`] that tells of it.
+//! Delivery into channels of the host: [`Sink`], and [`Forward`], the handle to such a subscription.
 //!
-//! Owns nothing. The dispatch thread has the sink and calls it under no lock and behind the panic boundary. The channels named
-//! here are the hosts', no primitives of this crate's.
+//! The dispatch thread owns the sink. It calls the sink without a lock held and behind the panic boundary. The channels
+//! named in this file belong to the host. They are not synchronization primitives of this crate.
 
 use std::fmt;
 use std::sync::mpsc;
@@ -15,11 +15,12 @@ use crate::shared::Shared;
 use crate::subscribers::{SubscriberId, Subscription};
 use crate::sync::{Arc, Panicked};
 
-/// Where a subscription delivers if it has no queue of its own: the sending half of a channel that the host already has; see
+/// The destination of a subscription without a queue: the sending half of a channel of the host; see
 /// [`forward_to`](crate::SubscriptionBuilder::forward_to).
 ///
-/// Implemented for [`crossbeam_channel::Sender`], for [`std::sync::mpsc::SyncSender`], and, behind the features of these
-/// names, for the senders of tokio's bounded mpsc channel and of flume. For anything else:
+/// This crate implements the trait for [`crossbeam_channel::Sender`] and [`std::sync::mpsc::SyncSender`]. With the
+/// features `tokio` and `flume`, it also implements the trait for `tokio::sync::mpsc::Sender` and `flume::Sender`. A
+/// host can implement the trait for another type:
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Delivery, EventRouting, SharingBus, Sink, SinkError};
@@ -42,23 +43,25 @@ use crate::sync::{Arc, Panicked};
 /// assert_eq!(*last.lock().unwrap(), Some(7));
 /// ```
 pub trait Sink<E>: Send + 'static {
-    /// Takes a delivery, or gives it back.
+    /// Sends a delivery without waiting.
     ///
-    /// Called on the dispatch thread, for one event after the other: it must be quick and never wait. A panic in it loses
-    /// that event and ends the subscription.
+    /// The dispatch thread calls this method for one event after another. The method must return quickly and must never
+    /// wait. If it panics, the event is lost and the subscription ends.
     ///
     /// # Errors
     ///
-    /// [`SinkError::Full`] if there is no room: the event counts as lost. [`SinkError::Closed`] if nobody receives any
-    /// more: the subscription ends.
+    /// Both errors return the delivery.
+    ///
+    /// - [`SinkError::Full`] if the channel is full. The event counts as lost.
+    /// - [`SinkError::Closed`] if the channel has no receiver. The subscription ends.
     fn try_send(&mut self, delivery: Delivery<E>) -> Result<(), SinkError<E>>;
 }
 
-/// Why a [`Sink`] did not take a delivery, and the delivery itself.
+/// The error of [`Sink::try_send`]. It contains the delivery that was not sent.
 pub enum SinkError<E = Event> {
-    /// There is no room.
+    /// The channel is full.
     Full(Delivery<E>),
-    /// Nobody receives any more.
+    /// The channel has no receiver.
     Closed(Delivery<E>),
 }
 
@@ -121,8 +124,8 @@ impl<E: Payload> Sink<E> for flume::Sender<Delivery<E>> {
     }
 }
 
-/// The host's sink, for the dispatch thread. It may be dropped wherever the last state of the subscriber list that has it
-/// ends, so it brings its own panic boundary.
+/// The sink of the host with a panic boundary around its calls and its drop. The thread that drops the last reference
+/// to the subscription also drops the sink, so the boundary is part of this type.
 pub(crate) struct HostSink<E>(Option<Box<dyn Sink<E>>>);
 
 impl<E: 'static> HostSink<E> {
@@ -130,7 +133,7 @@ impl<E: 'static> HostSink<E> {
         HostSink(Some(Box::new(sink)))
     }
 
-    /// `Err` if it panicked, and lost the delivery in that.
+    /// Calls the sink. Returns `Err` if the sink panicked, in which case the delivery is lost.
     pub(crate) fn try_send(&mut self, delivery: Delivery<E>) -> Result<Result<(), SinkError<E>>, Panicked> {
         match &mut self.0 {
             Some(sink) => boundary::run(|| sink.try_send(delivery)),
@@ -145,10 +148,10 @@ impl<E> Drop for HostSink<E> {
     }
 }
 
-/// A subscription that delivers into a channel of the host's; made by
+/// A handle to a subscription that delivers into a channel of the host; returned by
 /// [`forward_to`](crate::SubscriptionBuilder::forward_to).
 ///
-/// It only tells of the subscription: it keeps no bus alive, and dropping it ends nothing.
+/// The handle does not keep the bus alive, and dropping it does not end the subscription.
 pub struct Forward<E: Payload = Event> {
     shared: Arc<Shared<E>>,
     id: SubscriberId,
@@ -166,40 +169,43 @@ impl<E: Payload> Forward<E> {
         }
     }
 
-    /// This subscription's id, for [`SharingBus::unsubscribe`](crate::SharingBus::unsubscribe).
+    /// Returns the id of this subscription, for [`SharingBus::unsubscribe`](crate::SharingBus::unsubscribe).
     pub fn id(&self) -> SubscriberId {
         self.id
     }
 
-    /// The label it was given.
+    /// Returns the [label](crate::SubscriptionBuilder::label) of this subscription.
     pub fn label(&self) -> Option<&str> {
         self.label.as_deref()
     }
 
-    /// How many events the channel has taken so far. It may trail the dispatch thread by a batch, and is exact after a
-    /// flush.
+    /// Returns the number of events sent into the channel so far. The number may trail the dispatch thread by a batch,
+    /// and is exact after a [`flush`](crate::SharingBus::flush) if no thread publishes.
     pub fn delivered(&self) -> u64 {
         self.queue.delivered()
     }
 
-    /// How many matching events found the channel full so far, likewise; with the one that a [`Sink`] panicked over.
+    /// Returns the number of matching events lost so far: those that found the channel full, and the event during which
+    /// a [`Sink`] panicked. The number may trail the dispatch thread by a batch, and is exact after a
+    /// [`flush`](crate::SharingBus::flush) if no thread publishes.
     pub fn lagged(&self) -> u64 {
         self.queue.lagged()
     }
 
-    /// Whether the subscription has ended. True stays true; false may be stale at once, and stays so while the channel is
-    /// closed and no event has matched since.
+    /// Returns `true` if the subscription has ended. `true` never changes back, and `false` may be stale at once. After
+    /// the channel is closed, the method returns `false` until the next matching event ends the subscription.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
-    /// Ends the subscription: nothing more is forwarded, and the dispatch thread lets go of the channel. True for the call
-    /// that ended it.
+    /// Ends the subscription. Returns `true` if this call ended it.
+    ///
+    /// The bus forwards no further events, and the dispatch thread drops its sender of the channel.
     pub fn close(&self) -> bool {
         self.shared.unsubscribe(self.id)
     }
 
-    /// Replaces the filter, as [`BusReceiver::set_filter`](crate::BusReceiver::set_filter) does.
+    /// Replaces the filter, in the same way as [`BusReceiver::set_filter`](crate::BusReceiver::set_filter).
     pub fn set_filter(&self, filter: EventFilter<E>) {
         self.shared.set_filter(self.id, filter);
     }
