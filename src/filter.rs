@@ -44,8 +44,8 @@ use crate::sync::panic;
 /// {"any": [{"kind": "tool"}, {"not": {"origin": "replay"}}]}
 /// ```
 ///
-/// A [`Custom`](Self::Custom) filter is a function, so its serialization returns an error. More than 32 nested levels of
-/// `any`, `all` and `not` are an error in both directions, regardless of the format's own limit. So no input can
+/// A [`Custom`](Self::Custom) filter is a function, so its serialization returns an error. More than 32 nested levels
+/// of `any`, `all` and `not` are an error in both directions, regardless of the format's own limit. So no input can
 /// overflow the stack.
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields, bound = ""))]

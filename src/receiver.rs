@@ -394,7 +394,8 @@ impl<E: Payload> Future for Recv<'_, E> {
     }
 }
 
-/// A stream of deliveries. It ends once the subscription has ended and the queue is empty. Its `next` is cancel safe.
+/// A stream of deliveries. It ends once the subscription has ended and the queue is empty. A future of its next item is
+/// cancel safe.
 impl<E: Payload> Stream for BusReceiver<E> {
     type Item = Delivery<E>;
 

@@ -1,9 +1,9 @@
 //! The history for late joiners: the last dispatched events, including events that matched no subscriber.
 //!
-//! The history is private to the dispatch thread and exists only on a bus built with one. The dispatch thread records an
-//! event when it dispatches the event: after the routing table has followed the subscriber list, and before the table can
-//! follow it again. A new subscriber receives its backlog when the table attaches it. So the backlog ends exactly where
-//! the live events begin.
+//! The history is private to the dispatch thread and exists only on a bus built with one. The dispatch thread records
+//! an event when it dispatches the event: after the routing table has followed the subscriber list, and before the
+//! table can follow it again. A new subscriber receives its backlog when the table attaches it. So the backlog ends
+//! exactly where the live events begin.
 //!
 //! The history has two tiers: the last events of the bus, and the last events of each scroll. Each event that only the
 //! second tier contains is older than all events of the first.

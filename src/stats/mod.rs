@@ -75,8 +75,8 @@ impl Counters {
 
 /// The statistics of a bus; returned by [`SharingBus::stats`](crate::SharingBus::stats).
 ///
-/// Counters start at zero when the bus is built and never decrease. On a busy bus they trail by at most a batch. After a
-/// [`flush`](crate::SharingBus::flush), if no thread publishes, they are exact. `Display` formats the statistics as a
+/// Counters start at zero when the bus is built and never decrease. On a busy bus they trail by at most a batch. After
+/// a [`flush`](crate::SharingBus::flush), if no thread publishes, they are exact. `Display` formats the statistics as a
 /// table for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -86,8 +86,8 @@ pub struct BusStats {
     pub published: u64,
     /// Number of events dispatched: numbered, bound and matched.
     pub dispatched: u64,
-    /// Number of deliveries: events queued for a subscriber and not displaced afterward, summed over all subscribers. An
-    /// event queued for three subscribers counts three times.
+    /// Number of deliveries: events queued for a subscriber and not displaced afterward, summed over all subscribers.
+    /// An event queued for three subscribers counts three times.
     pub delivered: u64,
     /// Number of matching events lost because a queue was full, summed over all subscribers.
     pub lagged: u64,

@@ -3,8 +3,8 @@
 //! The counts are in an open-addressed hash table of atomics behind an `ArcSwap`. The owner ensures that there is one
 //! writer at a time. The writer changes counts in place. When the table is too full or too empty, the writer copies the
 //! keys with nonzero counts into a new table and swaps it in. Until then, a key with a count of zero keeps its cell.
-//! Readers take no lock: a reader probes cells, starting at the key's home cell, until it finds the key or a vacant cell.
-//! At most half of the cells of a table contain keys.
+//! Readers take no lock: a reader probes cells, starting at the key's home cell, until it finds the key or a vacant
+//! cell. At most half of the cells of a table contain keys.
 //!
 //! A thread that has synchronized with an `add` sees the added key. A thread that observes a `remove` has synchronized
 //! with it. Two keys with the same hash count as one key, so a positive answer may be wrong, but a negative answer is
@@ -177,7 +177,7 @@ mod tests {
 
         /// Some of the keys share a home cell.
         #[test]
-        fn term_counts_agree_with_a_map_of_counts(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..3u64), 1..400)) {
+        fn counts_agree_with_a_hash_map(steps in prop::collection::vec((any::<bool>(), 0..40u64, 0..3u64), 1..400)) {
             let counts = TermCounts::new();
             let mut model = HashMap::<u64, usize>::new();
             for (add, low, high) in steps {

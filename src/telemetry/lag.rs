@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn unread() -> Instant {
-        panic!("the test reads no clock")
+        panic!("the clock must not be read")
     }
 
     #[test]
