@@ -146,7 +146,7 @@ fn the_oldest_registration_is_evicted_at_capacity() {
     assert_eq!((stats.sessions, stats.sessions_evicted), (2, 1));
 }
 
-/// A payload type of the host with its with_scroll session events.
+/// A payload type of the host with its own session events.
 enum Chat {
     Joined(Uuid),
     Left,

@@ -171,7 +171,7 @@ struct Model {
     bus: SharingBus,
     closed: bool,
     subscribers: Vec<Subscriber>,
-    /// Oldest registration first.
+    /// Sessions and their scrolls, the oldest registration first.
     sessions: Vec<(u8, Uuid)>,
     evicted: u64,
     dispatched: u64,

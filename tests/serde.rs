@@ -21,7 +21,7 @@ use uuid::Uuid;
 #[track_caller]
 fn assert_form<T: Serialize + DeserializeOwned>(value: &T, form: Value) -> T {
     assert_eq!(serde_json::to_value(value).unwrap(), form);
-    // Reads JSON text, because serialized values are sent as text.
+    // Deserializes from JSON text instead of the `Value`.
     serde_json::from_str(&form.to_string()).unwrap()
 }
 
