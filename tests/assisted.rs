@@ -1,13 +1,14 @@
-//! Assisted dispatch: what runs on whose thread, and user code contained on a publisher's. That all else stays as it is,
-//! the other tests say, run on assisted buses by `ci/assisted.sh`.
+//! Assisted dispatch: which code runs on which thread, and user code that panics on a publisher's thread.
+//!
+//! `ci/assisted.sh` runs the other tests with assisted dispatch as the default, to check that nothing else changes.
 
 mod common;
 
-use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::sync::{Arc, Mutex, mpsc};
+use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
+use std::time::Duration;
 
 use common::*;
 use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, Payload, PublishError, SharingBus};
@@ -16,60 +17,64 @@ fn assisted<E: Payload>() -> SharingBus<E> {
     SharingBus::builder().assisted_dispatch(true).build().unwrap()
 }
 
-/// A subscription whose filter notes the thread that it runs on, and takes everything.
-fn witness(bus: &SharingBus<Number>) -> (BusReceiver<Number>, mpsc::Receiver<ThreadId>) {
-    let (note, noted) = mpsc::channel();
+/// Subscribes with a filter that matches every event and sends the id of the thread that it runs on.
+fn record_threads(bus: &SharingBus<Number>) -> (BusReceiver<Number>, mpsc::Receiver<ThreadId>) {
+    let (sender, threads) = mpsc::channel();
     let filter = EventFilter::custom(move |_| {
-        let _ = note.send(thread::current().id());
+        let _ = sender.send(thread::current().id());
         true
     });
-    (bus.subscribe_filtered(filter, 10_000), noted)
+    (bus.subscribe_filtered(filter, 10_000), threads)
 }
 
-/// Publishes after a lull, until it was this thread that dispatched; what else is in the queue stays there.
-fn dispatch_here(bus: &SharingBus<Number>, noted: &mpsc::Receiver<ThreadId>) {
-    wait_until("a publisher dispatches", || {
-        // Whether the lull is long enough, and the thread at rest, is up to the machine.
-        thread::sleep(std::time::Duration::from_micros(100));
-        bus.publish(number(0)).unwrap();
-        noted.recv_timeout(DEADLINE).unwrap() == thread::current().id()
+/// Lets the bus become idle. Whether that is long enough for the next publisher to dispatch is up to the scheduler.
+fn pause() {
+    thread::sleep(Duration::from_micros(100));
+}
+
+/// Calls `publish` on an idle bus until this thread dispatches the event. The published events stay in the queues.
+fn publish_until_dispatched_here(threads: &mpsc::Receiver<ThreadId>, publish: impl Fn()) {
+    wait_until("this thread dispatches", || {
+        pause();
+        publish();
+        threads.recv_timeout(DEADLINE).unwrap() == thread::current().id()
     });
 }
 
-#[test]
-fn an_idle_bus_is_dispatched_by_its_publisher_within_the_call() {
-    let bus = assisted();
-    let (mut receiver, noted) = witness(&bus);
-    dispatch_here(&bus, &noted);
-    let last = drain(&mut receiver).len() as u64;
-    assert_eq!(bus.stats().dispatched, last);
-    assert!(noted.try_recv().is_err(), "each event is matched once");
+fn dispatch_here(bus: &SharingBus<Number>, threads: &mpsc::Receiver<ThreadId>) {
+    publish_until_dispatched_here(threads, || bus.publish(number(0)).unwrap());
 }
 
 #[test]
-fn every_way_to_publish_assists() {
+fn a_publisher_on_an_idle_bus_dispatches_within_its_call() {
+    let bus = assisted();
+    let (mut receiver, threads) = record_threads(&bus);
+    dispatch_here(&bus, &threads);
+    let last = drain(&mut receiver).len() as u64;
+    assert_eq!(bus.stats().dispatched, last);
+    assert!(threads.try_recv().is_err(), "each event is matched once");
+}
+
+#[test]
+fn every_publish_method_assists() {
     type Publish = fn(&SharingBus<Number>) -> Result<(), PublishError<Number>>;
-    let ways: [Publish; 4] = [
+    let methods: [Publish; 4] = [
         |bus| bus.publish(number(1)),
         |bus| bus.try_publish(number(1)),
         |bus| bus.publish_timeout(number(1), DEADLINE),
         |bus| futures::executor::block_on(bus.publish_async(number(1))),
     ];
-    for publish in ways {
+    for publish in methods {
         let bus = assisted();
-        let (_receiver, noted) = witness(&bus);
-        wait_until("a publisher dispatches", || {
-            thread::sleep(std::time::Duration::from_micros(100));
-            publish(&bus).unwrap();
-            noted.recv_timeout(DEADLINE).unwrap() == thread::current().id()
-        });
+        let (_receiver, threads) = record_threads(&bus);
+        publish_until_dispatched_here(&threads, || publish(&bus).unwrap());
     }
 }
 
 #[test]
-fn a_publisher_runs_one_batch_and_leaves_the_backlog_to_the_thread() {
+fn a_publisher_dispatches_one_batch_and_leaves_the_rest_to_the_dispatch_thread() {
     let bus = assisted();
-    let (mut receiver, noted) = witness(&bus);
+    let (mut receiver, threads) = record_threads(&bus);
     let block = Block::new(&bus, number(0));
     let here = thread::current().id();
     for n in 1..1000 {
@@ -78,62 +83,57 @@ fn a_publisher_runs_one_batch_and_leaves_the_backlog_to_the_thread() {
     block.release();
     bus.flush();
     assert_eq!(numbers(&drain(&mut receiver)), (0..1000).collect::<Vec<_>>());
-    let noted: Vec<_> = noted.try_iter().collect();
-    assert!(!noted.contains(&here), "who finds the turn taken goes on");
-    let last = noted[999];
-    let others = noted.iter().filter(|thread| **thread != last);
+    let threads: Vec<_> = threads.try_iter().collect();
+    assert!(
+        !threads.contains(&here),
+        "a publisher that finds dispatch running returns"
+    );
+    let last = threads[999];
+    let others = threads.iter().filter(|thread| **thread != last);
     assert!(
         others.count() <= 64,
-        "no more than the batch of the publisher that was held"
+        "the blocked publisher dispatches at most one batch"
     );
 }
 
 #[test]
-fn unless_told_a_publisher_runs_no_user_code() {
+fn without_assisted_dispatch_a_publisher_runs_no_user_code() {
     let bus = SharingBus::builder().assisted_dispatch(false).build().unwrap();
-    let (_receiver, noted) = witness(&bus);
+    let (_receiver, threads) = record_threads(&bus);
     for _ in 0..20 {
-        thread::sleep(std::time::Duration::from_micros(100));
+        pause();
         bus.publish(number(0)).unwrap();
-        assert_ne!(noted.recv_timeout(DEADLINE).unwrap(), thread::current().id());
-    }
-}
-
-struct PanickingWaker;
-
-impl Wake for PanickingWaker {
-    fn wake(self: Arc<Self>) {
-        panic::resume_unwind(Box::new("on purpose"));
+        assert_ne!(threads.recv_timeout(DEADLINE).unwrap(), thread::current().id());
     }
 }
 
 #[test]
-fn what_panics_on_a_publishers_thread_stays_there() {
+fn a_panic_on_a_publishers_thread_is_contained() {
     let bus = assisted();
-    let (_receiver, noted) = witness(&bus);
+    let (_receiver, threads) = record_threads(&bus);
     let panicked_here = Arc::new(AtomicU64::new(0));
     let (here, count) = (thread::current().id(), Arc::clone(&panicked_here));
     let faulty = EventFilter::custom(move |_| {
         if thread::current().id() == here {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        panic::resume_unwind(Box::new("on purpose"));
+        panic_quietly();
     });
     let _faulty = bus.subscribe_filtered(faulty, 4);
     let mut waiting = bus.subscribe_all();
     let waker = Waker::from(Arc::new(PanickingWaker));
     assert!(waiting.poll_recv(&mut Context::from_waker(&waker)).is_pending());
-    dispatch_here(&bus, &noted);
+    dispatch_here(&bus, &threads);
     assert!(panicked_here.load(Ordering::Relaxed) > 0);
     assert_eq!(bus.stats().filter_panics, bus.stats().dispatched);
     assert!(waiting.try_recv().is_ok());
-    // The bus lives on, and so does its thread.
+    // The bus and its dispatch thread still work.
     bus.shutdown();
     assert_eq!(waiting.iter().count() as u64, bus.stats().dispatched - 1);
 }
 
-/// Publishes on an idle bus with a filter that runs `action` on this thread.
-fn in_dispatch_here(bus: &SharingBus<Number>, action: impl FnOnce() + Send + 'static) {
+/// Runs `action` once, in a filter that this thread calls as it dispatches an event.
+fn run_in_dispatch_here(bus: &SharingBus<Number>, action: impl FnOnce() + Send + 'static) {
     let (here, action) = (thread::current().id(), Mutex::new(Some(action)));
     let filter = EventFilter::custom(move |_| {
         let here = thread::current().id() == here;
@@ -144,8 +144,8 @@ fn in_dispatch_here(bus: &SharingBus<Number>, action: impl FnOnce() + Send + 'st
         here
     });
     let mut ran = bus.subscribe_filtered(filter, 10_000);
-    wait_until("a publisher dispatches", || {
-        thread::sleep(std::time::Duration::from_micros(100));
+    wait_until("this thread dispatches", || {
+        pause();
         let _ = bus.publish(number(0));
         bus.flush();
         ran.try_recv().is_ok()
@@ -157,7 +157,7 @@ fn user_code_on_a_publishers_thread_may_use_the_bus() {
     let bus = assisted();
     let mut log = bus.subscribe_all();
     let inside = bus.clone();
-    in_dispatch_here(&bus, move || {
+    run_in_dispatch_here(&bus, move || {
         inside.publish(number(1)).unwrap();
         inside.flush();
         let late = inside.subscribe_all();
@@ -172,75 +172,56 @@ fn user_code_on_a_publishers_thread_may_use_the_bus() {
 }
 
 #[test]
-fn user_code_on_a_publishers_thread_never_waits_for_room() {
+fn user_code_on_a_publishers_thread_never_waits_for_space() {
     let bus = SharingBus::builder()
         .assisted_dispatch(true)
         .ingress_capacity(2)
         .build()
         .unwrap();
     let inside = bus.clone();
-    let (tell, told) = mpsc::channel();
-    in_dispatch_here(&bus, move || {
+    let (sender, results) = mpsc::channel();
+    run_in_dispatch_here(&bus, move || {
         let full = |n| inside.publish(number(n)).is_err_and(|error| error.is_full());
-        tell.send([full(1), full(2), full(3)]).unwrap();
+        sender.send([full(1), full(2), full(3)]).unwrap();
     });
-    assert_eq!(told.recv().unwrap(), [false, false, true]);
+    assert_eq!(results.recv().unwrap(), [false, false, true]);
 }
 
 #[test]
-fn user_code_on_a_publishers_thread_may_end_the_bus() {
+fn user_code_on_a_publishers_thread_may_close_or_shut_down_the_bus() {
     let ends: [fn(&SharingBus<Number>); 2] = [|bus| assert!(bus.close()), SharingBus::shutdown];
     for end in ends {
         let bus = assisted();
         let mut log = bus.subscribe_all();
         let inside = bus.clone();
-        in_dispatch_here(&bus, move || end(&inside));
+        run_in_dispatch_here(&bus, move || end(&inside));
         bus.shutdown();
         assert_eq!(log.iter().count() as u64, bus.stats().dispatched);
         assert!(bus.publish(number(1)).unwrap_err().is_closed());
     }
 }
 
-/// Holds a handle on its own bus, and tells where it is dropped.
-struct Holder {
-    bus: Option<SharingBus<Holder>>,
-    dropped: mpsc::Sender<ThreadId>,
-}
-
-impl Payload for Holder {}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        if let Some(bus) = self.bus.take() {
-            bus.flush();
-            bus.shutdown();
-        }
-        let _ = self.dropped.send(thread::current().id());
-    }
-}
-
 #[test]
-fn the_last_handle_may_go_on_a_publishers_thread() {
+fn the_last_handle_may_be_dropped_on_a_publishers_thread() {
     wait_until("a publisher drops the payload", || {
-        let bus = assisted::<Holder>();
+        let bus = assisted::<BusHolder>();
         let mut receiver = bus.subscribe_filtered(EventFilter::any([]), 1);
-        let (dropped, told) = mpsc::channel();
-        let bus_inside = Some(bus.clone());
-        thread::sleep(std::time::Duration::from_micros(100));
-        let holder = Holder {
-            bus: bus_inside,
+        let (dropped, dropped_on) = mpsc::channel();
+        let holder = BusHolder {
+            bus: Some(bus.clone()),
             dropped,
         };
+        pause();
         bus.publish(BusEvent::new(EventRouting::default(), holder)).unwrap();
         drop(bus);
-        let on = told.recv_timeout(DEADLINE).expect("the payload is dropped");
+        let dropped_on = dropped_on.recv_timeout(DEADLINE).expect("the payload is dropped");
         assert!(receiver.recv().is_err());
-        on == thread::current().id()
+        dropped_on == thread::current().id()
     });
 }
 
 #[test]
-fn buses_may_be_chained_and_looped_on_one_thread() {
+fn two_buses_may_publish_to_each_other_on_one_thread() {
     let (first, second) = (assisted(), assisted());
     let mut log = second.subscribe_all();
     let mut looped = first.subscribe_all();
@@ -264,7 +245,7 @@ fn buses_may_be_chained_and_looped_on_one_thread() {
         1,
     );
     for n in 0..50 {
-        thread::sleep(std::time::Duration::from_micros(100));
+        pause();
         first.publish(number(n)).unwrap();
     }
     first.flush();
@@ -275,17 +256,15 @@ fn buses_may_be_chained_and_looped_on_one_thread() {
         looped.try_iter().filter(|delivery| delivery.event.0 >= 1000).count(),
         50
     );
-    // The filters hold handles of the other bus.
+    // Each filter holds a handle to the other bus, so dropping these handles would close neither bus.
     first.shutdown();
     second.shutdown();
 }
 
 #[test]
-fn nothing_is_kept_of_a_bus_that_has_ended() {
-    let owned = Arc::new(());
-    let weak: Weak<()> = Arc::downgrade(&owned);
+fn a_bus_that_has_ended_drops_its_filters() {
     let bus = assisted();
-    let filter = EventFilter::custom(move |_| Arc::strong_count(&owned) > 0);
+    let (filter, weak) = owning_filter();
     let mut receiver = bus.subscribe_filtered(filter, 4);
     bus.publish(number(1)).unwrap();
     drop(bus);

@@ -1,4 +1,4 @@
-//! Promise 9: bad input is a typed error that gives the event back, or a panic that says what was wrong.
+//! Promise 9: bad input causes a typed error that returns the event, or a panic whose message names the mistake.
 
 mod common;
 
@@ -39,7 +39,7 @@ fn a_thread_name_with_a_nul_byte_is_a_build_error() {
 }
 
 #[test]
-fn a_queue_capacity_of_zero_panics_and_says_so() {
+fn a_queue_capacity_of_zero_panics_with_a_clear_message() {
     let bus = SharingBus::<Number>::new();
     for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect] {
         let subscribe = || {
@@ -47,7 +47,9 @@ fn a_queue_capacity_of_zero_panics_and_says_so() {
             drop(builder.subscribe());
         };
         let panic = catch_unwind(AssertUnwindSafe(subscribe)).unwrap_err();
-        let message = panic.downcast_ref::<&str>().expect("a literal message");
+        let message = panic
+            .downcast_ref::<&str>()
+            .expect("the panic message is a string literal");
         assert!(message.contains("queue capacity of at least 1"), "{message}");
     }
     let subscribe = || drop(bus.subscribe_filtered(EventFilter::All, 0));
@@ -57,7 +59,7 @@ fn a_queue_capacity_of_zero_panics_and_says_so() {
 }
 
 #[test]
-fn zero_subscribers_is_success() {
+fn publishing_without_subscribers_succeeds() {
     let bus = SharingBus::new();
     bus.publish(number(1)).unwrap();
     bus.try_publish(number(2)).unwrap();
@@ -67,7 +69,7 @@ fn zero_subscribers_is_success() {
 }
 
 #[test]
-fn a_full_ingress_gives_the_event_back() {
+fn a_full_ingress_returns_the_event() {
     let bus = SharingBus::builder().ingress_capacity(2).build().unwrap();
     let mut receiver = bus.subscribe_all();
     let block = Block::new(&bus, number(0));
@@ -97,13 +99,13 @@ fn a_full_ingress_gives_the_event_back() {
     assert_eq!(numbers(&drain(&mut receiver)), [0, 1, 2, 4]);
 }
 
-/// Has neither `Debug` nor `Clone`.
+/// A payload that implements neither `Debug` nor `Clone`.
 struct Opaque;
 
 impl Payload for Opaque {}
 
 #[test]
-fn errors_ask_nothing_of_the_payload() {
+fn errors_do_not_require_debug_or_clone_of_the_payload() {
     let event = || BusEvent::new(EventRouting::default(), Opaque);
     let full: Box<dyn Error + Send + Sync> = Box::new(PublishError::Full(event()));
     let closed: Box<dyn Error + Send + Sync> = Box::new(PublishError::Closed(event()));
@@ -123,7 +125,7 @@ fn errors_ask_nothing_of_the_payload() {
 }
 
 #[test]
-fn receive_errors_say_what_happened() {
+fn receive_errors_describe_the_cause() {
     let bus = SharingBus::<Number>::new();
     let mut receiver = bus.subscribe_all();
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);

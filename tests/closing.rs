@@ -1,4 +1,4 @@
-//! Promise 8: closing drains, from wherever it is done.
+//! Promise 8: a closing bus delivers every accepted event, whichever thread or callback closes it.
 
 mod common;
 
@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use common::*;
-use sharing_bus::{BusEvent, EventFilter, EventRouting, Payload, RecvError, SharingBus};
+use sharing_bus::{BusEvent, EventFilter, EventRouting, RecvError, SharingBus};
 
 #[test]
-fn what_was_accepted_is_delivered_then_receivers_see_closed() {
+fn accepted_events_are_delivered_before_receivers_see_closed() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 100);
     for n in 0..100 {
@@ -27,7 +27,7 @@ fn what_was_accepted_is_delivered_then_receivers_see_closed() {
 }
 
 #[test]
-fn a_closed_bus_gives_the_event_back() {
+fn a_closed_bus_returns_the_event() {
     let bus = SharingBus::new();
     bus.close();
     let event = number(7);
@@ -46,7 +46,7 @@ fn a_closed_bus_gives_the_event_back() {
 }
 
 #[test]
-fn shutdown_joins_and_may_be_called_again_and_from_several_threads() {
+fn shutdown_may_be_called_repeatedly_and_from_several_threads() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
     for n in 0..1000 {
@@ -56,7 +56,7 @@ fn shutdown_joins_and_may_be_called_again_and_from_several_threads() {
         for _ in 0..3 {
             scope.spawn(|| {
                 bus.shutdown();
-                // Whoever returns finds everything dispatched.
+                // Every event is dispatched before any call of `shutdown` returns.
                 assert_eq!(bus.stats().dispatched, 1000);
             });
         }
@@ -67,7 +67,7 @@ fn shutdown_joins_and_may_be_called_again_and_from_several_threads() {
 }
 
 #[test]
-fn a_publish_that_races_a_shutdown_is_delivered_or_given_back() {
+fn a_publish_that_races_a_shutdown_is_delivered_or_returned() {
     for round in 0..200 {
         let bus = SharingBus::builder().ingress_capacity(4).build().unwrap();
         let mut receiver = bus.subscribe_filtered(EventFilter::All, 10_000);
@@ -82,7 +82,9 @@ fn a_publish_that_races_a_shutdown_is_delivered_or_given_back() {
                     }
                 });
             }
-            wait_until("some are accepted", || accepted.load(Ordering::Relaxed) > round % 20);
+            wait_until("some events are accepted", || {
+                accepted.load(Ordering::Relaxed) > round % 20
+            });
             bus.shutdown();
         });
         let received = receiver.iter().count() as u64;
@@ -92,7 +94,7 @@ fn a_publish_that_races_a_shutdown_is_delivered_or_given_back() {
 }
 
 #[test]
-fn the_last_handle_closes_and_receivers_outlive_the_bus() {
+fn dropping_the_last_handle_closes_the_bus_and_receivers_outlive_it() {
     let bus = SharingBus::new();
     let other = bus.clone();
     let mut receiver = bus.subscribe_all();
@@ -107,38 +109,19 @@ fn the_last_handle_closes_and_receivers_outlive_the_bus() {
     assert!(!receiver.close());
 }
 
-/// A payload that may hold a handle on its own bus and tells of its end.
-struct Holder {
-    _bus: Mutex<Option<SharingBus<Holder>>>,
-    dropped: mpsc::Sender<thread::ThreadId>,
-}
-
-impl Payload for Holder {}
-
-impl Drop for Holder {
-    fn drop(&mut self) {
-        // Shutting down here, on the dispatch thread, must not wait for itself.
-        if let Some(bus) = self._bus.lock().unwrap().take() {
-            bus.flush();
-            bus.shutdown();
-        }
-        let _ = self.dropped.send(thread::current().id());
-    }
-}
-
 #[test]
-fn the_last_handle_may_go_in_a_payloads_drop_on_the_dispatch_thread() {
-    let bus = SharingBus::<Holder>::builder()
+fn the_last_handle_may_be_dropped_by_a_payload_on_the_dispatch_thread() {
+    let bus = SharingBus::<BusHolder>::builder()
         .assisted_dispatch(false)
         .build()
         .unwrap();
     let mut receiver = bus.subscribe_filtered(EventFilter::any([]), 1);
     let (dropped, on_thread) = mpsc::channel();
-    let holder = Holder {
-        _bus: Mutex::new(Some(bus.clone())),
+    let holder = BusHolder {
+        bus: Some(bus.clone()),
         dropped,
     };
-    // Nobody matches, so the dispatch thread drops the payload, and with it the last handle.
+    // No filter matches, so the dispatch thread drops the payload and with it the last handle.
     bus.publish(BusEvent::new(EventRouting::default(), holder)).unwrap();
     drop(bus);
     let thread = on_thread.recv_timeout(DEADLINE).expect("the payload is dropped");
@@ -147,7 +130,7 @@ fn the_last_handle_may_go_in_a_payloads_drop_on_the_dispatch_thread() {
 }
 
 #[test]
-fn the_last_handle_may_go_in_a_filter() {
+fn the_last_handle_may_be_dropped_in_a_filter() {
     let bus = SharingBus::<Number>::new();
     let held = Mutex::new(Some(bus.clone()));
     let filter = EventFilter::custom(move |_| {
@@ -162,7 +145,7 @@ fn the_last_handle_may_go_in_a_filter() {
 }
 
 #[test]
-fn who_subscribes_to_a_bus_that_has_ended_is_closed_from_the_start() {
+fn a_receiver_of_a_bus_that_has_ended_is_closed_at_once() {
     let bus = SharingBus::<Number>::new();
     bus.shutdown();
     let mut receiver = bus.subscribe_all();
@@ -175,7 +158,7 @@ fn who_subscribes_to_a_bus_that_has_ended_is_closed_from_the_start() {
 }
 
 #[test]
-fn who_subscribes_while_the_bus_closes_is_closed_in_the_end() {
+fn a_receiver_subscribed_during_close_is_closed_eventually() {
     for _ in 0..200 {
         let bus = SharingBus::<Number>::new();
         thread::scope(|scope| {
@@ -194,7 +177,7 @@ fn who_subscribes_while_the_bus_closes_is_closed_in_the_end() {
 }
 
 #[test]
-fn flush_waits_for_what_was_accepted_open_or_closed() {
+fn flush_waits_for_accepted_events_before_and_after_close() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 10_000);
     thread::scope(|scope| {
@@ -220,7 +203,7 @@ fn flush_waits_for_what_was_accepted_open_or_closed() {
 }
 
 #[test]
-fn a_publisher_that_waits_for_room_is_let_in_as_the_bus_closes() {
+fn publishers_waiting_for_space_return_when_the_bus_closes() {
     let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 64);
     let block = Block::new(&bus, number(0));

@@ -1,4 +1,5 @@
-//! Faults from outside: refused threads, leaked receivers, sleeping filters, crowds, a process that ends at once.
+//! External faults: refused threads, leaked receivers, sleeping filters, and a process that exits with an open bus.
+//! Large numbers of subscribers are tested here too.
 
 mod common;
 
@@ -9,16 +10,16 @@ use std::time::Duration;
 use common::*;
 use sharing_bus::{EventFilter, Overflow, SharingBus};
 
-/// Set where a test is run as a child, and nothing otherwise.
+/// Name of the environment variable that marks a child process of these tests.
 const CHILD: &str = "SHARING_BUS_TEST_CHILD";
 
 fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// Runs one of this file's ignored tests in a process of its own, behind `prelude` in a shell.
+/// Runs an ignored test of this file in a child process. A shell runs `prelude` first.
 #[cfg(unix)]
-fn in_its_own_process(test: &str, prelude: &str) -> std::process::Output {
+fn run_in_child_process(test: &str, prelude: &str) -> std::process::Output {
     Command::new("sh")
         .arg("-c")
         .arg(format!(
@@ -34,9 +35,9 @@ fn in_its_own_process(test: &str, prelude: &str) -> std::process::Output {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_refused_thread_is_a_build_error() {
-    // A gigabyte of address space, and stacks of 128 MiB: room for a handful of threads, and for all else beside them.
+    // One gigabyte of address space holds a few stacks of 128 MiB and the rest of the process.
     let prelude = "ulimit -v 1048576; export RUST_MIN_STACK=134217728;";
-    let output = in_its_own_process("child_builds_until_it_is_refused", prelude);
+    let output = run_in_child_process("child_builds_buses_until_a_thread_is_refused", prelude);
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert!(
         output.status.success(),
@@ -47,8 +48,8 @@ fn a_refused_thread_is_a_build_error() {
 }
 
 #[test]
-#[ignore = "run by a_refused_thread_is_a_build_error, in a process with little memory"]
-fn child_builds_until_it_is_refused() {
+#[ignore = "run by a_refused_thread_is_a_build_error, in a process with limited memory"]
+fn child_builds_buses_until_a_thread_is_refused() {
     if !is_child() {
         return;
     }
@@ -56,7 +57,7 @@ fn child_builds_until_it_is_refused() {
     loop {
         match SharingBus::builder().ingress_capacity(1).build() {
             Ok(bus) if buses.len() < 100 => buses.push(bus),
-            Ok(_) => panic!("a hundred threads were not too many"),
+            Ok(_) => panic!("100 threads were created despite the memory limit"),
             Err(error) => {
                 assert!(matches!(error, sharing_bus::BuildError::Spawn(_)), "{error:?}");
                 assert!(std::error::Error::source(&error).is_some());
@@ -64,7 +65,7 @@ fn child_builds_until_it_is_refused() {
             }
         }
     }
-    // Those that there are go on working.
+    // The buses that were built still work.
     let mut receiver = buses[0].subscribe_all();
     buses[0].publish(plain()).unwrap();
     assert!(receiver.recv_timeout(DEADLINE).is_ok());
@@ -73,8 +74,8 @@ fn child_builds_until_it_is_refused() {
 
 #[test]
 #[cfg(unix)]
-fn a_process_may_end_with_the_bus_alive() {
-    let output = in_its_own_process("child_exits_at_once", "");
+fn a_process_may_exit_while_a_bus_is_open() {
+    let output = run_in_child_process("child_exits_while_publishing", "");
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
@@ -85,8 +86,8 @@ fn a_process_may_end_with_the_bus_alive() {
 }
 
 #[test]
-#[ignore = "run by a_process_may_end_with_the_bus_alive, in a process of its own"]
-fn child_exits_at_once() {
+#[ignore = "run by a_process_may_exit_while_a_bus_is_open, in a child process"]
+fn child_exits_while_publishing() {
     if !is_child() {
         return;
     }
@@ -101,7 +102,7 @@ fn child_exits_at_once() {
 }
 
 #[test]
-fn a_leaked_receiver_costs_its_queue_and_nothing_else() {
+fn a_leaked_receiver_holds_only_its_queue() {
     let bus = SharingBus::new();
     std::mem::forget(bus.subscription().queue_capacity(4).label("leaked").subscribe());
     let mut healthy = bus.subscribe_filtered(EventFilter::All, 100);
@@ -113,16 +114,16 @@ fn a_leaked_receiver_costs_its_queue_and_nothing_else() {
     let stats = bus.stats();
     let leaked = &stats.subscribers[0];
     assert_eq!((leaked.queued, leaked.delivered, leaked.lagged), (4, 4, 96));
-    // It can still be taken off the bus, by its id.
+    // The subscription can still be ended by its id.
     assert!(bus.unsubscribe(leaked.id));
     bus.shutdown();
     assert_closed(&mut healthy);
 }
 
 #[test]
-fn a_sleeping_filter_delays_and_loses_nothing() {
+fn a_sleeping_filter_loses_no_event() {
     let bus = SharingBus::builder().ingress_capacity(4).build().unwrap();
-    let sleepy = bus.subscribe_filtered(
+    let slow = bus.subscribe_filtered(
         EventFilter::custom(|_| {
             thread::sleep(Duration::from_micros(100));
             true
@@ -134,29 +135,29 @@ fn a_sleeping_filter_delays_and_loses_nothing() {
         bus.publish(number(n)).unwrap();
     }
     bus.flush();
-    assert_eq!(sleepy.len(), 50);
+    assert_eq!(slow.len(), 50);
     assert_eq!(numbers(&drain(&mut healthy)), (0..50).collect::<Vec<_>>());
 }
 
 #[test]
-fn a_crowd_of_subscribers_is_served_and_goes_at_once() {
-    const CROWD: usize = 5_000;
+fn five_thousand_subscribers_receive_and_are_reaped_together() {
+    const SUBSCRIBERS: usize = 5_000;
     let bus = SharingBus::new();
-    let mut crowd: Vec<_> = (0..CROWD)
+    let mut receivers: Vec<_> = (0..SUBSCRIBERS)
         .map(|_| bus.subscribe_filtered(EventFilter::All, 1))
         .collect();
     bus.publish(number(1)).unwrap();
     bus.flush();
-    assert!(crowd.iter_mut().all(|receiver| drain(receiver).len() == 1));
-    drop(crowd);
+    assert!(receivers.iter_mut().all(|receiver| drain(receiver).len() == 1));
+    drop(receivers);
     bus.flush();
-    assert_eq!((bus.subscriber_count(), bus.stats().reaped), (0, CROWD as u64));
+    assert_eq!((bus.subscriber_count(), bus.stats().reaped), (0, SUBSCRIBERS as u64));
 }
 
 #[test]
-#[ignore = "a minute and a half: cargo test --release --test faults -- --ignored hundred"]
-fn a_hundred_thousand_subscribers() {
-    const CROWD: u64 = 100_000;
+#[ignore = "takes 90 seconds: cargo test --release --test faults -- --ignored hundred"]
+fn a_hundred_thousand_subscribers_receive_their_own_events() {
+    const SUBSCRIBERS: u64 = 100_000;
     let bus = SharingBus::new();
     let subscribe = |n: u64| {
         let overflow = if n % 2 == 0 {
@@ -167,24 +168,19 @@ fn a_hundred_thousand_subscribers() {
         let builder = bus.subscription().queue_capacity(1).overflow(overflow);
         builder.filter(EventFilter::ScrollId(scroll(n.into()))).subscribe()
     };
-    let mut crowd: Vec<_> = (0..CROWD).map(subscribe).collect();
-    let of_scroll = |n: u64| {
-        let mut event = number(n);
-        event.routing.scroll_id = Some(scroll(n.into()));
-        event
-    };
-    for n in (0..CROWD).step_by(1000) {
-        bus.publish(of_scroll(n)).unwrap();
+    let mut receivers: Vec<_> = (0..SUBSCRIBERS).map(subscribe).collect();
+    for n in (0..SUBSCRIBERS).step_by(1000) {
+        bus.publish(scroll_event(n, n.into())).unwrap();
     }
     bus.flush();
-    for (n, receiver) in crowd.iter_mut().enumerate() {
+    for (n, receiver) in receivers.iter_mut().enumerate() {
         assert_eq!(drain(receiver).len(), usize::from(n % 1000 == 0));
     }
-    drop(crowd);
+    drop(receivers);
     bus.flush();
     let stats = bus.stats();
     assert_eq!(
         (stats.reaped, stats.delivered, stats.subscribers.len()),
-        (CROWD, CROWD / 1000, 0)
+        (SUBSCRIBERS, SUBSCRIBERS / 1000, 0)
     );
 }

@@ -1,4 +1,4 @@
-//! Late joiners: the backlog and the live events meet with no gap and no duplicate, whatever is published meanwhile.
+//! Late joiners: the backlog and the live events meet without a gap or a duplicate, even while other threads publish.
 
 mod common;
 
@@ -7,46 +7,43 @@ use std::thread;
 
 use common::*;
 use proptest::prelude::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, EventRouting, Overflow, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, Overflow, SharingBus};
 
-fn of_scroll(n: u64, scroll_number: u128) -> BusEvent<Number> {
-    let routing = EventRouting {
-        scroll_id: (scroll_number > 0).then(|| scroll(scroll_number)),
-        ..EventRouting::default()
-    };
-    BusEvent::new(routing, Number(n))
+/// Returns an event of the scroll `id`, or of no scroll if `id` is 0.
+fn event(n: u64, id: u128) -> BusEvent<Number> {
+    if id == 0 { number(n) } else { scroll_event(n, id) }
 }
 
 fn bus_with_history(events: usize) -> SharingBus<Number> {
     SharingBus::builder().history(events).build().unwrap()
 }
 
-/// Sequences, and whether each is backlog.
+/// Returns the sequence of each queued delivery, and whether the delivery belongs to the backlog.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, bool)> {
     let deliveries = drain(receiver);
     deliveries
         .iter()
-        .map(|one| (one.sequence(), one.is_backlog()))
+        .map(|delivery| (delivery.sequence(), delivery.is_backlog()))
         .collect()
 }
 
 #[test]
-fn a_late_joiner_gets_the_newest_that_match_and_then_live_ones() {
+fn a_late_joiner_receives_the_newest_matching_events_and_then_live_events() {
     let bus = bus_with_history(10);
     for n in 1..=6 {
-        bus.publish(of_scroll(n, u128::from(n % 2))).unwrap();
+        bus.publish(event(n, u128::from(n % 2))).unwrap();
     }
     bus.flush();
     let filter = EventFilter::ScrollId(scroll(1));
     let mut late = bus.subscription().filter(filter).backlog(2).subscribe();
-    bus.publish(of_scroll(7, 1)).unwrap();
+    bus.publish(event(7, 1)).unwrap();
     bus.flush();
     assert_eq!(seen(&mut late), [(3, true), (5, true), (7, false)]);
     assert_eq!(late.lagged(), 0);
 }
 
 #[test]
-fn a_backlog_comes_without_further_traffic() {
+fn a_backlog_arrives_without_further_traffic() {
     let bus = bus_with_history(10);
     bus.publish(number(1)).unwrap();
     bus.flush();
@@ -55,10 +52,9 @@ fn a_backlog_comes_without_further_traffic() {
 }
 
 #[test]
-fn a_backlog_is_no_longer_than_the_queue_and_so_loses_nothing() {
+fn a_backlog_never_exceeds_the_queue_capacity() {
     let bus = bus_with_history(10);
-    (1..=10).for_each(|n| bus.publish(number(n)).unwrap());
-    bus.flush();
+    publish_numbers(&bus, 1..=10);
     for overflow in [Overflow::DropNewest, Overflow::DropOldest, Overflow::Disconnect] {
         let subscription = bus.subscription().queue_capacity(3).overflow(overflow);
         let mut late = subscription.backlog(usize::MAX).subscribe();
@@ -69,23 +65,23 @@ fn a_backlog_is_no_longer_than_the_queue_and_so_loses_nothing() {
 }
 
 #[test]
-fn who_does_not_ask_gets_none_and_neither_does_who_asks_a_bus_without_history() {
+fn a_backlog_needs_a_request_and_a_bus_with_a_history() {
     let with = bus_with_history(10);
     let without = SharingBus::new();
     for bus in [&with, &without] {
         bus.publish(number(1)).unwrap();
         bus.flush();
     }
-    let mut unasked = with.subscribe_all();
-    let mut unheard = without.subscription().backlog(5).subscribe();
+    let mut not_requested = with.subscribe_all();
+    let mut not_kept = without.subscription().backlog(5).subscribe();
     with.flush();
     without.flush();
-    assert_empty(&mut unasked);
-    assert_empty(&mut unheard);
+    assert_empty(&mut not_requested);
+    assert_empty(&mut not_kept);
 }
 
 #[test]
-fn another_filter_brings_no_second_backlog() {
+fn replacing_the_filter_sends_no_second_backlog() {
     let bus = bus_with_history(10);
     bus.publish(number(1)).unwrap();
     bus.flush();
@@ -97,39 +93,39 @@ fn another_filter_brings_no_second_backlog() {
 }
 
 #[test]
-fn a_quiet_scroll_has_its_own_history() {
+fn each_scroll_has_its_own_history() {
     let bus = SharingBus::builder()
         .history_per_scroll(2)
         .session_capacity(2)
         .build()
         .unwrap();
-    for (n, scroll_number) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 0)] {
-        bus.publish(of_scroll(n, scroll_number)).unwrap();
+    for (n, id) in [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2), (7, 0)] {
+        bus.publish(event(n, id)).unwrap();
     }
     bus.flush();
-    let backlog_of = |scroll_number| {
-        let filter = EventFilter::ScrollId(scroll(scroll_number));
+    let backlog_of = |id| {
+        let filter = EventFilter::ScrollId(scroll(id));
         let mut late = bus.subscription().filter(filter).backlog(9).subscribe();
         bus.flush();
-        drain(&mut late).iter().map(|one| one.sequence()).collect::<Vec<_>>()
+        drain(&mut late)
+            .iter()
+            .map(|delivery| delivery.sequence())
+            .collect::<Vec<_>>()
     };
     assert_eq!(backlog_of(1), [2, 3]);
     assert_eq!(backlog_of(2), [5, 6]);
-    // A third scroll takes the place of the one that was quiet for longest.
-    bus.publish(of_scroll(8, 3)).unwrap();
+    // The third scroll replaces the scroll whose last event is the oldest.
+    bus.publish(event(8, 3)).unwrap();
     bus.flush();
     assert_eq!((backlog_of(1), backlog_of(3)), (vec![], vec![8]));
 }
 
 #[test]
-fn what_is_kept_is_let_go_of_with_the_bus_and_by_newer_events() {
+fn the_history_drops_events_for_newer_ones_and_at_shutdown() {
     let bus = bus_with_history(2);
     let events: Vec<_> = (1..=3).map(number).collect();
     let payloads: Vec<_> = events.iter().map(|event| event.event.clone()).collect();
-    for event in events {
-        bus.publish(event).unwrap();
-    }
-    bus.flush();
+    publish_all(&bus, events);
     let counts = || payloads.iter().map(std::sync::Arc::strong_count).collect::<Vec<_>>();
     assert_eq!(counts(), [1, 2, 2]);
     bus.shutdown();
@@ -137,10 +133,9 @@ fn what_is_kept_is_let_go_of_with_the_bus_and_by_newer_events() {
 }
 
 #[test]
-fn a_filter_that_panics_over_the_history_is_contained() {
+fn a_filter_that_panics_on_the_history_is_contained() {
     let bus = bus_with_history(4);
-    (1..=4).for_each(|n| bus.publish(number(n)).unwrap());
-    bus.flush();
+    publish_numbers(&bus, 1..=4);
     let odd = EventFilter::custom(|event: &BusEvent<Number>| {
         assert!(event.event.0 % 2 == 1, "even");
         true
@@ -151,10 +146,10 @@ fn a_filter_that_panics_over_the_history_is_contained() {
     assert_eq!(bus.stats().filter_panics, 2);
 }
 
-/// Threads join while another publishes. Whatever each has from the history, it ends where the live events begin, and is
-/// as long as was asked.
+/// Several threads subscribe while another thread publishes. Each backlog has the requested length and ends where the
+/// live events begin.
 #[test]
-fn threads_join_amid_a_stream() {
+fn threads_join_while_events_are_published() {
     const EVENTS: u64 = 20_000;
     const BACKLOG: u64 = 5;
     let bus = SharingBus::builder()
@@ -168,12 +163,12 @@ fn threads_join_amid_a_stream() {
                 while bus.stats().dispatched < EVENTS {
                     let mut late = bus.subscription().backlog(BACKLOG as usize).subscribe();
                     let deliveries: Vec<_> = (0..50).map_while(|_| late.recv().ok()).collect();
-                    let backlog = deliveries.iter().filter(|one| one.is_backlog()).count() as u64;
-                    let first = deliveries.first().map_or(1, |one| one.sequence());
+                    let backlog = deliveries.iter().filter(|delivery| delivery.is_backlog()).count() as u64;
+                    let first = deliveries.first().map_or(1, |delivery| delivery.sequence());
                     assert_eq!(backlog, BACKLOG.min(first + backlog - 1));
-                    for (delivery, place) in deliveries.iter().zip(0..) {
-                        assert_eq!(delivery.sequence(), first + place, "a gap or a duplicate");
-                        assert_eq!(delivery.is_backlog(), place < backlog);
+                    for (delivery, index) in deliveries.iter().zip(0..) {
+                        assert_eq!(delivery.sequence(), first + index, "a gap or a duplicate");
+                        assert_eq!(delivery.is_backlog(), index < backlog);
                     }
                 }
             });
@@ -186,11 +181,11 @@ fn threads_join_amid_a_stream() {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Publish { scroll: u8, tool: bool },
-    Join { wanted: Wanted, backlog: usize },
+    Join { filter: FilterSpec, backlog: usize },
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Wanted {
+enum FilterSpec {
     All,
     Scroll(u8),
     EitherScroll(u8, u8),
@@ -199,43 +194,45 @@ enum Wanted {
     Custom,
 }
 
-impl Wanted {
-    fn filter(self) -> EventFilter<Number> {
-        let of = |n: u8| EventFilter::ScrollId(scroll(n.into()));
+impl FilterSpec {
+    fn build(self) -> EventFilter<Number> {
+        let in_scroll = |n: u8| EventFilter::ScrollId(scroll(n.into()));
         let tools = EventFilter::Kind(EventKind::Tool);
         match self {
-            Wanted::All => EventFilter::All,
-            Wanted::Scroll(n) => of(n),
-            Wanted::EitherScroll(a, b) => EventFilter::any([of(a), of(b)]),
-            Wanted::Tools => tools,
-            Wanted::ToolsOfScroll(n) => EventFilter::all([tools, of(n)]),
-            Wanted::Custom => EventFilter::custom(|event: &BusEvent<Number>| event.event.0 % 3 == 0),
+            FilterSpec::All => EventFilter::All,
+            FilterSpec::Scroll(n) => in_scroll(n),
+            FilterSpec::EitherScroll(a, b) => EventFilter::any([in_scroll(a), in_scroll(b)]),
+            FilterSpec::Tools => tools,
+            FilterSpec::ToolsOfScroll(n) => EventFilter::all([tools, in_scroll(n)]),
+            FilterSpec::Custom => EventFilter::custom(|event: &BusEvent<Number>| event.event.0 % 3 == 0),
         }
     }
 }
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+fn filter_spec() -> impl Strategy<Value = FilterSpec> {
     prop_oneof![
-        Just(Wanted::All),
-        (1..5_u8).prop_map(Wanted::Scroll),
-        (1..5_u8, 1..5_u8).prop_map(|(a, b)| Wanted::EitherScroll(a, b)),
-        Just(Wanted::Tools),
-        (1..5_u8).prop_map(Wanted::ToolsOfScroll),
-        Just(Wanted::Custom),
+        Just(FilterSpec::All),
+        (1..5_u8).prop_map(FilterSpec::Scroll),
+        (1..5_u8, 1..5_u8).prop_map(|(a, b)| FilterSpec::EitherScroll(a, b)),
+        Just(FilterSpec::Tools),
+        (1..5_u8).prop_map(FilterSpec::ToolsOfScroll),
+        Just(FilterSpec::Custom),
     ]
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..5_u8, any::<bool>()).prop_map(|(scroll, tool)| Step::Publish { scroll, tool }),
-        1 => (wanted(), 0..12_usize).prop_map(|(wanted, backlog)| Step::Join { wanted, backlog }),
+        1 => (filter_spec(), 0..12_usize).prop_map(|(filter, backlog)| Step::Join { filter, backlog }),
     ]
 }
 
-/// What is kept, in plain code: the numbers of all that were published, and of each scroll since it was last let go of.
+/// The history in plain code.
 #[derive(Default)]
 struct Model {
+    /// Every published event.
     events: Vec<BusEvent<Number>>,
+    /// For each kept scroll, the indexes of its events since the scroll was last evicted.
     scrolls: BTreeMap<u128, Vec<usize>>,
 }
 
@@ -259,9 +256,9 @@ impl Model {
         }
         kept.sort_unstable();
         kept.dedup();
-        kept.retain(|place| filter.matches(&self.events[*place]));
+        kept.retain(|index| filter.matches(&self.events[*index]));
         let from = kept.len().saturating_sub(limit);
-        kept[from..].iter().map(|place| *place as u64 + 1).collect()
+        kept[from..].iter().map(|index| *index as u64 + 1).collect()
     }
 }
 
@@ -269,7 +266,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_backlog_is_what_a_plain_model_says(
+    fn backlogs_match_the_model(
         all in 0..10_usize,
         per_scroll in 0..4_usize,
         scrolls in 1..4_usize,
@@ -285,14 +282,14 @@ proptest! {
         for step in steps {
             match step {
                 Step::Publish { scroll, tool } => {
-                    let mut event = of_scroll(model.events.len() as u64, scroll.into());
+                    let mut event = event(model.events.len() as u64, scroll.into());
                     event.routing.kind = if tool { EventKind::Tool } else { EventKind::Output };
                     model.publish(event.clone(), scrolls);
                     bus.publish(event).unwrap();
                     bus.flush();
                 }
-                Step::Join { wanted, backlog } => {
-                    let filter = wanted.filter();
+                Step::Join { filter, backlog } => {
+                    let filter = filter.build();
                     let expected = model.backlog(&filter, backlog, all, per_scroll);
                     let mut late = bus.subscription().filter(filter).backlog(backlog).subscribe();
                     bus.flush();

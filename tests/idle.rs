@@ -1,4 +1,4 @@
-//! An idle bus uses no CPU: its thread sleeps until it is woken, and nothing wakes it.
+//! An idle bus uses no CPU: its dispatch thread sleeps, and neither a timer nor another thread wakes it.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::*;
 use sharing_bus::{EventFilter, SharingBus};
 
-/// The thread of that name, as the kernel shows it.
+/// Returns the path under `/proc` of the thread with this name.
 fn thread_named(name: &str) -> Option<PathBuf> {
     let tasks = fs::read_dir("/proc/self/task").unwrap().filter_map(Result::ok);
     tasks
@@ -19,7 +19,7 @@ fn thread_named(name: &str) -> Option<PathBuf> {
         .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name))
 }
 
-/// How often the kernel has put the thread to sleep or interrupted it.
+/// Returns the lines that count the thread's voluntary and involuntary context switches.
 fn switches(task: &Path) -> Vec<String> {
     let status = fs::read_to_string(task.join("status")).unwrap();
     status
@@ -37,13 +37,13 @@ fn assert_sleeps_when_idle(assisted: bool, name: &str) {
     let builder = SharingBus::<Number>::builder().assisted_dispatch(assisted);
     let bus = builder.thread_name(name).build().unwrap();
     let _waiting = bus.subscribe_filtered(EventFilter::All, 2000);
-    let gone = bus.subscribe_all();
+    let dropped = bus.subscribe_all();
     for n in 0..1000 {
         bus.publish(number(n)).unwrap();
     }
-    drop(gone);
+    drop(dropped);
     bus.flush();
-    // The thread's name is set by the thread itself.
+    // The dispatch thread sets its own name, so the name may appear late.
     let mut task = None;
     wait_until("the thread has its name", || {
         task = thread_named(name);
@@ -58,7 +58,7 @@ fn assert_sleeps_when_idle(assisted: bool, name: &str) {
     let before = switches(&task);
     assert_eq!(before.len(), 2);
     thread::sleep(Duration::from_millis(500));
-    assert_eq!(switches(&task), before, "nothing was to be done");
+    assert_eq!(switches(&task), before, "the idle thread has not run");
 }
 
 #[test]

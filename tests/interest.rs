@@ -1,5 +1,4 @@
-//! Events that are made only if somebody may want them: nobody who would match is missed, and what nobody can match is
-//! not made.
+//! `publish_with` builds an event if a subscriber may match it, and skips an event that no subscriber can match.
 
 mod common;
 mod filters;
@@ -20,19 +19,20 @@ fn session(kind: EventKind) -> EventRouting {
     EventRouting::session("c", "s", kind)
 }
 
-/// Publishes if somebody may want it, and checks that it was made if so and only then.
+/// Calls `publish_with`, and checks that the payload was built if and only if the event was published.
 #[track_caller]
 fn publish_with(bus: &SharingBus<Number>, routing: &EventRouting, origin: EventOrigin, n: u64) -> bool {
-    let mut made = false;
+    let mut built = false;
     let payload = || {
-        made = true;
+        built = true;
         Number(n)
     };
     let published = bus.publish_with(routing.clone(), origin, payload).unwrap();
-    assert_eq!(made, published);
+    assert_eq!(built, published);
     published
 }
 
+/// Checks that `is_interested` and `publish_with` agree with the expectation for each routing.
 #[track_caller]
 fn assert_interest(bus: &SharingBus<Number>, expected: &[(EventRouting, bool)]) {
     for (routing, interested) in expected {
@@ -43,11 +43,11 @@ fn assert_interest(bus: &SharingBus<Number>, expected: &[(EventRouting, bool)]) 
 }
 
 #[test]
-fn what_nobody_can_match_is_neither_made_nor_published() {
+fn an_event_that_no_filter_can_match_is_neither_built_nor_published() {
     let bus = SharingBus::new();
     let receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8);
     let skipped = bus.publish_with(session(EventKind::Output), EventOrigin::Runtime, || -> Number {
-        panic!("made for nobody")
+        panic!("built although no filter can match")
     });
     assert!(!skipped.unwrap());
     bus.flush();
@@ -57,7 +57,7 @@ fn what_nobody_can_match_is_neither_made_nor_published() {
 }
 
 #[test]
-fn each_equality_is_asked_for_by_itself() {
+fn each_routing_field_is_checked_on_its_own() {
     let routing = EventRouting {
         scroll_id: Some(scroll(1)),
         connector_uid: Some(scroll(2)),
@@ -69,7 +69,7 @@ fn each_equality_is_asked_for_by_itself() {
         ..EventRouting::session("s", "c", EventKind::Output)
     };
     let bare = EventRouting::default();
-    let wanted = [
+    let filters = [
         EventFilter::ScrollId(scroll(1)),
         EventFilter::ConnectorUid(scroll(2)),
         EventFilter::ConnectorId("c".into()),
@@ -79,7 +79,7 @@ fn each_equality_is_asked_for_by_itself() {
         },
         EventFilter::Kind(EventKind::Tool),
     ];
-    for filter in wanted {
+    for filter in filters {
         let bus = SharingBus::new();
         let shown = filter.to_string();
         let _receiver = bus.subscribe_filtered(filter, 8);
@@ -92,7 +92,7 @@ fn each_equality_is_asked_for_by_itself() {
 }
 
 #[test]
-fn an_origin_is_asked_for_where_it_is_known() {
+fn the_origin_is_checked_only_where_it_is_known() {
     let bus = SharingBus::new();
     let _receiver = bus.subscribe_filtered(EventFilter::Origin(EventOrigin::Replay), 8);
     let routing = session(EventKind::Tool);
@@ -102,7 +102,7 @@ fn an_origin_is_asked_for_where_it_is_known() {
 }
 
 #[test]
-fn who_cannot_be_indexed_wants_everything() {
+fn filters_that_cannot_be_indexed_are_interested_in_every_event() {
     for filter in [
         EventFilter::All,
         EventFilter::custom(|_| false),
@@ -121,7 +121,7 @@ fn who_cannot_be_indexed_wants_everything() {
 }
 
 #[test]
-fn what_may_change_a_session_is_always_made() {
+fn session_lifecycle_events_are_always_built() {
     let bus = SharingBus::new();
     let register = || Event::SessionRegistered {
         connector_id: "c".into(),
@@ -135,11 +135,11 @@ fn what_may_change_a_session_is_always_made() {
 }
 
 #[test]
-fn what_may_still_be_bound_is_made_while_anybody_asks_for_a_scroll() {
+fn events_that_may_be_bound_are_built_while_a_filter_names_a_scroll() {
     let bus = SharingBus::new();
     let mut view = bus.subscribe_filtered(EventFilter::ScrollId(scroll(7)), 64);
     for _ in 0..20 {
-        // The registration may be in the ingress or dispatched.
+        // The registration may be dispatched already, or still be in the ingress.
         bus.publish(registration(&scroll(7).to_string())).unwrap();
         let published = bus.publish_with(session(EventKind::Output), EventOrigin::Runtime, || Event::Connected);
         assert!(published.unwrap());
@@ -148,7 +148,7 @@ fn what_may_still_be_bound_is_made_while_anybody_asks_for_a_scroll() {
         scroll_id: Some(scroll(8)),
         ..session(EventKind::Output)
     };
-    assert!(!bus.is_interested(&elsewhere), "a scroll that is set is kept");
+    assert!(!bus.is_interested(&elsewhere), "a scroll that is set does not change");
     let of_no_session = EventRouting {
         native_session_id: None,
         ..session(EventKind::Output)
@@ -159,7 +159,7 @@ fn what_may_still_be_bound_is_made_while_anybody_asks_for_a_scroll() {
 }
 
 #[test]
-fn a_bus_that_keeps_a_history_wants_everything() {
+fn a_bus_with_a_history_is_interested_in_every_event() {
     for builder in [
         SharingBus::builder().history(4),
         SharingBus::builder().history_per_scroll(4),
@@ -173,7 +173,7 @@ fn a_bus_that_keeps_a_history_wants_everything() {
 }
 
 #[test]
-fn a_closed_bus_gives_back_what_it_had_made() {
+fn a_closed_bus_returns_the_built_event() {
     let bus = SharingBus::new();
     let receiver = bus.subscribe_all();
     bus.shutdown();
@@ -192,28 +192,28 @@ fn a_closed_bus_gives_back_what_it_had_made() {
 }
 
 #[test]
-fn a_full_ingress_gives_back_what_was_made() {
+fn a_full_ingress_returns_the_built_event() {
     let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
     let block = Block::new(&bus, number(0));
     bus.try_publish(number(1)).unwrap();
     let refused = bus.try_publish_with(EventRouting::default(), EventOrigin::Runtime, || Number(2));
     assert!(matches!(refused, Err(PublishError::Full(event)) if *event.event == Number(2)));
     block.release();
-    wait_until("there is room", || {
+    wait_until("the ingress has space", || {
         let sent = bus.try_publish_with(EventRouting::default(), EventOrigin::Runtime, || Number(3));
         sent.is_ok()
     });
 }
 
 #[test]
-fn a_filter_may_publish_so_and_never_waits() {
+fn publish_with_in_a_filter_never_waits() {
     let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
     let inner = bus.clone();
     let refused = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&refused);
     let filter = EventFilter::custom(move |event: &BusEvent<Number>| {
         let next = Number(event.event.0 + 1);
-        // The second one finds the ingress full, on the thread that empties it.
+        // The second call finds the ingress full. It must not wait, because this thread drains the ingress.
         for _ in 0..2 {
             let sent = inner.publish_with(EventRouting::default(), EventOrigin::Runtime, || next);
             seen.fetch_or(sent.is_err_and(|error| error.is_full()), Ordering::Relaxed);
@@ -229,12 +229,12 @@ fn a_filter_may_publish_so_and_never_waits() {
 }
 
 #[test]
-fn a_payload_that_panics_is_not_published() {
+fn a_payload_closure_that_panics_publishes_nothing() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     let publish = || {
         bus.publish_with(EventRouting::default(), EventOrigin::Runtime, || -> Number {
-            panic!("no")
+            panic!("on purpose")
         })
     };
     assert!(catch_unwind(AssertUnwindSafe(publish)).is_err());
@@ -243,7 +243,7 @@ fn a_payload_that_panics_is_not_published() {
 }
 
 #[test]
-fn whoever_leaves_by_whatever_way_is_counted_out() {
+fn interest_ends_with_the_subscription_or_the_filter() {
     let bus = SharingBus::<Number>::new();
     let routing = session(EventKind::Tool);
     let subscribe = || bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 8);
@@ -261,15 +261,15 @@ fn whoever_leaves_by_whatever_way_is_counted_out() {
             for _ in 0..2 {
                 assert!(publish_with(&bus, &routing, EventOrigin::Runtime, 0));
             }
-            wait_until("it is disconnected", || receiver.is_closed());
+            wait_until("the receiver is disconnected", || receiver.is_closed());
         },
     ];
     for (way, leave) in leave.iter().enumerate() {
-        let stays = subscribe();
+        let remaining = subscribe();
         leave();
         bus.flush();
         assert!(bus.is_interested(&routing), "way {way}");
-        drop(stays);
+        drop(remaining);
         bus.flush();
         assert!(!bus.is_interested(&routing), "way {way}");
         assert!(!bus.is_interested(&session(EventKind::Output)), "way {way}");
@@ -277,28 +277,29 @@ fn whoever_leaves_by_whatever_way_is_counted_out() {
 }
 
 #[test]
-fn one_of_a_crowd_is_found_and_a_crowd_that_left_is_not() {
-    const CROWD: u128 = 10_000;
+fn interest_is_exact_for_ten_thousand_subscribers() {
+    const SUBSCRIBERS: u128 = 10_000;
     let bus = SharingBus::<Number>::new();
     let routing = |n| EventRouting {
         scroll_id: Some(scroll(n)),
         ..session(EventKind::Output)
     };
-    let receivers: Vec<_> = (0..CROWD)
+    let receivers: Vec<_> = (0..SUBSCRIBERS)
         .map(|n| bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 1))
         .collect();
-    assert!((0..CROWD).all(|n| bus.is_interested(&routing(n))));
-    assert!(!(CROWD..2 * CROWD).any(|n| bus.is_interested(&routing(n))));
+    assert!((0..SUBSCRIBERS).all(|n| bus.is_interested(&routing(n))));
+    assert!(!(SUBSCRIBERS..2 * SUBSCRIBERS).any(|n| bus.is_interested(&routing(n))));
     drop(receivers);
     bus.flush();
-    assert_eq!(bus.stats().reaped, CROWD as u64);
-    assert!(!(0..CROWD).any(|n| bus.is_interested(&routing(n))));
+    assert_eq!(bus.stats().reaped, SUBSCRIBERS as u64);
+    assert!(!(0..SUBSCRIBERS).any(|n| bus.is_interested(&routing(n))));
 }
 
-/// The filter is replaced again and again, by others that match too. Whoever asks looks at one count after the other;
-/// on two cores, one in a few hundred thousand is overtaken at the wrong moment.
+/// A thread keeps replacing the filter with other filters that match too, while three threads check for interest.
+/// A check reads one count after another, so a replacement may come between two reads. On two cores, one of several
+/// hundred thousand checks is interrupted at the critical moment. The test therefore makes two million checks.
 #[test]
-fn a_subscriber_that_changes_its_filter_misses_nothing() {
+fn a_subscriber_that_replaces_its_filter_misses_no_event() {
     let bus = SharingBus::new();
     let receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 8);
     let routing = session(EventKind::Tool);
@@ -319,12 +320,12 @@ fn a_subscriber_that_changes_its_filter_misses_nothing() {
             }
             receiver
         });
-        let ask = || (0..1_000_000).filter(|_| !bus.is_interested(&routing)).count();
-        let asking = [scope.spawn(ask), scope.spawn(ask)];
+        let check = || (0..1_000_000).filter(|_| !bus.is_interested(&routing)).count();
+        let checking = [scope.spawn(check), scope.spawn(check)];
         let skipped = (0..50_000)
             .filter(|n| !publish_with(&bus, &routing, EventOrigin::Runtime, *n))
             .count();
-        let missed = asking.map(|asking| asking.join().unwrap());
+        let missed = checking.map(|thread| thread.join().unwrap());
         stop.store(true, Ordering::Relaxed);
         assert_eq!((missed, skipped), ([0, 0], 0));
         changing.join().unwrap()
@@ -355,7 +356,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The bus, and what its subscribers ask for.
+/// The bus, and its subscribers with their current filters.
 struct Model {
     bus: SharingBus<Number>,
     subscribers: Vec<(BusReceiver<Number>, EventFilter<Number>)>,
@@ -386,8 +387,8 @@ impl Model {
             }
             Step::Drop(index) => {
                 if !self.subscribers.is_empty() {
-                    let place = index.index(self.subscribers.len());
-                    self.subscribers.remove(place);
+                    let removed = index.index(self.subscribers.len());
+                    self.subscribers.remove(removed);
                 }
             }
         }
@@ -397,11 +398,12 @@ impl Model {
         (!self.subscribers.is_empty()).then(|| index.get_mut(&mut self.subscribers[..]))
     }
 
-    /// Whoever matches the event as it will be dispatched gets it; what is not made, nobody would have matched.
+    /// Publishes with `publish_with`. Each subscriber must receive the event if and only if its filter matches it as
+    /// dispatched. If no interest was reported, no filter may match.
     fn publish(&mut self, routing: &EventRouting, origin: EventOrigin, n: u64) {
         let interested = self.bus.is_interested(routing);
-        // It may be made though nobody was interested just now: a dropped receiver that is being counted out looks like
-        // somebody.
+        // `publish_with` may build the event although `is_interested` returned false a moment ago. While a dropped
+        // receiver is being removed from the counts, the check reports interest.
         publish_with(&self.bus, routing, origin, n);
         self.bus.flush();
         let mut event = number(n).with_origin(origin);
@@ -424,7 +426,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn nobody_who_would_match_is_missed(steps in prop::collection::vec(step(), 1..40), routing in event()) {
+    fn every_subscriber_that_matches_receives_the_event(
+        steps in prop::collection::vec(step(), 1..40),
+        routing in event(),
+    ) {
         let mut model = Model { bus: SharingBus::new(), subscribers: Vec::new() };
         for step in steps {
             model.run(step);
@@ -432,6 +437,6 @@ proptest! {
         model.subscribers.clear();
         model.bus.flush();
         let lifecycle = routing.routing.kind == EventKind::SessionLifecycle;
-        prop_assert_eq!(model.bus.is_interested(&routing.routing), lifecycle, "the counts are down to nothing");
+        prop_assert_eq!(model.bus.is_interested(&routing.routing), lifecycle, "no interest is left");
     }
 }

@@ -1,4 +1,4 @@
-//! Promise 5: what a registration does to the events of its session.
+//! Promise 5: a registration binds later events of its session to a scroll.
 
 mod common;
 
@@ -9,9 +9,12 @@ use common::*;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, Payload, SessionChange, SharingBus};
 use uuid::Uuid;
 
-/// The scroll of each event that is queued.
+/// Returns the scroll of each queued event.
 fn scrolls(receiver: &mut sharing_bus::BusReceiver) -> Vec<Option<Uuid>> {
-    drain(receiver).iter().map(|d| d.routing.scroll_id).collect()
+    drain(receiver)
+        .iter()
+        .map(|delivery| delivery.routing.scroll_id)
+        .collect()
 }
 
 #[test]
@@ -19,9 +22,9 @@ fn events_are_bound_from_the_registration_on() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     for event in [
-        of_session(EventKind::Output),
+        session_event(EventKind::Output),
         registration(&scroll(1).to_string()),
-        of_session(EventKind::Output),
+        session_event(EventKind::Output),
         BusEvent::new(EventRouting::session("c", "other", EventKind::Output), Event::Connected),
         BusEvent::new(EventRouting::session("other", "s", EventKind::Output), Event::Connected),
     ] {
@@ -40,7 +43,7 @@ fn the_latest_registration_before_an_event_binds_it() {
     let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Output), 8);
     for id in [1, 2, 3] {
         bus.publish(registration(&scroll(id).to_string())).unwrap();
-        bus.publish(of_session(EventKind::Output)).unwrap();
+        bus.publish(session_event(EventKind::Output)).unwrap();
     }
     bus.flush();
     assert_eq!(scrolls(&mut receiver), [1, 2, 3].map(|id| Some(scroll(id))));
@@ -51,11 +54,11 @@ fn the_latest_registration_before_an_event_binds_it() {
 fn a_scroll_that_is_set_is_kept() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
-    let mut own = of_session(EventKind::Output);
-    own.routing.scroll_id = Some(scroll(9));
-    let mut carrying = registration(&scroll(1).to_string());
-    carrying.routing.scroll_id = Some(scroll(8));
-    for event in [carrying, own, of_session(EventKind::Output)] {
+    let mut with_scroll = session_event(EventKind::Output);
+    with_scroll.routing.scroll_id = Some(scroll(9));
+    let mut registration_with_scroll = registration(&scroll(1).to_string());
+    registration_with_scroll.routing.scroll_id = Some(scroll(8));
+    for event in [registration_with_scroll, with_scroll, session_event(EventKind::Output)] {
         bus.publish(event).unwrap();
     }
     bus.flush();
@@ -63,7 +66,7 @@ fn a_scroll_that_is_set_is_kept() {
 }
 
 #[test]
-fn a_registration_carries_its_own_scroll_whatever_its_routing() {
+fn a_registration_carries_the_scroll_that_it_registers() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::ScrollId(scroll(2)), 8);
     bus.publish(registration(&scroll(1).to_string())).unwrap();
@@ -80,21 +83,21 @@ fn a_registration_that_does_not_parse_is_delivered_and_binds_nothing() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     bus.publish(registration("no uuid")).unwrap();
-    bus.publish(of_session(EventKind::Output)).unwrap();
+    bus.publish(session_event(EventKind::Output)).unwrap();
     bus.flush();
     assert_eq!(scrolls(&mut receiver), [None, None]);
     assert_eq!((bus.scroll_id("c", "s"), bus.session_count()), (None, 0));
 
-    // Nor does it undo the binding that there is.
+    // An invalid registration keeps the existing binding.
     bus.publish(registration(&scroll(1).to_string())).unwrap();
     bus.publish(registration("")).unwrap();
-    bus.publish(of_session(EventKind::Output)).unwrap();
+    bus.publish(session_event(EventKind::Output)).unwrap();
     bus.flush();
     assert_eq!(scrolls(&mut receiver).last(), Some(&Some(scroll(1))));
 }
 
 #[test]
-fn the_end_of_a_session_is_bound_and_forgets_it() {
+fn an_end_event_is_bound_and_removes_the_session() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     let end = Event::SessionEnded {
@@ -102,7 +105,11 @@ fn the_end_of_a_session_is_bound_and_forgets_it() {
         session_id: "s".into(),
     };
     let end = BusEvent::new(EventRouting::session("c", "s", EventKind::SessionLifecycle), end);
-    for event in [registration(&scroll(1).to_string()), end, of_session(EventKind::Output)] {
+    for event in [
+        registration(&scroll(1).to_string()),
+        end,
+        session_event(EventKind::Output),
+    ] {
         bus.publish(event).unwrap();
     }
     bus.flush();
@@ -117,29 +124,29 @@ fn sessions_are_bound_and_forgotten_by_call() {
     let mut receiver = bus.subscribe_all();
     assert_eq!(bus.bind_session("c", "s", scroll(1)), None);
     assert_eq!(bus.bind_session("c", "s", scroll(2)), Some(scroll(1)));
-    bus.publish(of_session(EventKind::Output)).unwrap();
+    bus.publish(session_event(EventKind::Output)).unwrap();
     bus.flush();
     assert_eq!(bus.forget_session("c", "s"), Some(scroll(2)));
     assert_eq!(bus.forget_session("c", "s"), None);
-    bus.publish(of_session(EventKind::Output)).unwrap();
+    bus.publish(session_event(EventKind::Output)).unwrap();
     bus.flush();
     assert_eq!(scrolls(&mut receiver), [Some(scroll(2)), None]);
 }
 
 #[test]
-fn the_oldest_registration_goes_first_at_capacity() {
+fn the_oldest_registration_is_evicted_at_capacity() {
     let bus: SharingBus = SharingBus::builder().session_capacity(2).build().unwrap();
     for session in ["1", "2", "1", "3"] {
         bus.bind_session("c", session, scroll(7));
     }
     assert_eq!(bus.session_count(), 2);
-    assert_eq!(bus.scroll_id("c", "2"), None, "registered longest ago");
+    assert_eq!(bus.scroll_id("c", "2"), None, "the oldest registration is evicted");
     assert!(bus.scroll_id("c", "1").is_some() && bus.scroll_id("c", "3").is_some());
     let stats = bus.stats();
     assert_eq!((stats.sessions, stats.sessions_evicted), (2, 1));
 }
 
-/// A payload of the host's own that knows sessions.
+/// A payload type of the host with its own session events.
 enum Chat {
     Joined(Uuid),
     Left,
@@ -168,7 +175,7 @@ impl Payload for Chat {
 }
 
 #[test]
-fn a_payload_of_the_hosts_own_binds_too() {
+fn a_payload_type_of_the_host_binds_sessions_too() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     for chat in [Chat::Said, Chat::Joined(scroll(7)), Chat::Said, Chat::Left, Chat::Said] {
@@ -178,7 +185,7 @@ fn a_payload_of_the_hosts_own_binds_too() {
     bus.flush();
     let bound: Vec<bool> = drain(&mut receiver)
         .iter()
-        .map(|d| d.routing.scroll_id.is_some())
+        .map(|delivery| delivery.routing.scroll_id.is_some())
         .collect();
     assert_eq!(bound, [false, true, true, true, false]);
 }
@@ -193,7 +200,7 @@ fn a_reaction_to_a_registration_is_bound() {
             let bus = bus.clone();
             thread::spawn(move || {
                 view.recv().unwrap();
-                bus.publish(of_session(EventKind::Tool)).unwrap();
+                bus.publish(session_event(EventKind::Tool)).unwrap();
             })
         };
         bus.publish(registration(&scroll(1).to_string())).unwrap();
@@ -204,7 +211,7 @@ fn a_reaction_to_a_registration_is_bound() {
 }
 
 #[test]
-fn many_sessions_registering_at_once_bind_their_own() {
+fn concurrent_registrations_bind_only_their_own_sessions() {
     const PUBLISHERS: u128 = 4;
     const SESSIONS: u128 = 100;
     let bus = SharingBus::new();

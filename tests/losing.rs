@@ -1,4 +1,4 @@
-//! Losing well: essential events and their reserve, and what is conflated while a queue is full.
+//! Controlled loss: the reserve for essential events, and conflation while a queue is full.
 
 mod common;
 
@@ -7,7 +7,7 @@ use std::thread;
 
 use common::*;
 use proptest::prelude::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, EventRouting, Overflow, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, EventKind, EventRouting, Overflow, SharingBus};
 
 const ESSENTIAL: EventKind = EventKind::SessionLifecycle;
 
@@ -24,43 +24,35 @@ fn essentials() -> EventFilter<Number> {
     EventFilter::Kind(ESSENTIAL)
 }
 
-/// What a host's text deltas are: two of them make one.
-fn sum(waiting: &BusEvent<Number>, newer: BusEvent<Number>) -> Option<BusEvent<Number>> {
-    let total = Number(waiting.event.0 + newer.event.0);
+/// A merge function. The merged event carries the sum of both numbers.
+fn sum(pending: &BusEvent<Number>, newer: BusEvent<Number>) -> Option<BusEvent<Number>> {
+    let total = Number(pending.event.0 + newer.event.0);
     Some(BusEvent::new(newer.routing, total))
 }
 
-/// Number, missed and merged of each delivery that is queued.
+/// Returns the number, `missed` and `merged` of each queued delivery.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, u64, u64)> {
-    let deliveries = drain(receiver);
-    let told = deliveries.iter().map(|one| (one.event.0, one.missed(), one.merged()));
-    told.collect()
+    drain(receiver).iter().map(counts).collect()
 }
 
-fn publish(bus: &SharingBus<Number>, events: impl IntoIterator<Item = BusEvent<Number>>) {
-    events.into_iter().for_each(|event| bus.publish(event).unwrap());
-    bus.flush();
+fn counts(delivery: &Delivery<Number>) -> (u64, u64, u64) {
+    (delivery.event.0, delivery.missed(), delivery.merged())
 }
 
 fn deltas(numbers: std::ops::Range<u64>) -> impl Iterator<Item = BusEvent<Number>> {
     numbers.map(|n| event(n, 1, false))
 }
 
-fn subscribe(bus: &SharingBus<Number>, capacity: usize, overflow: Overflow) -> BusReceiver<Number> {
-    let subscription = bus.subscription().queue_capacity(capacity).overflow(overflow);
-    subscription.subscribe()
-}
-
 #[test]
-fn the_reserve_is_for_essential_events_and_the_order_stays() {
+fn the_reserve_admits_only_essential_events_and_keeps_the_order() {
     let bus = SharingBus::new();
     let mut view = bus
         .subscription()
         .queue_capacity(4)
         .essential(essentials(), 2)
         .subscribe();
-    publish(&bus, deltas(1..5));
-    publish(
+    publish_all(&bus, deltas(1..5));
+    publish_all(
         &bus,
         [
             event(5, 1, true),
@@ -73,26 +65,26 @@ fn the_reserve_is_for_essential_events_and_the_order_stays() {
     let stats = &bus.stats().subscribers[0];
     assert_eq!((stats.delivered, stats.lagged, stats.lagged_essential), (4, 4, 1));
     assert_eq!(seen(&mut view), [(1, 0, 0), (2, 0, 0), (5, 2, 0), (7, 1, 0)]);
-    publish(&bus, deltas(9..11));
+    publish_all(&bus, deltas(9..11));
     assert_eq!(seen(&mut view), [(9, 1, 0), (10, 0, 0)]);
 }
 
 #[test]
-fn without_a_reserve_the_classes_are_only_counted_apart() {
+fn without_a_reserve_lost_essential_events_are_only_counted() {
     let bus = SharingBus::new();
     let view = bus
         .subscription()
         .queue_capacity(1)
         .essential(essentials(), 0)
         .subscribe();
-    publish(&bus, [event(1, 1, false), event(2, 1, true), event(3, 1, false)]);
+    publish_all(&bus, [event(1, 1, false), event(2, 1, true), event(3, 1, false)]);
     assert_eq!((view.lagged(), view.lagged_essential()), (2, 1));
 }
 
 #[test]
-fn a_backlog_leaves_the_reserve_alone_and_so_loses_nothing() {
+fn a_backlog_does_not_use_the_reserve_and_loses_no_event() {
     let bus = SharingBus::builder().history(10).build().unwrap();
-    publish(&bus, deltas(1..9));
+    publish_all(&bus, deltas(1..9));
     let subscription = bus.subscription().queue_capacity(4).essential(essentials(), 1);
     let mut late = subscription.backlog(10).subscribe();
     bus.flush();
@@ -109,9 +101,9 @@ fn only_the_loss_of_an_essential_event_disconnects() {
         .overflow(Overflow::Disconnect)
         .essential(essentials(), 1)
         .subscribe();
-    publish(&bus, deltas(1..5));
+    publish_all(&bus, deltas(1..5));
     assert!(!view.is_closed());
-    publish(&bus, [event(5, 1, true), event(6, 1, true), event(7, 1, true)]);
+    publish_all(&bus, [event(5, 1, true), event(6, 1, true), event(7, 1, true)]);
     assert!(view.is_closed());
     assert_eq!((view.lagged(), view.lagged_essential()), (4, 1));
     assert_eq!(seen(&mut view), [(1, 0, 0), (5, 3, 0)]);
@@ -119,13 +111,13 @@ fn only_the_loss_of_an_essential_event_disconnects() {
 }
 
 #[test]
-fn a_filter_of_essential_events_that_panics_says_no_and_is_counted() {
+fn a_panicking_filter_of_essential_events_counts_as_no_match() {
     let bus = SharingBus::new();
-    let panics = EventFilter::custom(|_: &BusEvent<Number>| panic!("as told"));
+    let panics = EventFilter::custom(|_: &BusEvent<Number>| panic!("on purpose"));
     let view = bus.subscription().queue_capacity(2).essential(panics, 1).subscribe();
-    publish(&bus, deltas(1..4));
+    publish_all(&bus, deltas(1..4));
     assert_eq!((view.lagged(), view.lagged_essential()), (2, 0));
-    // The first had the reserve and more left for it, so nobody asked.
+    // The filter is not called for the first event, because more space than the reserve is free.
     assert_eq!(bus.stats().filter_panics, 2);
 }
 
@@ -141,7 +133,7 @@ fn a_reserve_that_is_the_whole_queue_is_refused() {
 }
 
 #[test]
-fn essential_events_need_a_queue_that_refuses() {
+fn essential_events_are_refused_with_drop_oldest_and_with_conflation() {
     for overflow in [Overflow::DropOldest, Overflow::Conflate] {
         let subscribed = std::panic::catch_unwind(|| {
             let bus = SharingBus::new();
@@ -153,7 +145,7 @@ fn essential_events_need_a_queue_that_refuses() {
 }
 
 #[test]
-fn a_channel_of_the_hosts_takes_neither() {
+fn forwarding_refuses_conflation_and_essential_events() {
     let (sender, _receiver) = crossbeam_channel::bounded(1);
     for conflates in [true, false] {
         let sender = sender.clone();
@@ -172,12 +164,12 @@ fn a_channel_of_the_hosts_takes_neither() {
 }
 
 #[test]
-fn the_newest_of_each_scroll_waits_and_comes_when_there_is_room() {
+fn the_newest_event_of_each_scroll_is_delivered_once_space_is_free() {
     let bus = SharingBus::new();
-    let mut view = subscribe(&bus, 2, Overflow::Conflate);
-    publish(
+    let mut view = subscribe_with(&bus, Overflow::Conflate, 2);
+    publish_all(
         &bus,
-        [1, 1, 1, 2, 1].into_iter().zip(1..).map(|(of, n)| event(n, of, false)),
+        [1, 1, 1, 2, 1].into_iter().zip(1..).map(|(id, n)| event(n, id, false)),
     );
     let stats = &bus.stats().subscribers[0];
     assert_eq!(
@@ -196,15 +188,15 @@ fn the_newest_of_each_scroll_waits_and_comes_when_there_is_room() {
     );
 }
 
-/// Nothing is published any more: the receiver's own taking brings what waits.
+/// No further event is published. The receiver frees space, and pending events fill that space.
 #[test]
-fn what_waits_comes_without_further_traffic() {
+fn pending_events_are_delivered_without_further_traffic() {
     let bus = SharingBus::new();
-    let mut view = subscribe(&bus, 4, Overflow::Conflate);
-    publish(&bus, (0..8).flat_map(|of| (0..10).map(move |n| event(n, of, false))));
+    let mut view = subscribe_with(&bus, Overflow::Conflate, 4);
+    publish_all(&bus, (0..8).flat_map(|id| (0..10).map(move |n| event(n, id, false))));
     let mut accounted = 0;
     while accounted < 80 {
-        let delivery = view.recv_timeout(DEADLINE).expect("all of it comes");
+        let delivery = view.recv_timeout(DEADLINE).expect("every event is delivered or merged");
         accounted += 1 + delivery.merged() + delivery.missed();
     }
     assert_eq!(accounted, 80);
@@ -213,12 +205,12 @@ fn what_waits_comes_without_further_traffic() {
 }
 
 #[test]
-fn a_function_merges_and_a_later_overflow_takes_it_back() {
+fn a_later_overflow_setting_replaces_a_merge_function() {
     let bus = SharingBus::new();
     let mut view = bus.subscription().queue_capacity(1).conflate_with(sum).subscribe();
     let conflated = bus.subscription().queue_capacity(1).conflate_with(sum);
     let mut newest = conflated.overflow(Overflow::Conflate).subscribe();
-    publish(&bus, deltas(1..5));
+    publish_all(&bus, deltas(1..5));
     for (receiver, last) in [(&mut view, 2 + 3 + 4), (&mut newest, 4)] {
         assert_eq!(seen(receiver), [(1, 0, 0)]);
         bus.flush();
@@ -227,18 +219,18 @@ fn a_function_merges_and_a_later_overflow_takes_it_back() {
 }
 
 #[test]
-fn what_a_function_refuses_or_dies_of_is_lost_in_its_place() {
+fn an_event_is_lost_if_the_merge_function_refuses_it_or_panics() {
     let bus = SharingBus::new();
     let mut view = bus
         .subscription()
         .queue_capacity(1)
         .conflate_with(|_, newer: BusEvent<Number>| match newer.event.0 {
             3 => None,
-            4 => panic!("as told"),
+            4 => panic!("on purpose"),
             _ => Some(newer),
         })
         .subscribe();
-    publish(&bus, deltas(1..6));
+    publish_all(&bus, deltas(1..6));
     assert_eq!((view.lagged(), bus.stats().filter_panics), (2, 1));
     assert_eq!(seen(&mut view), [(1, 0, 0)]);
     bus.flush();
@@ -247,24 +239,24 @@ fn what_a_function_refuses_or_dies_of_is_lost_in_its_place() {
 }
 
 #[test]
-fn the_end_of_the_bus_delivers_what_waits() {
+fn shutdown_delivers_pending_events() {
     let bus = SharingBus::new();
-    let mut view = subscribe(&bus, 2, Overflow::Conflate);
-    publish(
+    let mut view = subscribe_with(&bus, Overflow::Conflate, 2);
+    publish_all(
         &bus,
-        [1, 1, 2, 3, 2].into_iter().zip(1..).map(|(of, n)| event(n, of, false)),
+        [1, 1, 2, 3, 2].into_iter().zip(1..).map(|(id, n)| event(n, id, false)),
     );
     bus.shutdown();
-    assert_eq!(view.len(), 4, "beyond its capacity");
+    assert_eq!(view.len(), 4, "pending events are delivered beyond the capacity");
     assert_eq!(seen(&mut view), [(1, 0, 0), (2, 0, 0), (4, 0, 0), (5, 0, 1)]);
     assert_closed(&mut view);
 }
 
 #[test]
-fn an_end_before_that_loses_what_waits() {
+fn unsubscribing_loses_pending_events() {
     let bus = SharingBus::new();
-    let mut view = subscribe(&bus, 1, Overflow::Conflate);
-    publish(&bus, deltas(1..5));
+    let mut view = subscribe_with(&bus, Overflow::Conflate, 1);
+    publish_all(&bus, deltas(1..5));
     assert!(bus.unsubscribe(view.id()));
     bus.flush();
     assert_eq!((view.lagged(), view.merged(), bus.stats().lagged), (3, 0, 3));
@@ -272,16 +264,16 @@ fn an_end_before_that_loses_what_waits() {
     assert_closed(&mut view);
 }
 
-/// A receiver that takes while the dispatch thread pushes: every event is received, merged or missed, once.
+/// A receiver takes events while the dispatch thread pushes. Each event is received, merged or missed exactly once.
 #[test]
-fn the_account_is_exact_under_concurrency() {
+fn the_counts_are_exact_while_receiving() {
     const EVENTS: u64 = 20_000;
     let bus = SharingBus::new();
     let mut view = bus.subscription().queue_capacity(4).conflate_with(sum).subscribe();
     let taking = thread::spawn(move || {
         let (mut sequence, mut accounted, mut total) = (0, 0, 0);
         while accounted < EVENTS {
-            let delivery = view.recv_timeout(DEADLINE).expect("all of it comes");
+            let delivery = view.recv_timeout(DEADLINE).expect("every event is delivered or merged");
             assert!(delivery.sequence() > sequence);
             sequence = delivery.sequence();
             accounted += 1 + delivery.merged() + delivery.missed();
@@ -292,13 +284,13 @@ fn the_account_is_exact_under_concurrency() {
     for n in 0..EVENTS {
         bus.publish(event(n, (n % 3) as u8, false)).unwrap();
     }
-    // Every number is in one sum or other: nothing was lost.
+    // Every number is part of exactly one sum, so no event was lost.
     assert_eq!(taking.join().unwrap(), (EVENTS, EVENTS * (EVENTS - 1) / 2, 0));
 }
 
-/// How a modelled queue loses.
+/// How a modeled queue loses events.
 #[derive(Clone, Copy, Debug)]
-enum Rule {
+enum LossRule {
     Reserve(usize),
     ReserveOrDisconnect(usize),
     Newest,
@@ -307,27 +299,32 @@ enum Rule {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// As many events of this scroll, flushed together.
-    Publish(u8, bool, usize),
+    /// Publishes this many events of one scroll, and then flushes.
+    Publish {
+        scroll: u8,
+        essential: bool,
+        count: usize,
+    },
     Receive(usize),
 }
 
-/// What is queued or waits.
+/// A queued or pending event.
 #[derive(Clone, Debug)]
-struct Kept {
+struct Entry {
     scroll: u8,
     sequence: u64,
     total: u64,
     merged: u64,
 }
 
-/// A queue in plain code.
+/// A model of the queue in plain code.
 struct Model {
-    rule: Rule,
+    rule: LossRule,
     capacity: usize,
-    queue: VecDeque<Kept>,
-    pending: Vec<Kept>,
-    /// What was lost: the sequence of the event that it went with, and whether it was essential.
+    queue: VecDeque<Entry>,
+    pending: Vec<Entry>,
+    /// One entry for each lost event: the sequence at which it is reported as missed, and whether it was essential.
+    /// A merged event that is lost adds one entry for each of its parts, all at the sequence of the merged event.
     lost: Vec<(u64, bool)>,
     merged: u64,
     delivered: u64,
@@ -336,46 +333,46 @@ struct Model {
 }
 
 impl Model {
-    fn push(&mut self, kept: Kept, essential: bool) {
+    fn push(&mut self, entry: Entry, essential: bool) {
         if self.ended {
             return;
         }
         let free = self.capacity - self.queue.len();
         let (reserve, disconnects) = match self.rule {
-            Rule::Reserve(reserve) => (reserve, false),
-            Rule::ReserveOrDisconnect(reserve) => (reserve, true),
-            Rule::Newest | Rule::Sum => return self.conflate(kept),
+            LossRule::Reserve(reserve) => (reserve, false),
+            LossRule::ReserveOrDisconnect(reserve) => (reserve, true),
+            LossRule::Newest | LossRule::Sum => return self.conflate(entry),
         };
         if free > if essential { 0 } else { reserve } {
             self.delivered += 1;
-            self.queue.push_back(kept);
+            self.queue.push_back(entry);
         } else {
             self.ended = essential && disconnects;
-            self.lost.push((kept.sequence, essential));
+            self.lost.push((entry.sequence, essential));
         }
     }
 
-    fn conflate(&mut self, mut kept: Kept) {
-        if let Some(at) = self.pending.iter().position(|waits| waits.scroll == kept.scroll) {
+    fn conflate(&mut self, mut entry: Entry) {
+        if let Some(at) = self.pending.iter().position(|pending| pending.scroll == entry.scroll) {
             let older = self.pending.remove(at);
-            kept.merged = older.merged + 1;
-            if let Rule::Sum = self.rule {
-                kept.total += older.total;
+            entry.merged = older.merged + 1;
+            if let LossRule::Sum = self.rule {
+                entry.total += older.total;
             }
         }
-        self.pending.push(kept);
-        self.hand_over();
+        self.pending.push(entry);
+        self.fill_queue();
         if self.pending.len() > self.capacity {
             let oldest = self.pending.remove(0);
             self.lost.extend((0..=oldest.merged).map(|_| (oldest.sequence, false)));
         }
     }
 
-    fn waiting(&self) -> u64 {
-        self.pending.iter().map(|waits| 1 + waits.merged).sum()
+    fn pending_count(&self) -> u64 {
+        self.pending.iter().map(|pending| 1 + pending.merged).sum()
     }
 
-    fn hand_over(&mut self) {
+    fn fill_queue(&mut self) {
         while !self.pending.is_empty() && self.queue.len() < self.capacity {
             let oldest = self.pending.remove(0);
             self.delivered += 1;
@@ -384,23 +381,23 @@ impl Model {
         }
     }
 
-    /// Number, missed and merged.
+    /// Takes the oldest queued event, and returns its number, `missed` and `merged`.
     fn pop(&mut self) -> Option<(u64, u64, u64)> {
-        let kept = self.queue.pop_front()?;
-        let gap = self.received + 1..kept.sequence;
-        self.received = kept.sequence;
+        let entry = self.queue.pop_front()?;
+        let gap = self.received + 1..entry.sequence;
+        self.received = entry.sequence;
         let missed = self.lost.iter().filter(|(sequence, _)| gap.contains(sequence)).count();
-        Some((kept.total, missed as u64, kept.merged))
+        Some((entry.total, missed as u64, entry.merged))
     }
 }
 
-fn rule() -> impl Strategy<Value = (Rule, usize)> {
+fn rule() -> impl Strategy<Value = (LossRule, usize)> {
     (1..5usize).prop_flat_map(|capacity| {
         let rule = prop_oneof![
-            (0..capacity).prop_map(Rule::Reserve),
-            (0..capacity).prop_map(Rule::ReserveOrDisconnect),
-            Just(Rule::Newest),
-            Just(Rule::Sum),
+            (0..capacity).prop_map(LossRule::Reserve),
+            (0..capacity).prop_map(LossRule::ReserveOrDisconnect),
+            Just(LossRule::Newest),
+            Just(LossRule::Sum),
         ];
         (rule, Just(capacity))
     })
@@ -408,7 +405,8 @@ fn rule() -> impl Strategy<Value = (Rule, usize)> {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        3 => (0..7u8, any::<bool>(), 1..4usize).prop_map(|(of, essential, count)| Step::Publish(of, essential, count)),
+        3 => (0..7u8, any::<bool>(), 1..4usize)
+            .prop_map(|(scroll, essential, count)| Step::Publish { scroll, essential, count }),
         2 => (1..5usize).prop_map(Step::Receive),
     ]
 }
@@ -417,19 +415,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_event_is_delivered_lost_or_merged_as_the_model_says(
+    fn losses_and_merges_match_the_model(
         (rule, capacity) in rule(),
         steps in prop::collection::vec(step(), 1..60),
     ) {
         let bus = SharingBus::new();
         let subscription = bus.subscription().queue_capacity(capacity);
         let mut view = match rule {
-            Rule::Reserve(reserve) => subscription.essential(essentials(), reserve),
-            Rule::ReserveOrDisconnect(reserve) => {
+            LossRule::Reserve(reserve) => subscription.essential(essentials(), reserve),
+            LossRule::ReserveOrDisconnect(reserve) => {
                 subscription.overflow(Overflow::Disconnect).essential(essentials(), reserve)
             }
-            Rule::Newest => subscription.overflow(Overflow::Conflate),
-            Rule::Sum => subscription.conflate_with(sum),
+            LossRule::Newest => subscription.overflow(Overflow::Conflate),
+            LossRule::Sum => subscription.conflate_with(sum),
         }
         .subscribe();
         let mut model = Model {
@@ -447,38 +445,37 @@ proptest! {
         let mut sequence = 0;
         for step in steps {
             match step {
-                Step::Publish(of, essential, count) => {
-                    publish(&bus, (1..=count as u64).map(|n| event(sequence + n, of, essential)));
+                Step::Publish { scroll, essential, count } => {
+                    publish_all(&bus, (1..=count as u64).map(|n| event(sequence + n, scroll, essential)));
                     for _ in 0..count {
                         sequence += 1;
                         matched += u64::from(!model.ended);
-                        model.push(Kept { scroll: of, sequence, total: sequence, merged: 0 }, essential);
+                        model.push(Entry { scroll, sequence, total: sequence, merged: 0 }, essential);
                     }
                 }
-                // What it makes room for may come at once, or at the flush.
+                // Pending events may enter the freed space at once, or at the flush.
                 Step::Receive(count) => {
                     for _ in 0..count.min(view.len()) {
                         let delivery = view.try_recv().unwrap();
-                        let told = (delivery.event.0, delivery.missed(), delivery.merged());
-                        prop_assert_eq!(Some(told), model.pop());
+                        prop_assert_eq!(Some(counts(&delivery)), model.pop());
                     }
                     bus.flush();
-                    model.hand_over();
+                    model.fill_queue();
                 }
             }
             let lost_essential = model.lost.iter().filter(|(_, essential)| *essential).count() as u64;
             let lagged_essential = match rule {
-                Rule::Reserve(_) | Rule::ReserveOrDisconnect(_) => lost_essential,
-                Rule::Newest | Rule::Sum => 0,
+                LossRule::Reserve(_) | LossRule::ReserveOrDisconnect(_) => lost_essential,
+                LossRule::Newest | LossRule::Sum => 0,
             };
             prop_assert_eq!((view.len(), view.is_closed()), (model.queue.len(), model.ended));
             prop_assert_eq!((view.lagged(), view.lagged_essential()), (model.lost.len() as u64, lagged_essential));
             prop_assert_eq!(view.merged(), model.merged);
             let stats = bus.stats();
             prop_assert_eq!((stats.delivered, stats.merged), (model.delivered, model.merged));
-            prop_assert_eq!(model.delivered + view.lagged() + view.merged() + model.waiting(), matched);
+            prop_assert_eq!(model.delivered + view.lagged() + view.merged() + model.pending_count(), matched);
             if let Some(of_view) = stats.subscribers.first() {
-                prop_assert_eq!(of_view.pending, model.waiting());
+                prop_assert_eq!(of_view.pending, model.pending_count());
             }
         }
         bus.shutdown();

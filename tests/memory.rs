@@ -1,6 +1,6 @@
-//! Promise 7 and the bounded cache, in bytes: what is over leaves nothing behind.
+//! Promise 7 and the bounded session cache, measured in bytes.
 //!
-//! One test alone in its process, since it counts every live allocation there is.
+//! This file holds a single test, because the test counts every live allocation of its process.
 
 mod common;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// What tables keep as room for the next time; far less than a byte for each of the things counted below.
+/// Limit for the bytes that may stay allocated. Tables keep some spare capacity for reuse.
 const BOUND: isize = 64 * 1024;
 
 fn live_bytes() -> isize {
@@ -22,15 +22,15 @@ fn live_bytes() -> isize {
     stats.bytes_allocated as isize - stats.bytes_deallocated as isize
 }
 
-/// Runs `work` and then demands that next to nothing more is allocated than before it.
+/// Runs `work`, and checks that fewer than [`BOUND`] more bytes are allocated after it than before.
 #[track_caller]
-fn leaves_nothing(bus: &SharingBus, what: &str, work: impl FnOnce()) {
+fn assert_frees_memory(bus: &SharingBus, description: &str, work: impl FnOnce()) {
     bus.flush();
     let before = live_bytes();
     work();
     bus.flush();
     let left = live_bytes() - before;
-    assert!(left < BOUND, "{what} left {left} bytes behind");
+    assert!(left < BOUND, "{description}: {left} bytes are still allocated");
 }
 
 fn lifecycle(session: usize, event: fn(String, String) -> Event) -> BusEvent {
@@ -42,20 +42,20 @@ fn lifecycle(session: usize, event: fn(String, String) -> Event) -> BusEvent {
 }
 
 #[test]
-fn what_is_over_leaves_nothing_behind() {
+fn ended_subscriptions_events_and_sessions_free_their_memory() {
     let bus = SharingBus::builder().session_capacity(1024).build().unwrap();
     let mut view = bus.subscribe_filtered(EventFilter::ConnectorId("c".into()), 64);
-    // Everything that is made once is made before it counts.
-    bus.publish(of_session(EventKind::Output)).unwrap();
+    // One-time allocations are made before the first measurement.
+    bus.publish(session_event(EventKind::Output)).unwrap();
     drop(bus.subscribe_all());
     assert!(view.recv().is_ok());
 
-    leaves_nothing(&bus, "10,000 subscriptions one after the other", || {
+    assert_frees_memory(&bus, "10,000 subscriptions one after the other", || {
         for n in 0..10_000 {
             drop(bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 16));
         }
     });
-    leaves_nothing(&bus, "1,000 subscriptions at once, with events queued", || {
+    assert_frees_memory(&bus, "1,000 subscriptions at once, with events queued", || {
         let receivers: Vec<_> = (0..1_000)
             .map(|_| bus.subscribe_filtered(EventFilter::All, 16))
             .collect();
@@ -65,14 +65,14 @@ fn what_is_over_leaves_nothing_behind() {
         bus.flush();
         drop(receivers);
     });
-    leaves_nothing(&bus, "5,000 subscriptions at once, each to a scroll of its own", || {
+    assert_frees_memory(&bus, "5,000 subscriptions at once, each with its own scroll", || {
         drop(
             (0..5_000)
                 .map(|n| bus.subscribe_filtered(EventFilter::ScrollId(scroll(n)), 1))
                 .collect::<Vec<_>>(),
         );
     });
-    leaves_nothing(&bus, "10,000 filters of one subscription", || {
+    assert_frees_memory(&bus, "10,000 filters of one subscription", || {
         for n in 0..10_000 {
             view.set_filter(EventFilter::ScrollId(scroll(n)));
         }
@@ -92,14 +92,14 @@ fn what_is_over_leaves_nothing_behind() {
         assert!(!bus.is_interested(&routing) && !published.unwrap());
     }
     let allocations = ALLOCATOR.stats().allocations - before;
-    assert_eq!(allocations, 0, "asking who may want an event");
+    assert_eq!(allocations, 0, "a check for interest allocates nothing");
     drop(scrolls);
-    leaves_nothing(&bus, "1,000,000 events, most of them lost or unmatched", || {
+    assert_frees_memory(&bus, "1,000,000 events, most of them lost or unmatched", || {
         for n in 0..1_000_000 {
             bus.publish(if n % 2 == 0 {
                 plain()
             } else {
-                of_session(EventKind::Output)
+                session_event(EventKind::Output)
             })
             .unwrap();
             if n % 1000 == 0 {
@@ -110,7 +110,7 @@ fn what_is_over_leaves_nothing_behind() {
         bus.flush();
         drain(&mut view);
     });
-    leaves_nothing(&bus, "100,000 sessions registered and ended", || {
+    assert_frees_memory(&bus, "100,000 sessions registered and ended", || {
         for n in 0..100_000 {
             let register = |connector_id, session_id| Event::SessionRegistered {
                 connector_id,

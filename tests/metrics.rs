@@ -1,5 +1,7 @@
-//! The feature `metrics`: that what a recorder sees is what the statistics say, and that one that panics ends no bus. A
-//! binary of its own, for it installs the recorder; and one test at a time, for what all buses of a process tell adds up.
+//! The feature `metrics`: recorded metrics equal the statistics, and a recorder that panics does not stop a bus.
+//!
+//! This file is a separate binary because it installs the global recorder. Its tests run one at a time, because the
+//! metrics of all buses in a process add up.
 #![cfg(feature = "metrics")]
 
 mod common;
@@ -19,7 +21,7 @@ struct Recorder {
     gauges: Mutex<HashMap<String, Arc<Cell>>>,
     histograms: Mutex<HashMap<String, Arc<Samples>>>,
     described: Mutex<Vec<(String, Option<Unit>)>>,
-    /// How often a handle was asked for.
+    /// Number of handles that were requested.
     registered: AtomicU64,
 }
 
@@ -27,14 +29,9 @@ static RECORDER: LazyLock<Recorder> = LazyLock::new(Recorder::default);
 static PANICS: AtomicBool = AtomicBool::new(false);
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A test that failed has told of it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn panic_if_told() {
+fn panic_if_enabled() {
     if PANICS.load(Ordering::SeqCst) {
-        std::panic::resume_unwind(Box::new("a recorder that panics"));
+        panic_quietly();
     }
 }
 
@@ -43,8 +40,8 @@ struct Cell(Mutex<f64>);
 
 impl Cell {
     fn add(&self, value: f64) {
-        panic_if_told();
-        assert_ne!(value, 0.0, "nothing has changed");
+        panic_if_enabled();
+        assert_ne!(value, 0.0, "an update without a change");
         *lock(&self.0) += value;
     }
 
@@ -59,7 +56,7 @@ impl CounterFn for Cell {
     }
 
     fn absolute(&self, _: u64) {
-        unreachable!("buses of one process would overwrite each other");
+        unreachable!("absolute values of several buses would overwrite each other");
     }
 }
 
@@ -73,7 +70,7 @@ impl GaugeFn for Cell {
     }
 
     fn set(&self, _: f64) {
-        unreachable!("buses of one process would overwrite each other");
+        unreachable!("absolute values of several buses would overwrite each other");
     }
 }
 
@@ -82,12 +79,12 @@ struct Samples(Mutex<Vec<f64>>);
 
 impl HistogramFn for Samples {
     fn record(&self, value: f64) {
-        panic_if_told();
+        panic_if_enabled();
         lock(&self.0).push(value);
     }
 }
 
-/// The name, and the subscriber's label if there is one.
+/// Returns the metric's name, with the labels in braces if there are any.
 fn name(key: &Key) -> String {
     let labels: Vec<_> = key
         .labels()
@@ -101,7 +98,7 @@ fn name(key: &Key) -> String {
 
 impl Recorder {
     fn register<T: Default>(&self, handles: &Mutex<HashMap<String, Arc<T>>>, key: &Key) -> Arc<T> {
-        panic_if_told();
+        panic_if_enabled();
         self.registered.fetch_add(1, Ordering::SeqCst);
         Arc::clone(lock(handles).entry(name(key)).or_default())
     }
@@ -137,16 +134,16 @@ impl metrics::Recorder for &'static Recorder {
     }
 }
 
-/// Installs the recorder if it is not yet, and empties it.
+/// Installs the recorder on the first call, and clears it. The returned guard keeps other tests waiting.
 fn begin() -> MutexGuard<'static, ()> {
-    let turn = lock(&ONE_AT_A_TIME);
+    let guard = lock(&ONE_AT_A_TIME);
     let _ = metrics::set_global_recorder(&*RECORDER);
     PANICS.store(false, Ordering::SeqCst);
     lock(&RECORDER.counters).clear();
     lock(&RECORDER.gauges).clear();
     lock(&RECORDER.histograms).clear();
     lock(&RECORDER.described).clear();
-    turn
+    guard
 }
 
 #[track_caller]
@@ -208,15 +205,12 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
 }
 
 #[test]
-fn totals_are_those_of_the_statistics_at_every_flush() {
-    let _turn = begin();
+fn totals_equal_the_statistics_after_each_flush() {
+    let _guard = begin();
     let bus = SharingBus::new();
     bus.flush();
     let archive = bus.subscription().label("archive").queue_capacity(1000).subscribe();
-    let faulty = bus.subscribe_filtered(
-        EventFilter::custom(|_| std::panic::resume_unwind(Box::new("filter"))),
-        1,
-    );
+    let faulty = bus.subscribe_filtered(EventFilter::custom(|_| panic_quietly()), 1);
     let latest = bus
         .subscription()
         .overflow(Overflow::DropOldest)
@@ -251,8 +245,8 @@ fn totals_are_those_of_the_statistics_at_every_flush() {
 }
 
 #[test]
-fn what_four_publishers_get_in_is_counted_to_the_end() {
-    let _turn = begin();
+fn events_of_four_publishers_are_counted_until_shutdown() {
+    let _guard = begin();
     let bus = SharingBus::builder().ingress_capacity(8).build().unwrap();
     let receiver = bus.subscription().label("all").queue_capacity(100).subscribe();
     thread::scope(|scope| {
@@ -278,8 +272,8 @@ fn what_four_publishers_get_in_is_counted_to_the_end() {
 }
 
 #[test]
-fn subscribers_of_one_label_add_up_and_those_without_are_one() {
-    let _turn = begin();
+fn subscribers_with_the_same_label_or_no_label_add_up() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let subscribe = |label: Option<&str>, capacity| {
         let subscription = bus.subscription().queue_capacity(capacity);
@@ -312,7 +306,7 @@ fn subscribers_of_one_label_add_up_and_those_without_are_one() {
     assert_eq!(seen("unlabelled"), (9, 1, 9.0));
 
     let [first, mut second, third, mut fourth] = receivers;
-    // One leaves with a full queue, one is emptied, one in part.
+    // The first receiver is dropped with a full queue. The second takes all its events, the fourth takes one.
     drop(first);
     drain(&mut second);
     fourth.recv().unwrap();
@@ -326,10 +320,10 @@ fn subscribers_of_one_label_add_up_and_those_without_are_one() {
     assert_eq!(
         RECORDER.registered.load(Ordering::SeqCst),
         before,
-        "handles are made once"
+        "handles are registered once"
     );
 
-    // Unsubscribed with events queued, which stay readable and are nobody's depth any more.
+    // Events queued when a subscription ends stay readable, but no longer count toward the depth.
     assert!(bus.unsubscribe(third.id()) && bus.unsubscribe(second.id()));
     bus.flush();
     assert_eq!(seen("view").2, 0.0);
@@ -340,7 +334,7 @@ fn subscribers_of_one_label_add_up_and_those_without_are_one() {
 
 #[test]
 fn a_backlog_counts_as_delivered() {
-    let _turn = begin();
+    let _guard = begin();
     let bus = SharingBus::builder().history(10).build().unwrap();
     for n in 0..5 {
         bus.publish(number(n)).unwrap();
@@ -355,8 +349,8 @@ fn a_backlog_counts_as_delivered() {
 }
 
 #[test]
-fn what_is_merged_and_what_waits_in_vain_is_counted() {
-    let _turn = begin();
+fn merged_events_and_lost_pending_events_are_counted() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let subscription = || bus.subscription().overflow(Overflow::Conflate).queue_capacity(1);
     let mut patient = subscription().label("patient").subscribe();
@@ -367,20 +361,20 @@ fn what_is_merged_and_what_waits_in_vain_is_counted() {
     }
     assert_eq!(bus.stats().subscribers[0].pending, 4);
     patient.recv().unwrap();
-    // What waits is lost with its subscription.
+    // Pending events are lost when their subscription ends.
     drop(hasty);
     bus.flush();
     let seen = |label: &str| {
         ["delivered", "lagged", "merged"]
-            .map(|what| counter(&format!("sharing_bus_subscriber_{what}_total{{subscriber={label}}}")))
+            .map(|metric| counter(&format!("sharing_bus_subscriber_{metric}_total{{subscriber={label}}}")))
     };
     assert_eq!((seen("patient"), seen("hasty")), ([2, 0, 3], [1, 4, 0]));
     assert_totals(&bus);
 }
 
 #[test]
-fn what_was_lost_of_essential_events_is_counted_apart() {
-    let _turn = begin();
+fn lost_essential_events_are_counted_separately() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let view = bus
         .subscription()
@@ -393,15 +387,15 @@ fn what_was_lost_of_essential_events_is_counted_apart() {
         bus.flush();
     }
     let seen = ["delivered", "lagged", "lagged_essential"]
-        .map(|what| counter(&format!("sharing_bus_subscriber_{what}_total{{subscriber=view}}")));
+        .map(|metric| counter(&format!("sharing_bus_subscriber_{metric}_total{{subscriber=view}}")));
     assert_eq!(seen, [4, 4, 2]);
     assert_eq!((view.lagged(), view.lagged_essential()), (4, 2));
     assert_totals(&bus);
 }
 
 #[test]
-fn several_buses_add_up() {
-    let _turn = begin();
+fn metrics_of_several_buses_add_up() {
+    let _guard = begin();
     let buses = [(); 2].map(|()| SharingBus::new());
     let receivers = buses.each_ref().map(|bus| bus.subscribe_all());
     for bus in &buses {
@@ -415,10 +409,10 @@ fn several_buses_add_up() {
     drop(receivers);
 }
 
-/// A bus that had ended went on counting its sessions for as long as the process lived.
+/// Regression test: the sessions of an ended bus stayed in the gauge until the process exited.
 #[test]
 fn a_bus_that_has_ended_adds_nothing_to_the_gauges() {
-    let _turn = begin();
+    let _guard = begin();
     let buses = [(); 2].map(|()| SharingBus::new());
     for bus in &buses {
         bus.publish(registration(&scroll(1).to_string())).unwrap();
@@ -435,8 +429,8 @@ fn a_bus_that_has_ended_adds_nothing_to_the_gauges() {
 }
 
 #[test]
-fn everything_is_described_once_for_a_bus() {
-    let _turn = begin();
+fn each_metric_is_described_once_for_a_bus() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let receiver = bus.subscribe_all();
     bus.publish(number(1)).unwrap();
@@ -465,14 +459,14 @@ fn everything_is_described_once_for_a_bus() {
 }
 
 #[test]
-fn a_recorder_that_panics_ends_no_bus() {
-    let _turn = begin();
+fn a_recorder_that_panics_does_not_stop_a_bus() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     bus.publish(number(0)).unwrap();
     bus.flush();
     PANICS.store(true, Ordering::SeqCst);
-    // One that joins while it panics, one whose handles panic, and a bus that is built meanwhile.
+    // While the recorder panics, one subscriber joins, the handles of another panic, and a second bus is built.
     let mut late = bus.subscribe_all();
     let other = SharingBus::new();
     let mut others = other.subscribe_all();

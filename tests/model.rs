@@ -1,7 +1,8 @@
-//! The whole bus against a sequential model: random sequences of calls, each flushed, so that every number is known.
+//! Compares the whole bus with a sequential model, for random sequences of calls. The bus is flushed after each call,
+//! so the model predicts every number exactly.
 //!
-//! The model is a page of plain code: a vector of subscribers with a queue each, and a list of sessions by age. What the
-//! bus does is compared after every step: what is received, what is missed, and all statistics.
+//! The model is plain code: a vector of subscribers with one queue each, and a list of sessions by age. After each
+//! step, the test compares the received events, the missed events and all statistics.
 
 mod common;
 
@@ -16,29 +17,29 @@ use sharing_bus::{
 use std::time::Duration;
 use uuid::Uuid;
 
-/// Sessions that the cache holds.
+/// Capacity of the session cache.
 const SESSIONS: usize = 2;
 
 #[derive(Clone, Copy, Debug)]
-enum Wanted {
-    Everything,
+enum FilterSpec {
+    All,
     Scroll(u8),
     Session(u8),
     Kind(bool),
     NotScroll(u8),
 }
 
-impl Wanted {
-    fn filter(self) -> EventFilter {
+impl FilterSpec {
+    fn build(self) -> EventFilter {
         match self {
-            Wanted::Everything => EventFilter::All,
-            Wanted::Scroll(n) => EventFilter::ScrollId(scroll_of(n)),
-            Wanted::Session(n) => EventFilter::Session {
+            FilterSpec::All => EventFilter::All,
+            FilterSpec::Scroll(n) => EventFilter::ScrollId(scroll_of(n)),
+            FilterSpec::Session(n) => EventFilter::Session {
                 connector_id: "c".into(),
                 native_session_id: session_name(n).into(),
             },
-            Wanted::Kind(tool) => EventFilter::Kind(kind(tool)),
-            Wanted::NotScroll(n) => EventFilter::not(EventFilter::ScrollId(scroll_of(n))),
+            FilterSpec::Kind(tool) => EventFilter::Kind(kind(tool)),
+            FilterSpec::NotScroll(n) => EventFilter::not(EventFilter::ScrollId(scroll_of(n))),
         }
     }
 }
@@ -55,15 +56,15 @@ fn kind(tool: bool) -> EventKind {
     if tool { EventKind::Tool } else { EventKind::Output }
 }
 
-/// A call. Subscribers are picked by an index into those that there are.
+/// One call. An index selects a subscriber, modulo the number of subscribers.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Subscribe {
-        wanted: Wanted,
+        filter: FilterSpec,
         capacity: usize,
         overflow: Overflow,
     },
-    SetFilter(usize, Wanted),
+    SetFilter(usize, FilterSpec),
     Unsubscribe(usize),
     CloseReceiver(usize),
     DropReceiver(usize),
@@ -78,7 +79,7 @@ enum Step {
         session: u8,
         scroll: u8,
     },
-    RegisterNonsense(u8),
+    RegisterInvalid(u8),
     End(u8),
     Bind {
         session: u8,
@@ -88,13 +89,13 @@ enum Step {
     CloseBus,
 }
 
-fn wanted() -> impl Strategy<Value = Wanted> {
+fn filter_spec() -> impl Strategy<Value = FilterSpec> {
     prop_oneof![
-        3 => Just(Wanted::Everything),
-        2 => (0..3u8).prop_map(Wanted::Scroll),
-        1 => (0..3u8).prop_map(Wanted::Session),
-        1 => any::<bool>().prop_map(Wanted::Kind),
-        1 => (0..3u8).prop_map(Wanted::NotScroll),
+        3 => Just(FilterSpec::All),
+        2 => (0..3u8).prop_map(FilterSpec::Scroll),
+        1 => (0..3u8).prop_map(FilterSpec::Session),
+        1 => any::<bool>().prop_map(FilterSpec::Kind),
+        1 => (0..3u8).prop_map(FilterSpec::NotScroll),
     ]
 }
 
@@ -105,13 +106,13 @@ fn step() -> impl Strategy<Value = Step> {
         30 => (0..3u8, prop::option::weighted(0.2, 0..3u8), any::<bool>())
             .prop_map(|(session, set, tool)| Step::Publish { session, set, tool }),
         10 => (0..3u8, 0..3u8).prop_map(|(session, scroll)| Step::Register { session, scroll }),
-        2 => (0..3u8).prop_map(Step::RegisterNonsense),
+        2 => (0..3u8).prop_map(Step::RegisterInvalid),
         4 => (0..3u8).prop_map(Step::End),
         2 => (0..3u8, 0..3u8).prop_map(|(session, scroll)| Step::Bind { session, scroll }),
         2 => (0..3u8).prop_map(Step::Forget),
-        8 => (wanted(), 1..4usize, overflow)
-            .prop_map(|(wanted, capacity, overflow)| Step::Subscribe { wanted, capacity, overflow }),
-        4 => (at(), wanted()).prop_map(|(index, wanted)| Step::SetFilter(index, wanted)),
+        8 => (filter_spec(), 1..4usize, overflow)
+            .prop_map(|(filter, capacity, overflow)| Step::Subscribe { filter, capacity, overflow }),
+        4 => (at(), filter_spec()).prop_map(|(index, filter)| Step::SetFilter(index, filter)),
         2 => at().prop_map(Step::Unsubscribe),
         2 => at().prop_map(Step::CloseReceiver),
         2 => at().prop_map(Step::DropReceiver),
@@ -121,7 +122,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A delivery, as far as it tells something: sequence, missed, scroll.
+/// The compared parts of a delivery: sequence, missed, scroll.
 type Seen = (u64, u64, Option<Uuid>);
 
 struct Subscriber {
@@ -130,7 +131,7 @@ struct Subscriber {
     capacity: usize,
     overflow: Overflow,
     ended: bool,
-    /// Sequence, position among those that matched, scroll.
+    /// Sequence, position among the matching events, and scroll of each queued event.
     queue: VecDeque<(u64, u64, Option<Uuid>)>,
     matched: u64,
     lagged: u64,
@@ -138,7 +139,7 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    /// What an event that matches does; how many more are delivered and lost for it, and whether it ends the subscription.
+    /// Pushes a matching event. Returns how many more events are delivered and lost, and whether the subscription ends.
     fn push(&mut self, sequence: u64, scroll: Option<Uuid>) -> (u64, u64, bool) {
         self.matched += 1;
         let entry = (sequence, self.matched, scroll);
@@ -170,7 +171,7 @@ struct Model {
     bus: SharingBus,
     closed: bool,
     subscribers: Vec<Subscriber>,
-    /// Oldest registration first.
+    /// Sessions and their scrolls, the oldest registration first.
     sessions: Vec<(u8, Uuid)>,
     evicted: u64,
     dispatched: u64,
@@ -216,7 +217,7 @@ impl Model {
         bound.map(|(_, scroll)| *scroll)
     }
 
-    /// Publishes, and does in the model what dispatch does.
+    /// Publishes an event, and applies its dispatch to the model.
     fn publish(&mut self, session: u8, set: Option<u8>, kind: EventKind, event: Event) {
         let mut routing = EventRouting::session("c", session_name(session), kind);
         routing.scroll_id = set.map(scroll_of);
@@ -264,14 +265,14 @@ impl Model {
     fn step(&mut self, step: Step) {
         match step {
             Step::Subscribe {
-                wanted,
+                filter,
                 capacity,
                 overflow,
-            } => self.subscribe(wanted, capacity, overflow),
-            Step::SetFilter(index, wanted) => {
+            } => self.subscribe(filter, capacity, overflow),
+            Step::SetFilter(index, filter) => {
                 if let Some(subscriber) = self.pick(index) {
-                    subscriber.receiver.set_filter(wanted.filter());
-                    subscriber.filter = wanted.filter();
+                    subscriber.receiver.set_filter(filter.build());
+                    subscriber.filter = filter.build();
                 }
             }
             Step::Unsubscribe(index) => {
@@ -291,8 +292,8 @@ impl Model {
             }
             Step::DropReceiver(index) => {
                 if !self.subscribers.is_empty() {
-                    let gone = self.subscribers.swap_remove(index % self.subscribers.len());
-                    self.reaped += u64::from(!gone.ended);
+                    let dropped = self.subscribers.swap_remove(index % self.subscribers.len());
+                    self.reaped += u64::from(!dropped.ended);
                 }
             }
             Step::Receive(index) => {
@@ -307,7 +308,7 @@ impl Model {
             }
             Step::Publish { session, set, tool } => self.publish(session, set, kind(tool), Event::Connected),
             Step::Register { session, scroll } => self.register(session, scroll_of(scroll).to_string()),
-            Step::RegisterNonsense(session) => self.register(session, "nonsense".into()),
+            Step::RegisterInvalid(session) => self.register(session, "no uuid".into()),
             Step::End(session) => {
                 let (connector_id, session_id) = ("c".into(), session_name(session));
                 let event = Event::SessionEnded {
@@ -334,15 +335,15 @@ impl Model {
         }
     }
 
-    fn subscribe(&mut self, wanted: Wanted, capacity: usize, overflow: Overflow) {
-        let builder = self.bus.subscription().filter(wanted.filter());
-        // A bus that was closed a moment ago may not have ended yet.
+    fn subscribe(&mut self, filter: FilterSpec, capacity: usize, overflow: Overflow) {
+        let builder = self.bus.subscription().filter(filter.build());
+        // A closed bus may still be draining. The flush waits for its end.
         if self.closed {
             self.bus.flush();
         }
         self.subscribers.push(Subscriber {
             receiver: builder.queue_capacity(capacity).overflow(overflow).subscribe(),
-            filter: wanted.filter(),
+            filter: filter.build(),
             capacity,
             overflow,
             ended: self.closed,
@@ -362,7 +363,7 @@ impl Model {
         self.publish(session, None, EventKind::SessionLifecycle, event);
     }
 
-    /// Compares everything that can be asked.
+    /// Compares all observable state of the bus with the model.
     fn check(&self) {
         self.bus.flush();
         let open = || self.subscribers.iter().filter(|subscriber| !subscriber.ended);
@@ -411,7 +412,7 @@ fn seen(delivery: &sharing_bus::Delivery) -> Seen {
     (delivery.sequence(), delivery.missed(), delivery.routing.scroll_id)
 }
 
-/// Takes one delivery, or learns why there is none.
+/// Receives one delivery, or checks the error if none is expected.
 fn receive(subscriber: &mut Subscriber) {
     match subscriber.pop() {
         Some(expected) => assert_eq!(seen(&subscriber.receiver.recv().unwrap()), expected),
@@ -442,7 +443,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_bus_does_what_the_model_does(steps in prop::collection::vec(step(), 1..80)) {
+    fn the_bus_matches_the_model(steps in prop::collection::vec(step(), 1..80)) {
         let mut model = Model::new();
         for step in steps {
             model.step(step);

@@ -1,9 +1,9 @@
-//! Names of kinds and origins, to text and back.
+//! Conversion of event kinds and origins to names and back.
 
 use sharing_bus::{EventKind, EventOrigin};
 
 #[test]
-fn names_are_read_back() {
+fn names_parse_to_their_values() {
     for kind in EventKind::ALL {
         assert_eq!(kind.to_string().parse(), Ok(*kind));
     }
@@ -13,7 +13,7 @@ fn names_are_read_back() {
 }
 
 #[test]
-fn what_is_no_name_is_told() {
+fn an_unknown_name_is_a_parse_error() {
     let error = "nonsense".parse::<EventKind>().unwrap_err();
     assert_eq!(error.to_string(), "not the name of an event kind");
     let error = "nonsense".parse::<EventOrigin>().unwrap_err();

@@ -1,4 +1,4 @@
-//! Promises 1 and 4: order per publisher, one total order, and who sees an event.
+//! Promises 1 and 4: the order of each publisher, one total order, and which subscribers receive an event.
 
 mod common;
 
@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use common::*;
-use sharing_bus::{Delivery, EventFilter, SharingBus};
+use sharing_bus::{BusEvent, Delivery, EventFilter, SharingBus};
 
 #[test]
-fn one_publisher_is_received_in_order() {
+fn events_of_one_publisher_arrive_in_order() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
     for n in 0..1000 {
@@ -24,12 +24,12 @@ fn one_publisher_is_received_in_order() {
 }
 
 #[test]
-fn several_publishers_give_one_total_order() {
+fn events_of_several_publishers_have_one_total_order() {
     const PUBLISHERS: u64 = 4;
     const EACH: u64 = 2000;
     let bus = SharingBus::builder().ingress_capacity(16).build().unwrap();
     let mut everything = bus.subscribe_filtered(EventFilter::All, (PUBLISHERS * EACH) as usize);
-    let even = EventFilter::custom(|event: &sharing_bus::BusEvent<Number>| event.event.0 % 2 == 0);
+    let even = EventFilter::custom(|event: &BusEvent<Number>| event.event.0 % 2 == 0);
     let mut even = bus.subscribe_filtered(even, (PUBLISHERS * EACH) as usize);
 
     thread::scope(|scope| {
@@ -55,7 +55,10 @@ fn several_publishers_give_one_total_order() {
         );
     }
     // The other subscriber sees the same events under the same sequences.
-    let by_sequence: HashMap<u64, u64> = everything.iter().map(|d| (d.sequence(), d.event.0)).collect();
+    let by_sequence: HashMap<u64, u64> = everything
+        .iter()
+        .map(|delivery| (delivery.sequence(), delivery.event.0))
+        .collect();
     let even = drain(&mut even);
     assert_eq!(even.len() as u64, PUBLISHERS * EACH / 2);
     assert!(even.is_sorted_by(|a, b| a.sequence() < b.sequence()));
@@ -64,9 +67,9 @@ fn several_publishers_give_one_total_order() {
     }
 }
 
-/// What one thread publishes after it has heard of another's publishing comes after that.
+/// Two threads publish alternately. Each waits until the other's `publish` has returned.
 #[test]
-fn a_publish_that_begins_after_another_has_returned_comes_after_it() {
+fn publishes_of_two_threads_that_do_not_overlap_keep_their_order() {
     const ROUNDS: u64 = 500;
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_filtered(EventFilter::All, 2 * ROUNDS as usize);
@@ -88,9 +91,9 @@ fn a_publish_that_begins_after_another_has_returned_comes_after_it() {
 }
 
 #[test]
-fn unmatched_events_take_a_sequence_too() {
+fn unmatched_events_have_a_sequence_too() {
     let bus = SharingBus::new();
-    let odd = EventFilter::custom(|event: &sharing_bus::BusEvent<Number>| event.event.0 % 2 == 1);
+    let odd = EventFilter::custom(|event: &BusEvent<Number>| event.event.0 % 2 == 1);
     let mut receiver = bus.subscribe_filtered(odd, 8);
     for n in 0..4 {
         bus.publish(number(n)).unwrap();
@@ -98,14 +101,14 @@ fn unmatched_events_take_a_sequence_too() {
     bus.flush();
     let seen: Vec<_> = drain(&mut receiver)
         .iter()
-        .map(|d| (d.sequence(), d.event.0, d.missed()))
+        .map(|delivery| (delivery.sequence(), delivery.event.0, delivery.missed()))
         .collect();
     assert_eq!(seen, [(2, 1, 0), (4, 3, 0)]);
 }
 
 #[test]
-fn a_subscription_sees_what_is_published_after_it_returned() {
-    // A publisher keeps the dispatch thread busy while others subscribe and at once publish their own event.
+fn a_subscription_receives_every_event_published_after_it() {
+    // One thread keeps dispatch busy. Two others subscribe repeatedly, and publish one event after each subscription.
     let bus = SharingBus::new();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -120,11 +123,12 @@ fn a_subscription_sees_what_is_published_after_it_returned() {
             subscribers.push(scope.spawn(move || {
                 for round in 0..300 {
                     let own = subscriber * 1000 + round;
-                    let only_own =
-                        EventFilter::custom(move |event: &sharing_bus::BusEvent<Number>| event.event.0 == own);
+                    let only_own = EventFilter::custom(move |event: &BusEvent<Number>| event.event.0 == own);
                     let mut receiver = bus.subscribe_filtered(only_own, 1);
                     bus.publish(number(own)).unwrap();
-                    let delivery = receiver.recv_timeout(DEADLINE).expect("one's own event");
+                    let delivery = receiver
+                        .recv_timeout(DEADLINE)
+                        .expect("the event published after subscribing arrives");
                     assert_eq!(delivery.event.0, own);
                 }
             }));
@@ -137,7 +141,7 @@ fn a_subscription_sees_what_is_published_after_it_returned() {
 }
 
 #[test]
-fn an_event_accepted_before_a_subscription_may_still_be_seen_but_never_out_of_order() {
+fn a_new_subscription_may_receive_an_earlier_event_but_only_in_order() {
     let bus = SharingBus::new();
     let block = Block::new(&bus, number(0));
     bus.publish(number(1)).unwrap();

@@ -1,85 +1,73 @@
-//! Promise 2: exact loss, by every overflow rule.
+//! Promise 2: exact counts of lost events, with each overflow setting.
 
 mod common;
 
 use std::thread;
 
 use common::*;
-use sharing_bus::{BusReceiver, EventFilter, Overflow, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, EventFilter, Overflow, SharingBus};
 
-fn subscribe(bus: &SharingBus<Number>, overflow: Overflow, capacity: usize) -> BusReceiver<Number> {
-    bus.subscription()
-        .overflow(overflow)
-        .queue_capacity(capacity)
-        .subscribe()
-}
-
-fn publish(bus: &SharingBus<Number>, numbers: std::ops::Range<u64>) {
-    for n in numbers {
-        bus.publish(number(n)).unwrap();
-    }
-    bus.flush();
-}
-
-/// Number and missed of each delivery that is queued.
+/// Returns the number and `missed` of each queued delivery.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, u64)> {
-    drain(receiver).iter().map(|d| (d.event.0, d.missed())).collect()
+    let deliveries = drain(receiver);
+    let seen = deliveries.iter().map(|delivery| (delivery.event.0, delivery.missed()));
+    seen.collect()
 }
 
 #[test]
-fn drop_newest_keeps_what_is_queued_and_reports_the_gap_behind_it() {
+fn drop_newest_keeps_queued_events_and_reports_the_gap_after_them() {
     let bus = SharingBus::new();
-    let mut receiver = subscribe(&bus, Overflow::DropNewest, 2);
-    publish(&bus, 0..5);
+    let mut receiver = subscribe_with(&bus, Overflow::DropNewest, 2);
+    publish_numbers(&bus, 0..5);
     assert_eq!((receiver.len(), receiver.lagged()), (2, 3));
     assert_eq!(seen(&mut receiver), [(0, 0), (1, 0)]);
-    // The tail of three is not reported by a delivery yet.
+    // No delivery has reported the three lost events yet.
     assert_eq!(receiver.lagged(), 3);
-    publish(&bus, 5..6);
+    publish_numbers(&bus, 5..6);
     assert_eq!(seen(&mut receiver), [(5, 3)]);
-    publish(&bus, 6..9);
+    publish_numbers(&bus, 6..9);
     assert_eq!(seen(&mut receiver), [(6, 0), (7, 0)]);
-    publish(&bus, 9..10);
+    publish_numbers(&bus, 9..10);
     assert_eq!(seen(&mut receiver), [(9, 1)]);
     assert_eq!(receiver.lagged(), 4);
 }
 
 #[test]
-fn drop_oldest_keeps_the_present_and_reports_the_gap_before_it() {
+fn drop_oldest_keeps_new_events_and_reports_the_gap_before_them() {
     let bus = SharingBus::new();
-    let mut receiver = subscribe(&bus, Overflow::DropOldest, 2);
-    publish(&bus, 0..5);
+    let mut receiver = subscribe_with(&bus, Overflow::DropOldest, 2);
+    publish_numbers(&bus, 0..5);
     assert_eq!((receiver.len(), receiver.lagged()), (2, 3));
     assert_eq!(seen(&mut receiver), [(3, 3), (4, 0)]);
-    publish(&bus, 5..6);
+    publish_numbers(&bus, 5..6);
     assert_eq!(seen(&mut receiver), [(5, 0)]);
     assert_eq!(receiver.lagged(), 3);
 }
 
 #[test]
-fn disconnect_ends_the_subscription_after_what_is_queued() {
+fn disconnect_ends_the_subscription_after_the_queued_events() {
     let bus = SharingBus::new();
-    let mut receiver = subscribe(&bus, Overflow::Disconnect, 2);
-    let mut other = subscribe(&bus, Overflow::DropNewest, 8);
-    publish(&bus, 0..5);
+    let mut receiver = subscribe_with(&bus, Overflow::Disconnect, 2);
+    let mut other = subscribe_with(&bus, Overflow::DropNewest, 8);
+    publish_numbers(&bus, 0..5);
     assert!(receiver.is_closed());
     assert_eq!(bus.subscriber_count(), 1);
     assert_eq!(bus.stats().reaped, 1);
     assert_eq!(seen(&mut receiver), [(0, 0), (1, 0)]);
     assert_closed(&mut receiver);
-    // It matched three: two delivered, one lost; what came after the end is not its any more.
+    // Three events matched: two were delivered and one was lost. Events after the end do not count.
     assert_eq!(receiver.lagged(), 1);
     assert_eq!(seen(&mut other).len(), 5);
     assert!(!bus.unsubscribe(receiver.id()));
 }
 
 #[test]
-fn a_queue_of_one_works_by_every_rule() {
+fn a_queue_of_one_works_with_each_overflow_setting() {
     let bus = SharingBus::new();
-    let mut newest = subscribe(&bus, Overflow::DropNewest, 1);
-    let mut oldest = subscribe(&bus, Overflow::DropOldest, 1);
-    let mut disconnect = subscribe(&bus, Overflow::Disconnect, 1);
-    publish(&bus, 0..3);
+    let mut newest = subscribe_with(&bus, Overflow::DropNewest, 1);
+    let mut oldest = subscribe_with(&bus, Overflow::DropOldest, 1);
+    let mut disconnect = subscribe_with(&bus, Overflow::Disconnect, 1);
+    publish_numbers(&bus, 0..3);
     assert_eq!(seen(&mut newest), [(0, 0)]);
     assert_eq!(seen(&mut oldest), [(2, 2)]);
     assert_eq!(seen(&mut disconnect), [(0, 0)]);
@@ -87,40 +75,40 @@ fn a_queue_of_one_works_by_every_rule() {
 }
 
 #[test]
-fn loss_is_counted_after_the_filter() {
+fn only_matching_events_count_as_lost() {
     let bus = SharingBus::new();
-    let tens = EventFilter::custom(|event: &sharing_bus::BusEvent<Number>| event.event.0 % 10 == 0);
+    let tens = EventFilter::custom(|event: &BusEvent<Number>| event.event.0 % 10 == 0);
     let mut receiver = bus.subscribe_filtered(tens, 1);
-    publish(&bus, 0..35);
+    publish_numbers(&bus, 0..35);
     assert_eq!(receiver.lagged(), 3);
     assert_eq!(seen(&mut receiver), [(0, 0)]);
-    publish(&bus, 35..41);
+    publish_numbers(&bus, 35..41);
     assert_eq!(seen(&mut receiver), [(40, 3)]);
 }
 
 #[test]
-fn a_lagging_subscriber_costs_the_others_nothing() {
+fn a_lagging_subscriber_does_not_affect_others() {
     let bus = SharingBus::new();
-    let slow = subscribe(&bus, Overflow::DropNewest, 1);
-    let mut quick = subscribe(&bus, Overflow::DropNewest, 1000);
-    publish(&bus, 0..1000);
+    let slow = subscribe_with(&bus, Overflow::DropNewest, 1);
+    let mut fast = subscribe_with(&bus, Overflow::DropNewest, 1000);
+    publish_numbers(&bus, 0..1000);
     assert_eq!(slow.lagged(), 999);
-    assert_eq!(quick.lagged(), 0);
+    assert_eq!(fast.lagged(), 0);
     let expected: Vec<_> = (0..1000).map(|n| (n, 0)).collect();
-    assert_eq!(seen(&mut quick), expected);
+    assert_eq!(seen(&mut fast), expected);
     let stats = bus.stats();
     assert_eq!((stats.delivered, stats.lagged), (1001, 999));
 }
 
-/// A receiver that takes while the dispatch thread pushes: every event is received once or missed once.
-fn account_under_concurrency(overflow: Overflow) {
+/// A receiver takes events while the dispatch thread pushes. Each event is received or missed exactly once.
+fn assert_exact_counts_while_receiving(overflow: Overflow) {
     const EVENTS: u64 = 20_000;
-    let bus = SharingBus::new();
-    let mut receiver = subscribe(&bus, overflow, 4);
+    let bus = SharingBus::<Number>::new();
+    let mut receiver = subscribe_with(&bus, overflow, 4);
     let taking = thread::spawn(move || {
         let (mut last, mut received, mut missed) = (None, 0, 0);
         for delivery in receiver.iter() {
-            // Everything matches, so the missed ones are exactly those between two numbers.
+            // Every event matches, so the events between two received numbers are exactly the missed ones.
             let expected = last.map_or(delivery.event.0, |last| delivery.event.0 - last - 1);
             assert_eq!(delivery.missed(), expected);
             last = Some(delivery.event.0);
@@ -138,28 +126,28 @@ fn account_under_concurrency(overflow: Overflow) {
     assert_eq!(receiver.lagged(), missed + tail);
     assert_eq!(received + receiver.lagged(), EVENTS);
     if overflow == Overflow::DropOldest {
-        assert_eq!(tail, 0, "the newest is never dropped");
+        assert_eq!(tail, 0, "the newest event is never dropped");
     }
     let stats = bus.stats();
     assert_eq!((stats.delivered, stats.lagged), (received, receiver.lagged()));
 }
 
 #[test]
-fn drop_newest_accounts_exactly_while_receiving() {
-    account_under_concurrency(Overflow::DropNewest);
+fn drop_newest_counts_exactly_while_receiving() {
+    assert_exact_counts_while_receiving(Overflow::DropNewest);
 }
 
 #[test]
-fn drop_oldest_accounts_exactly_while_receiving() {
-    account_under_concurrency(Overflow::DropOldest);
+fn drop_oldest_counts_exactly_while_receiving() {
+    assert_exact_counts_while_receiving(Overflow::DropOldest);
 }
 
 #[test]
-fn disconnect_accounts_exactly_while_receiving() {
+fn disconnect_counts_exactly_while_receiving() {
     const EVENTS: u64 = 5_000;
     for _ in 0..20 {
-        let bus = SharingBus::new();
-        let mut receiver = subscribe(&bus, Overflow::Disconnect, 2);
+        let bus = SharingBus::<Number>::new();
+        let mut receiver = subscribe_with(&bus, Overflow::Disconnect, 2);
         let taking = thread::spawn(move || {
             let received: Vec<u64> = receiver.iter().map(|delivery| delivery.event.0).collect();
             (received, receiver.lagged())
@@ -171,21 +159,21 @@ fn disconnect_accounts_exactly_while_receiving() {
         let (received, lagged) = taking.join().unwrap();
         assert!(
             received.iter().copied().eq(0..received.len() as u64),
-            "no gap before the end"
+            "the received events have no gap"
         );
         let expected = u64::from((received.len() as u64) < EVENTS);
-        assert_eq!(lagged, expected, "the one event that did not fit");
+        assert_eq!(lagged, expected, "only the event that did not fit is lost");
     }
 }
 
 #[test]
 fn statistics_of_a_subscriber_add_up() {
     let bus = SharingBus::new();
-    let mut receiver = subscribe(&bus, Overflow::DropOldest, 4);
-    publish(&bus, 0..10);
+    let mut receiver = subscribe_with(&bus, Overflow::DropOldest, 4);
+    publish_numbers(&bus, 0..10);
     drop(receiver.recv());
     let stats = bus.stats();
-    let own = &stats.subscribers[0];
-    assert_eq!((own.delivered, own.lagged, own.queued), (4, 6, 3));
-    assert_eq!(own.delivered + own.lagged, 10);
+    let entry = &stats.subscribers[0];
+    assert_eq!((entry.delivered, entry.lagged, entry.queued), (4, 6, 3));
+    assert_eq!(entry.delivered + entry.lagged, 10);
 }

@@ -1,23 +1,17 @@
-//! Promise 3 and reentrancy: user code on the dispatch thread that panics, or that uses the bus from there.
+//! Promise 3 and reentrancy: user code that panics during dispatch, and user code that calls the bus during dispatch.
 
 mod common;
 
-use std::panic;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Waker};
 use std::thread;
 
 use common::*;
 use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, Payload, SessionChange, SharingBus};
 
-/// Panics on purpose, without the report on standard error.
-fn panic_quietly() -> ! {
-    panic::resume_unwind(Box::new("on purpose"))
-}
-
 #[test]
-fn a_panicking_filter_is_no_match_and_harms_nobody() {
+fn a_panicking_filter_counts_as_no_match() {
     let bus = SharingBus::new();
     let odd_panics = EventFilter::custom(|event: &BusEvent<Number>| {
         if event.event.0 % 2 == 1 {
@@ -37,14 +31,6 @@ fn a_panicking_filter_is_no_match_and_harms_nobody() {
     assert_eq!(faulty.lagged(), 0);
 }
 
-struct PanickingWaker;
-
-impl Wake for PanickingWaker {
-    fn wake(self: Arc<Self>) {
-        panic_quietly();
-    }
-}
-
 #[test]
 fn a_panicking_waker_is_contained() {
     let bus = SharingBus::new();
@@ -61,7 +47,7 @@ fn a_panicking_waker_is_contained() {
     assert_closed(&mut healthy);
 }
 
-/// A payload whose `Drop` and whose hook do what a test wants.
+/// A payload that runs a closure on drop, and whose session hook can panic.
 struct Hooked {
     on_drop: Option<Box<dyn FnOnce() + Send + Sync>>,
     hook_panics: bool,
@@ -93,7 +79,7 @@ fn hooked(on_drop: impl FnOnce() + Send + Sync + 'static) -> BusEvent<Hooked> {
 }
 
 #[test]
-fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
+fn payloads_that_panic_on_drop_are_contained_wherever_they_are_dropped() {
     let bus = SharingBus::new();
     // Unmatched: dropped by the dispatch thread.
     bus.publish(hooked(|| panic_quietly())).unwrap();
@@ -120,11 +106,11 @@ fn payloads_that_panic_as_they_are_dropped_are_contained_wherever_that_is() {
 }
 
 #[test]
-fn a_payload_that_meets_a_subscription_ended_amid_a_batch_may_panic_as_it_is_dropped() {
+fn a_payload_that_panics_on_drop_after_its_subscription_ended_is_contained() {
     let bus = SharingBus::new();
     let overflow = sharing_bus::Overflow::Disconnect;
     let mut ended = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
-    // Queued, lost, and then too late.
+    // The first event is queued. The second is lost and ends the subscription. The third arrives after the end.
     let block = Block::new(&bus, hooked(|| {}));
     for _ in 0..2 {
         bus.publish(hooked(|| panic_quietly())).unwrap();
@@ -169,7 +155,7 @@ fn filter_that_panics_on_drop() -> EventFilter<Number> {
 }
 
 #[test]
-fn filters_that_panic_as_they_are_dropped_are_contained() {
+fn filters_that_panic_on_drop_are_contained() {
     let bus = SharingBus::new();
     let receivers: Vec<_> = (0..3)
         .map(|_| bus.subscribe_filtered(filter_that_panics_on_drop(), 4))
@@ -187,8 +173,8 @@ fn filters_that_panic_as_they_are_dropped_are_contained() {
     drop(bus.subscribe_filtered(filter_that_panics_on_drop(), 4));
 }
 
-/// Subscribes a filter that runs `action` on the dispatch thread for the first event, and returns what it returned.
-fn on_dispatch_thread<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnce() -> T + Send + 'static) -> T {
+/// Runs `action` once in a filter during dispatch, and returns its result.
+fn run_in_filter<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();
     let action = Mutex::new(Some(action));
     let filter = EventFilter::custom(move |_| {
@@ -210,7 +196,7 @@ fn a_filter_may_use_the_bus() {
     let bus = SharingBus::<Number>::new();
     let mut log = bus.subscribe_all();
     let inside = bus.clone();
-    let (mut late, unsubscribed) = on_dispatch_thread(&bus, move || {
+    let (mut late, unsubscribed) = run_in_filter(&bus, move || {
         inside.publish(number(1)).unwrap();
         inside.flush();
         futures::executor::block_on(inside.publish_async(number(2))).unwrap();
@@ -230,10 +216,10 @@ fn a_filter_may_use_the_bus() {
 }
 
 #[test]
-fn publishing_from_the_dispatch_thread_never_waits() {
+fn publishing_during_dispatch_never_waits() {
     let bus = SharingBus::builder().ingress_capacity(2).build().unwrap();
     let inside = bus.clone();
-    let errors = on_dispatch_thread(&bus, move || {
+    let errors = run_in_filter(&bus, move || {
         let full = |n| inside.publish(number(n)).err().map(|error| error.is_full());
         let timed = |n| {
             inside
@@ -253,7 +239,7 @@ fn a_filter_may_close_and_shut_down_the_bus() {
     let bus = SharingBus::<Number>::new();
     let mut log = bus.subscribe_all();
     let inside = bus.clone();
-    on_dispatch_thread(&bus, move || inside.shutdown());
+    run_in_filter(&bus, move || inside.shutdown());
     bus.shutdown();
     assert_eq!(numbers(&drain(&mut log)), [0]);
     assert_closed(&mut log);
@@ -274,7 +260,7 @@ fn a_filter_may_end_its_own_subscription() {
     bus.flush();
     assert_eq!(numbers(&drain(&mut receiver)), [1]);
     assert_closed(&mut receiver);
-    // The filter holds a handle; the bus ends all the same.
+    // The filter still holds a handle. `shutdown` ends the bus regardless.
     bus.shutdown();
 }
 
@@ -294,7 +280,9 @@ fn a_payloads_drop_may_use_the_bus() {
         inside.flush();
     }))
     .unwrap();
-    wait_until("the payload's drop is through", || subscribed.lock().unwrap().is_some());
+    wait_until("the drop of the payload has returned", || {
+        subscribed.lock().unwrap().is_some()
+    });
     bus.flush();
     let stats = bus.stats();
     assert_eq!((stats.published, stats.reaped, stats.subscribers.len()), (2, 1, 1));
@@ -302,9 +290,9 @@ fn a_payloads_drop_may_use_the_bus() {
 }
 
 #[test]
-fn a_subscription_that_ends_amid_a_batch_keeps_its_account() {
-    // The queue is full, and the first event that is lost ends the subscription as it is dropped. Few events are handed
-    // out one by one, so the rest comes after the end; many are lost together.
+fn a_subscription_that_ends_within_a_batch_counts_its_losses_exactly() {
+    // The queue is full. The payload of the first lost event ends the subscription when it is dropped. A small batch is
+    // pushed event by event, so its second event arrives after the end. The events of a large batch are lost together.
     for (events, lost) in [(2, 1), (20, 20)] {
         let bus = SharingBus::<Hooked>::new();
         let mut receiver = bus.subscribe_filtered(EventFilter::All, 1);
@@ -322,7 +310,7 @@ fn a_subscription_that_ends_amid_a_batch_keeps_its_account() {
 }
 
 #[test]
-fn a_stuck_receiver_delays_nobody() {
+fn a_stuck_receiver_delays_no_other_subscriber() {
     let bus = SharingBus::new();
     let stuck = bus.subscribe_filtered(EventFilter::All, 1);
     let mut healthy = bus.subscribe_filtered(EventFilter::All, 10_000);

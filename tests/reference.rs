@@ -1,4 +1,4 @@
-//! The five behaviours of the bus that this one descends from, by their old names.
+//! Five behaviors of the earlier bus that this crate replaces. The tests keep their original names.
 
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use uuid::Uuid;
@@ -21,9 +21,9 @@ fn subscribe_all_receives_published_event() {
 #[test]
 fn connector_uid_filter_only_forwards_matching_events() {
     let bus = SharingBus::new();
-    let (wanted, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-    let mut receiver = bus.subscribe_filtered(EventFilter::ConnectorUid(wanted), 8);
-    for (uid, name) in [(other, "a"), (wanted, "b"), (other, "c"), (wanted, "d")] {
+    let (matching, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let mut receiver = bus.subscribe_filtered(EventFilter::ConnectorUid(matching), 8);
+    for (uid, name) in [(other, "a"), (matching, "b"), (other, "c"), (matching, "d")] {
         let routing = EventRouting {
             connector_uid: Some(uid),
             ..EventRouting::default()
@@ -31,7 +31,7 @@ fn connector_uid_filter_only_forwards_matching_events() {
         bus.publish(BusEvent::new(routing, text(name))).unwrap();
     }
     bus.shutdown();
-    let received: Vec<_> = receiver.iter().map(|d| d.event.clone()).collect();
+    let received: Vec<_> = receiver.iter().map(|delivery| delivery.event.clone()).collect();
     let received: Vec<_> = received.iter().map(|event| &**event).collect();
     assert_eq!(received, [&text("b"), &text("d")]);
 }

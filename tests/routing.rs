@@ -1,17 +1,16 @@
-//! The routing table against [`EventFilter::matches`]: random filters, events and changes, and what is not evaluated.
+//! Compares the index with [`EventFilter::matches`] for random filters, events and changes, and counts filter calls.
 
 mod common;
 mod filters;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use common::*;
 use filters::*;
 use proptest::prelude::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, EventOrigin, SharingBus};
 
-/// A step; subscribers are picked by an index into those that there are.
+/// One call. An index selects a subscriber, modulo the number of subscribers.
 #[derive(Clone, Debug)]
 enum Step {
     Publish(BusEvent<Number>),
@@ -31,7 +30,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A subscriber and what it must have received.
+/// A subscriber, with the sequences that it must have received and those that it has received.
 struct Subscriber {
     receiver: BusReceiver<Number>,
     filter: EventFilter<Number>,
@@ -39,7 +38,7 @@ struct Subscriber {
     received: Vec<u64>,
 }
 
-/// The bus, and beside it a control that sees every event as it was dispatched.
+/// The bus, its subscribers, and a control receiver that sees every event as it was dispatched.
 struct Model {
     bus: SharingBus<Number>,
     control: BusReceiver<Number>,
@@ -64,7 +63,7 @@ impl Model {
             self.bus.publish(event).unwrap();
             return;
         }
-        // What was published so far meets the filters of so far.
+        // Compares the earlier events with the current filters, before this step changes the filters.
         self.settle();
         match step {
             Step::Publish(_) => {}
@@ -77,7 +76,7 @@ impl Model {
             Step::SetFilter(index, spec) => {
                 if let Some(subscriber) = pick(&mut self.subscribers, index) {
                     subscriber.receiver.set_filter(spec.build());
-                    // Without effect on one that was unsubscribed.
+                    // A new filter has no effect after unsubscribing.
                     if !subscriber.receiver.is_closed() {
                         subscriber.filter = spec.build();
                     }
@@ -123,7 +122,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_index_finds_what_the_filters_match(steps in prop::collection::vec(step(), 1..40)) {
+    fn the_index_delivers_exactly_the_matching_events(steps in prop::collection::vec(step(), 1..40)) {
         let mut model = Model::new();
         for step in steps {
             model.run(step);
@@ -135,49 +134,30 @@ proptest! {
     }
 }
 
-/// A predicate that counts its calls and accepts everything.
-fn counting() -> (EventFilter<Number>, Arc<AtomicU64>) {
-    let calls = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&calls);
-    let filter = EventFilter::custom(move |_| {
-        counted.fetch_add(1, Ordering::Relaxed);
-        true
-    });
-    (filter, calls)
-}
-
-fn of_scroll(id: u128) -> BusEvent<Number> {
-    let routing = EventRouting {
-        scroll_id: Some(scroll(id)),
-        ..EventRouting::default()
-    };
-    BusEvent::new(routing, Number(0))
-}
-
 #[test]
-fn a_filter_is_evaluated_only_where_its_cover_holds() {
+fn a_filter_is_called_only_where_its_index_terms_match() {
     let bus = SharingBus::new();
-    let (covered, covered_calls) = counting();
-    let (opaque, opaque_calls) = counting();
-    let (exact, exact_calls) = counting();
-    let _covered = bus.subscribe_filtered(EventFilter::all([covered, EventFilter::ScrollId(scroll(1))]), 64);
+    let (indexed, indexed_calls) = counting_filter();
+    let (opaque, opaque_calls) = counting_filter();
+    let (exact, exact_calls) = counting_filter();
+    let _indexed = bus.subscribe_filtered(EventFilter::all([indexed, EventFilter::ScrollId(scroll(1))]), 64);
     let _opaque = bus.subscribe_filtered(opaque, 64);
-    // The scroll alone decides, so the other child is not asked.
+    // The first scroll alone decides the match, so the other branch is not evaluated.
     let either = EventFilter::any([
         EventFilter::ScrollId(scroll(1)),
         EventFilter::all([EventFilter::ScrollId(scroll(2)), exact]),
     ]);
     let _exact = bus.subscribe_filtered(either, 64);
     for id in [1, 2, 3, 3, 3] {
-        bus.publish(of_scroll(id)).unwrap();
+        bus.publish(scroll_event(0, id)).unwrap();
     }
     bus.flush();
-    let calls = [covered_calls, opaque_calls, exact_calls].map(|calls| calls.load(Ordering::Relaxed));
+    let calls = [indexed_calls, opaque_calls, exact_calls].map(|calls| calls.load(Ordering::Relaxed));
     assert_eq!(calls, [1, 5, 1]);
 }
 
 #[test]
-fn several_terms_of_one_filter_deliver_once() {
+fn an_event_that_matches_several_terms_is_delivered_once() {
     let bus = SharingBus::new();
     let filter = EventFilter::any([
         EventFilter::ScrollId(scroll(1)),
@@ -185,31 +165,31 @@ fn several_terms_of_one_filter_deliver_once() {
         EventFilter::Origin(EventOrigin::Runtime),
     ]);
     let mut receiver = bus.subscribe_filtered(filter, 64);
-    bus.publish(of_scroll(1)).unwrap();
+    bus.publish(scroll_event(0, 1)).unwrap();
     bus.flush();
     assert_eq!(drain(&mut receiver).len(), 1);
 }
 
 #[test]
-fn those_who_stay_are_found_after_a_crowd_has_left() {
+fn remaining_subscribers_are_matched_after_many_have_left() {
     let bus = SharingBus::<Number>::new();
     let subscribe = |id: u128| bus.subscribe_filtered(EventFilter::ScrollId(scroll(id % 3)), 8);
-    // The crowd is large enough for the table to shrink behind it, once to the last one who stays.
-    let mut crowd: Vec<_> = (0..300).map(subscribe).collect();
-    bus.publish(of_scroll(0)).unwrap();
+    // Enough receivers are dropped for the index to shrink, once down to a single receiver of each scroll.
+    let mut receivers: Vec<_> = (0..300).map(subscribe).collect();
+    bus.publish(scroll_event(0, 0)).unwrap();
     bus.flush();
     for leaving in [290, 60, 1] {
-        crowd.truncate(crowd.len() - leaving.min(crowd.len() - 3));
+        receivers.truncate(receivers.len() - leaving.min(receivers.len() - 3));
         bus.flush();
-        crowd.extend((0..6).map(subscribe));
-        for receiver in &mut crowd {
+        receivers.extend((0..6).map(subscribe));
+        for receiver in &mut receivers {
             drain(receiver);
         }
         for id in 0..3 {
-            bus.publish(of_scroll(id)).unwrap();
+            bus.publish(scroll_event(0, id)).unwrap();
         }
         bus.flush();
-        assert!(crowd.iter_mut().all(|receiver| drain(receiver).len() == 1));
+        assert!(receivers.iter_mut().all(|receiver| drain(receiver).len() == 1));
     }
-    assert_eq!(bus.subscriber_count(), crowd.len());
+    assert_eq!(bus.subscriber_count(), receivers.len());
 }

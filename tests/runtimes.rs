@@ -1,4 +1,4 @@
-//! Promise 6 and the async face: the same bus on tokio (both kinds), smol, futures and plain threads.
+//! Promise 6 and the async API: the same bus on tokio (both schedulers), smol, futures and plain threads.
 
 mod common;
 
@@ -15,7 +15,7 @@ use futures::StreamExt;
 use futures::stream::FusedStream;
 use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, RecvTimeoutError, SharingBus};
 
-/// Runs a scenario to its end on each runtime, with the deadline of all tests.
+/// Runs a scenario on each runtime, each within the [`DEADLINE`].
 fn on_every_runtime<F: Future<Output = ()> + Send + 'static>(scenario: fn() -> F) {
     let within = |run: Box<dyn FnOnce() + Send>| {
         let running = thread::spawn(run);
@@ -36,7 +36,7 @@ fn on_every_runtime<F: Future<Output = ()> + Send + 'static>(scenario: fn() -> F
 }
 
 #[test]
-fn events_go_through_in_order() {
+fn events_arrive_in_order() {
     on_every_runtime(|| async {
         let bus = SharingBus::builder().ingress_capacity(4).build().unwrap();
         let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
@@ -61,13 +61,13 @@ fn events_go_through_in_order() {
 }
 
 #[test]
-fn a_waiting_task_is_woken_by_an_event_by_close_and_by_unsubscribe() {
+fn a_waiting_task_is_woken_by_an_event_close_or_unsubscribe() {
     on_every_runtime(|| async {
         for _ in 0..100 {
             let bus = SharingBus::new();
             let mut receivers: Vec<_> = (0..3).map(|_| bus.subscribe_all()).collect();
             let unsubscribed = receivers[2].id();
-            // Signals from a thread, at any moment of the waits.
+            // Another thread sends the signals at any moment while the receivers wait.
             let signals = thread::spawn(move || {
                 bus.publish(number(1)).unwrap();
                 bus.flush();
@@ -85,7 +85,7 @@ fn a_waiting_task_is_woken_by_an_event_by_close_and_by_unsubscribe() {
 }
 
 #[test]
-fn tasks_that_wait_for_room_are_all_let_in() {
+fn tasks_waiting_for_space_all_publish() {
     on_every_runtime(|| async {
         let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
         let mut receiver = bus.subscribe_filtered(EventFilter::All, 100);
@@ -93,7 +93,7 @@ fn tasks_that_wait_for_room_are_all_let_in() {
         bus.try_publish(number(1)).unwrap();
         let waiting = (2..50).map(|n| bus.publish_async(number(n)));
         let mut waiting = pin!(futures::future::join_all(waiting));
-        // Each has found the ingress full and waits.
+        // Each task has found the ingress full and waits.
         assert!(futures::poll!(&mut waiting).is_pending());
         block.release();
         assert!(waiting.await.into_iter().all(|published| published.is_ok()));
@@ -105,7 +105,7 @@ fn tasks_that_wait_for_room_are_all_let_in() {
 }
 
 #[test]
-fn tasks_that_wait_for_room_are_told_of_the_close() {
+fn tasks_waiting_for_space_return_when_the_bus_closes() {
     on_every_runtime(|| async {
         let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
         let block = Block::new(&bus, number(0));
@@ -125,26 +125,26 @@ fn tasks_that_wait_for_room_are_told_of_the_close() {
 }
 
 #[test]
-fn a_cancelled_publish_passes_its_turn_on() {
+fn a_canceled_publish_wakes_the_next_waiting_task() {
     on_every_runtime(|| async {
         for _ in 0..20 {
             let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
             let block = Block::new(&bus, number(0));
             bus.try_publish(number(1)).unwrap();
-            let mut cancelled = Box::pin(bus.publish_async(number(2)));
+            let mut canceled = Box::pin(bus.publish_async(number(2)));
             let mut patient = Box::pin(bus.publish_async(number(3)));
-            assert!(futures::poll!(&mut cancelled).is_pending());
+            assert!(futures::poll!(&mut canceled).is_pending());
             assert!(futures::poll!(&mut patient).is_pending());
             block.release();
-            // It may have been notified by now; the other one must not wait for it.
-            drop(cancelled);
+            // The canceled publish may have been notified already. Its notification must reach the other publish.
+            drop(canceled);
             patient.await.unwrap();
         }
     });
 }
 
 #[test]
-fn a_cancelled_receive_loses_nothing() {
+fn a_canceled_receive_loses_no_event() {
     on_every_runtime(|| async {
         let bus = SharingBus::new();
         let mut receiver = bus.subscribe_filtered(EventFilter::All, 1000);
@@ -156,7 +156,7 @@ fn a_cancelled_receive_loses_nothing() {
         });
         let mut received = Vec::new();
         loop {
-            // Polled once and dropped, again and again.
+            // Each receive is polled once and then dropped.
             let polled = futures::poll!(pin!(receiver.recv_async()));
             match polled {
                 Poll::Ready(Ok(delivery)) => received.push(delivery.event.0),
@@ -188,7 +188,7 @@ fn a_receiver_is_a_stream_that_ends() {
 }
 
 #[test]
-fn batches_take_what_is_there() {
+fn recv_many_takes_the_queued_events() {
     on_every_runtime(|| async {
         let bus = SharingBus::new();
         let mut receiver = bus.subscribe_all();
@@ -207,31 +207,31 @@ fn batches_take_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_receive_may_stand_in_a_select() {
+async fn a_receive_works_in_a_select() {
     let bus = SharingBus::new();
     let mut quiet = bus.subscribe_filtered(EventFilter::any([]), 1);
     let mut busy = bus.subscribe_all();
     for n in 0..100 {
         bus.publish_async(number(n)).await.unwrap();
         let delivery = tokio::select! {
-            never = quiet.recv_async() => panic!("{never:?}"),
+            delivery = quiet.recv_async() => panic!("{delivery:?}"),
             delivery = busy.recv_async() => delivery.unwrap(),
         };
         assert_eq!(delivery.event.0, n);
     }
 }
 
-/// Counts its wakes.
+/// A waker that counts its wake-ups.
 #[derive(Default)]
-struct Woken(AtomicUsize);
+struct WakeCount(AtomicUsize);
 
-impl Wake for Woken {
+impl Wake for WakeCount {
     fn wake(self: Arc<Self>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
-fn poll(receiver: &mut BusReceiver<Number>, woken: &Arc<Woken>) -> Poll<Result<Delivery<Number>, RecvError>> {
+fn poll(receiver: &mut BusReceiver<Number>, woken: &Arc<WakeCount>) -> Poll<Result<Delivery<Number>, RecvError>> {
     let waker = Waker::from(Arc::clone(woken));
     receiver.poll_recv(&mut Context::from_waker(&waker))
 }
@@ -240,7 +240,7 @@ fn poll(receiver: &mut BusReceiver<Number>, woken: &Arc<Woken>) -> Poll<Result<D
 fn the_task_of_the_latest_poll_is_woken_once() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
-    let (first, second) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+    let (first, second) = (Arc::new(WakeCount::default()), Arc::new(WakeCount::default()));
     assert!(poll(&mut receiver, &first).is_pending());
     assert!(poll(&mut receiver, &second).is_pending());
     bus.publish(number(1)).unwrap();
@@ -251,7 +251,7 @@ fn the_task_of_the_latest_poll_is_woken_once() {
         (0, 1)
     );
     assert!(poll(&mut receiver, &second).is_ready() && poll(&mut receiver, &second).is_ready());
-    // A matching event is needed for a wake-up.
+    // Only a matching event wakes the task.
     assert!(poll(&mut receiver, &first).is_pending());
     receiver.set_filter(EventFilter::any([]));
     bus.publish(number(3)).unwrap();
@@ -262,26 +262,26 @@ fn the_task_of_the_latest_poll_is_woken_once() {
 }
 
 #[test]
-fn a_dropped_receiver_lets_go_of_its_waker() {
+fn a_dropped_receiver_drops_its_waker() {
     let bus = SharingBus::<Number>::new();
     let mut receiver = bus.subscribe_all();
-    let woken = Arc::new(Woken::default());
+    let woken = Arc::new(WakeCount::default());
     assert!(poll(&mut receiver, &woken).is_pending());
     drop(receiver);
     wait_until("the waker is dropped", || Arc::strong_count(&woken) == 1);
 }
 
 #[test]
-fn threads_wait_with_and_without_a_limit() {
+fn threads_wait_with_and_without_a_timeout() {
     let bus = SharingBus::<Number>::new();
     let mut receiver = bus.subscribe_all();
-    let begun = Instant::now();
+    let started = Instant::now();
     let limit = Duration::from_millis(20);
     assert_eq!(receiver.recv_timeout(limit).unwrap_err(), RecvTimeoutError::Timeout);
     let deadline = Instant::now() + limit;
     assert_eq!(receiver.recv_deadline(deadline).unwrap_err(), RecvTimeoutError::Timeout);
-    assert!(begun.elapsed() >= 2 * limit);
-    let past = receiver.recv_deadline(begun);
+    assert!(started.elapsed() >= 2 * limit);
+    let past = receiver.recv_deadline(started);
     assert_eq!(past.unwrap_err(), RecvTimeoutError::Timeout);
 
     thread::scope(|scope| {
@@ -328,7 +328,7 @@ fn a_receiver_moves_between_threads_and_tasks() {
 }
 
 #[test]
-fn poll_fn_is_enough_to_wait() {
+fn poll_recv_works_with_poll_fn() {
     on_every_runtime(|| async {
         let bus = SharingBus::new();
         let mut receiver = bus.subscribe_all();
@@ -338,7 +338,7 @@ fn poll_fn_is_enough_to_wait() {
     });
 }
 
-/// Compiles if the types are what hosts need.
+/// Compiles only if handles, deliveries and futures can be sent between threads.
 #[test]
 fn handles_cross_threads() {
     fn handle<T: Send + Sync + Clone + 'static>(_: &T) {}

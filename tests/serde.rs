@@ -1,4 +1,4 @@
-//! The feature `serde`: what events, filters and statistics look like, and that they come back as they went.
+//! The feature `serde`: the serialized form of events, filters and statistics, and round trips.
 #![cfg(feature = "serde")]
 
 mod common;
@@ -17,18 +17,18 @@ use sharing_bus::{
 };
 use uuid::Uuid;
 
-/// Goes and comes back, and looks like this in between.
+/// Checks the serialized form of `value`, and returns the value that this form deserializes to.
 #[track_caller]
 fn assert_form<T: Serialize + DeserializeOwned>(value: &T, form: Value) -> T {
     assert_eq!(serde_json::to_value(value).unwrap(), form);
-    // Through text, which has no borrowed parts.
+    // Deserializes from JSON text instead of the `Value`.
     serde_json::from_str(&form.to_string()).unwrap()
 }
 
 #[track_caller]
-fn refusal<T: DeserializeOwned>(form: Value) -> String {
+fn deserialize_error<T: DeserializeOwned>(form: Value) -> String {
     match serde_json::from_value::<T>(form) {
-        Ok(_) => panic!("accepted"),
+        Ok(_) => panic!("the form was accepted"),
         Err(error) => error.to_string(),
     }
 }
@@ -40,7 +40,7 @@ fn id() -> Uuid {
 }
 
 #[test]
-fn names_travel_as_they_print() {
+fn names_are_serialized_as_they_print() {
     for kind in EventKind::ALL {
         assert_eq!(assert_form(kind, json!(kind.as_str())), *kind);
     }
@@ -48,14 +48,14 @@ fn names_travel_as_they_print() {
         assert_eq!(assert_form(origin, json!(origin.as_str())), *origin);
     }
     assert_eq!(
-        refusal::<EventKind>(json!("telepathy")),
+        deserialize_error::<EventKind>(json!("telepathy")),
         "invalid value: string \"telepathy\", expected the name of an event kind"
     );
-    assert!(refusal::<EventOrigin>(json!(1)).contains("expected the name of an event origin"));
+    assert!(deserialize_error::<EventOrigin>(json!(1)).contains("expected the name of an event origin"));
 }
 
 #[test]
-fn overflow_rules_are_names() {
+fn overflow_settings_are_serialized_as_names() {
     for (overflow, name) in [
         (Overflow::DropNewest, "drop_newest"),
         (Overflow::DropOldest, "drop_oldest"),
@@ -64,11 +64,11 @@ fn overflow_rules_are_names() {
     ] {
         assert_eq!(assert_form(&overflow, json!(name)), overflow);
     }
-    assert!(refusal::<Overflow>(json!("drop_all")).contains("unknown variant `drop_all`"));
+    assert!(deserialize_error::<Overflow>(json!("drop_all")).contains("unknown variant `drop_all`"));
 }
 
 #[test]
-fn payloads_are_tagged_by_their_name() {
+fn payloads_are_tagged_with_their_variant() {
     let session = |scroll: Option<&str>| {
         let mut fields = json!({"connector_id": "c", "session_id": "s"});
         if let Some(scroll) = scroll {
@@ -102,12 +102,12 @@ fn payloads_are_tagged_by_their_name() {
     ] {
         assert_eq!(assert_form(&event, form), event);
     }
-    assert!(refusal::<Event>(json!({"text": {"text": "", "more": 1}})).contains("unknown field `more`"));
-    assert!(refusal::<Event>(json!("gone")).contains("unknown variant `gone`"));
+    assert!(deserialize_error::<Event>(json!({"text": {"text": "", "more": 1}})).contains("unknown field `more`"));
+    assert!(deserialize_error::<Event>(json!("gone")).contains("unknown variant `gone`"));
 }
 
 #[test]
-fn session_changes_can_be_written() {
+fn session_changes_can_be_serialized() {
     let registered = SessionChange::Registered {
         connector_id: "c",
         session_id: "s",
@@ -128,7 +128,7 @@ fn session_changes_can_be_written() {
 }
 
 #[test]
-fn an_event_has_its_routing_its_origin_and_its_payload() {
+fn an_event_is_serialized_with_routing_origin_and_payload() {
     let event = BusEvent {
         routing: EventRouting {
             scroll_id: Some(id()),
@@ -158,7 +158,7 @@ fn an_event_has_its_routing_its_origin_and_its_payload() {
 }
 
 #[test]
-fn what_an_event_does_not_say_is_the_default_and_what_nobody_knows_is_an_error() {
+fn missing_fields_have_defaults_and_unknown_fields_are_errors() {
     let event: BusEvent = serde_json::from_value(json!({"event": "connected"})).unwrap();
     assert_eq!(
         (event.routing, event.origin),
@@ -172,29 +172,29 @@ fn what_an_event_does_not_say_is_the_default_and_what_nobody_knows_is_an_error()
             ..EventRouting::default()
         }
     );
-    assert!(refusal::<EventRouting>(json!({"scrol_id": ID})).contains("unknown field `scrol_id`"));
-    assert!(refusal::<BusEvent>(json!({"event": "connected", "id": 1})).contains("unknown field `id`"));
-    assert!(refusal::<BusEvent>(json!({"origin": "user"})).contains("missing field `event`"));
+    assert!(deserialize_error::<EventRouting>(json!({"scrol_id": ID})).contains("unknown field `scrol_id`"));
+    assert!(deserialize_error::<BusEvent>(json!({"event": "connected", "id": 1})).contains("unknown field `id`"));
+    assert!(deserialize_error::<BusEvent>(json!({"origin": "user"})).contains("missing field `event`"));
 }
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Own {
+struct HostPayload {
     value: u8,
 }
 
-impl Payload for Own {}
+impl Payload for HostPayload {}
 
 #[test]
-fn payloads_of_the_hosts_ride_too() {
-    let event = BusEvent::new(EventRouting::default(), Own { value: 3 });
+fn payload_types_of_the_host_are_serialized_too() {
+    let event = BusEvent::new(EventRouting::default(), HostPayload { value: 3 });
     let form = serde_json::to_value(&event).unwrap();
     assert_eq!(form["event"], json!({"value": 3}));
-    let back: BusEvent<Own> = serde_json::from_value(form).unwrap();
+    let back: BusEvent<HostPayload> = serde_json::from_value(form).unwrap();
     assert_eq!(back.event, event.event);
 }
 
 #[test]
-fn filters_are_tagged_by_what_they_ask_for() {
+fn filters_are_tagged_with_their_variant() {
     let session = EventFilter::Session {
         connector_id: "c".into(),
         native_session_id: "s".into(),
@@ -223,9 +223,9 @@ fn filters_are_tagged_by_what_they_ask_for() {
 }
 
 #[test]
-fn a_filter_that_nobody_knows_is_an_error() {
+fn an_invalid_filter_is_an_error() {
     type Filter = EventFilter;
-    for (form, complaint) in [
+    for (form, expected) in [
         (json!("all"), "invalid type"),
         (json!("custom"), "unknown variant `custom`"),
         (json!({"every": []}), "unknown variant `every`"),
@@ -241,13 +241,13 @@ fn a_filter_that_nobody_knows_is_an_error() {
         ),
         (json!({"any": "*"}), "expected a sequence"),
     ] {
-        let refusal = refusal::<Filter>(form.clone());
-        assert!(refusal.contains(complaint), "{form}: {refusal}");
+        let error = deserialize_error::<Filter>(form.clone());
+        assert!(error.contains(expected), "{form}: {error}");
     }
 }
 
 #[test]
-fn a_function_cannot_be_written_however_deep_it_is() {
+fn a_custom_filter_cannot_be_serialized_at_any_depth() {
     let custom = || EventFilter::<Event>::custom(|_| true);
     for filter in [
         custom(),
@@ -260,7 +260,7 @@ fn a_function_cannot_be_written_however_deep_it_is() {
     }
 }
 
-/// So many filters, one inside the other.
+/// Returns a filter with this many levels of nesting.
 fn nest(depth: usize) -> EventFilter {
     (0..depth).fold(EventFilter::All, |inner, level| match level % 3 {
         0 => EventFilter::any([inner]),
@@ -270,7 +270,7 @@ fn nest(depth: usize) -> EventFilter {
 }
 
 #[test]
-fn as_deep_as_can_be_written_can_be_read() {
+fn the_deepest_filter_that_serializes_can_be_deserialized() {
     for deepest in [
         nest(32),
         (0..32).fold(EventFilter::All, |inner, _| EventFilter::any([inner])),
@@ -283,9 +283,9 @@ fn as_deep_as_can_be_written_can_be_read() {
     assert_eq!(error.to_string(), "filters are nested more than 32 deep");
 }
 
-/// A reader without a limit of its own, on a thread with little stack.
+/// The reader has no recursion limit of its own, and runs on a thread with a small stack.
 #[test]
-fn a_nest_without_end_is_refused_before_the_stack_overflows() {
+fn excessive_nesting_is_refused_before_the_stack_overflows() {
     let levels = 100_000;
     let text = format!("{}\"*\"{}", "{\"not\":".repeat(levels), "}".repeat(levels));
     let reader = thread::Builder::new().stack_size(512 * 1024).spawn(move || {
@@ -298,7 +298,7 @@ fn a_nest_without_end_is_refused_before_the_stack_overflows() {
 }
 
 #[test]
-fn a_refusal_leaves_no_depth_behind() {
+fn a_refused_filter_does_not_reduce_the_allowed_depth() {
     let deep = format!("{}\"*\"{}", "{\"not\":".repeat(33), "}".repeat(33));
     for _ in 0..3 {
         assert!(serde_json::from_str::<EventFilter>(&deep).is_err());
@@ -309,7 +309,7 @@ fn a_refusal_leaves_no_depth_behind() {
 }
 
 #[test]
-fn statistics_travel_to_a_monitor() {
+fn statistics_survive_a_round_trip() {
     let bus = SharingBus::new();
     let view = bus
         .subscription()
@@ -424,7 +424,7 @@ fn routing() -> impl Strategy<Value = EventRouting> {
 
 proptest! {
     #[test]
-    fn filters_come_back_as_they_went(filter in filter(), routing in routing()) {
+    fn filters_survive_a_round_trip(filter in filter(), routing in routing()) {
         let text = serde_json::to_string(&filter).unwrap();
         let back: EventFilter = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
@@ -434,7 +434,7 @@ proptest! {
     }
 
     #[test]
-    fn routings_come_back_as_they_went(routing in routing()) {
+    fn routings_survive_a_round_trip(routing in routing()) {
         let text = serde_json::to_string(&routing).unwrap();
         prop_assert_eq!(serde_json::from_str::<EventRouting>(&text).unwrap(), routing);
     }

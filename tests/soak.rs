@@ -1,6 +1,7 @@
-//! Random scenarios for as long as you like: `cargo test --release --test soak -- --seconds 600 [--seed N]`.
+//! Random scenarios for a chosen time: `cargo test --release --test soak -- --seconds 600 [--seed N]`.
 //!
-//! Without `--seconds` it runs for one. A failure names the seed; run it again with `--seed`, more than once.
+//! The default is one second. A failure message contains the seed. Run that seed several times with `--seed`, because
+//! the schedule differs from run to run.
 
 mod scenario;
 
@@ -11,7 +12,7 @@ use scenario::Summary;
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--list") {
-        // How a runner of tests asks for their names.
+        // Test runners list the tests with this option.
         println!("soak: test");
         return;
     }
@@ -19,7 +20,7 @@ fn main() {
         let at = arguments.iter().position(|argument| argument == name)?;
         arguments.get(at + 1)?.parse::<u64>().ok()
     };
-    let span = Duration::from_secs(number("--seconds").unwrap_or(1));
+    let duration = Duration::from_secs(number("--seconds").unwrap_or(1));
     let first = number("--seed").unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         now.unwrap_or_default().as_secs() << 20
@@ -27,19 +28,19 @@ fn main() {
 
     let started = Instant::now();
     let mut total = Summary::default();
-    let mut said = Instant::now();
+    let mut last_report = Instant::now();
     for seed in first.. {
         total += scenario::run(seed);
-        let over = started.elapsed() >= span;
-        if over || said.elapsed() >= Duration::from_secs(5) {
-            said = Instant::now();
+        let finished = started.elapsed() >= duration;
+        if finished || last_report.elapsed() >= Duration::from_secs(5) {
+            last_report = Instant::now();
             println!(
                 "{:>4} s, {} seeds: {total:?}",
                 started.elapsed().as_secs(),
                 seed - first + 1
             );
         }
-        if over {
+        if finished {
             break;
         }
     }

@@ -1,4 +1,4 @@
-//! Every number in the statistics.
+//! Every field of the statistics.
 
 mod common;
 
@@ -6,7 +6,7 @@ use common::*;
 use sharing_bus::{EventFilter, EventKind, Overflow, SharingBus};
 
 #[test]
-fn every_field_counts_what_it_says() {
+fn every_field_has_its_documented_meaning() {
     let bus: SharingBus = SharingBus::builder()
         .ingress_capacity(100)
         .session_capacity(1)
@@ -28,7 +28,7 @@ fn every_field_counts_what_it_says() {
     bus.flush();
 
     bus.publish(registration(&scroll(1).to_string())).unwrap();
-    bus.publish(of_session(EventKind::Error)).unwrap();
+    bus.publish(session_event(EventKind::Error)).unwrap();
     bus.publish(plain()).unwrap();
     bus.flush();
     view.recv().unwrap();
@@ -80,14 +80,14 @@ fn every_field_counts_what_it_says() {
 }
 
 #[test]
-fn the_ingress_depth_is_what_waits_for_dispatch() {
+fn the_ingress_depth_counts_events_not_yet_dispatched() {
     let bus = SharingBus::new();
     let block = Block::new(&bus, number(0));
     for n in 1..=5 {
         bus.publish(number(n)).unwrap();
     }
     let stats = bus.stats();
-    // The one that is being dispatched is among them.
+    // The event whose dispatch is blocked counts too.
     assert_eq!((stats.published, stats.dispatched, stats.ingress_depth), (6, 0, 6));
     block.release();
     bus.flush();

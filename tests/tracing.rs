@@ -1,5 +1,7 @@
-//! The feature `tracing`: what is told, that it is not too much, and that a subscriber of tracing that panics ends no bus. A
-//! binary of its own, for it sets the global subscriber; each test looks for what is told under its own labels and names.
+//! The feature `tracing`: the emitted events, limits on their number, and a tracing subscriber that panics.
+//!
+//! This file is a separate binary because it sets the global subscriber. Each test looks only at events with its own
+//! labels and thread names.
 #![cfg(feature = "tracing")]
 
 mod common;
@@ -16,7 +18,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata};
 
-/// One event: its level, its fields in text, and the span that it was told in.
+/// One recorded event: its level, its fields as text, and the span in which it was emitted.
 #[derive(Clone, Debug)]
 struct Line {
     level: Level,
@@ -51,26 +53,23 @@ impl Visit for Fields {
     }
 }
 
-/// A subscriber that writes everything of the bus's down.
+/// A tracing subscriber that records all events and spans of the bus.
 struct Collector;
 
 static LINES: Mutex<Vec<Line>> = Mutex::new(Vec::new());
-/// The span by its number, from 1: its name and its thread field.
+/// Name and thread field of each span. The id of a span is its index plus 1.
 static SPANS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
-static INSIDE: Mutex<Vec<(ThreadId, u64)>> = Mutex::new(Vec::new());
-/// The threads that have been in a span.
-static VISITS: Mutex<Vec<(ThreadId, u64)>> = Mutex::new(Vec::new());
+/// The spans that are currently entered, each with its thread.
+static ENTERED: Mutex<Vec<(ThreadId, u64)>> = Mutex::new(Vec::new());
+/// Every entry into a span so far, with its thread.
+static ENTRIES: Mutex<Vec<(ThreadId, u64)>> = Mutex::new(Vec::new());
 static PANICS: AtomicBool = AtomicBool::new(false);
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-fn panic_if_told() {
+fn panic_if_enabled() {
     CALLS.fetch_add(1, Ordering::SeqCst);
     if PANICS.load(Ordering::SeqCst) {
-        std::panic::resume_unwind(Box::new("a subscriber of tracing that panics"));
+        panic_quietly();
     }
 }
 
@@ -80,7 +79,7 @@ impl tracing::Subscriber for Collector {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        panic_if_told();
+        panic_if_enabled();
         let mut fields = Fields::default();
         attributes.record(&mut fields);
         let mut spans = lock(&SPANS);
@@ -96,7 +95,7 @@ impl tracing::Subscriber for Collector {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        panic_if_told();
+        panic_if_enabled();
         let mut fields = Fields::default();
         event.record(&mut fields);
         lock(&LINES).push(Line {
@@ -107,33 +106,33 @@ impl tracing::Subscriber for Collector {
     }
 
     fn enter(&self, span: &Id) {
-        panic_if_told();
+        panic_if_enabled();
         let here = (thread::current().id(), span.into_u64());
-        lock(&INSIDE).push(here);
-        lock(&VISITS).push(here);
+        lock(&ENTERED).push(here);
+        lock(&ENTRIES).push(here);
     }
 
     fn exit(&self, span: &Id) {
-        panic_if_told();
+        panic_if_enabled();
         let here = (thread::current().id(), span.into_u64());
-        let mut inside = lock(&INSIDE);
+        let mut inside = lock(&ENTERED);
         let last = inside
             .iter()
             .rposition(|entered| *entered == here)
-            .expect("it was entered");
+            .expect("the span was entered");
         inside.remove(last);
     }
 
     fn try_close(&self, _: Id) -> bool {
-        panic_if_told();
+        panic_if_enabled();
         true
     }
 }
 
-/// The span that the calling thread is in.
+/// Returns the innermost span of the current thread.
 fn current() -> Option<u64> {
     let here = thread::current().id();
-    let inside = lock(&INSIDE);
+    let inside = lock(&ENTERED);
     inside
         .iter()
         .rev()
@@ -141,16 +140,16 @@ fn current() -> Option<u64> {
         .map(|(_, span)| *span)
 }
 
-/// Tests run at once, but the one that panics.
+/// Serializes the tests, because they share the collector.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn begin() -> MutexGuard<'static, ()> {
-    let turn = lock(&ONE_AT_A_TIME);
+    let guard = lock(&ONE_AT_A_TIME);
     let _ = tracing::subscriber::set_global_default(Collector);
     PANICS.store(false, Ordering::SeqCst);
     lock(&LINES).clear();
-    lock(&VISITS).clear();
-    turn
+    lock(&ENTRIES).clear();
+    guard
 }
 
 fn lines(label: &str) -> Vec<Line> {
@@ -168,7 +167,7 @@ fn named(label: &str, message: &str) -> Vec<Line> {
     lines
 }
 
-/// The span of the bus with this thread name.
+/// Returns the dispatch span of the bus with this thread name.
 fn span_of(thread: &str) -> u64 {
     let spans = lock(&SPANS);
     let of = |(name, field): &(String, String)| name == "sharing_bus::dispatch" && field == thread;
@@ -177,9 +176,9 @@ fn span_of(thread: &str) -> u64 {
 }
 
 #[test]
-fn subscribing_and_reaping_are_told() {
-    let _turn = begin();
-    let bus = SharingBus::builder().thread_name("told").build().unwrap();
+fn subscribing_and_reaping_emit_events() {
+    let _guard = begin();
+    let bus = SharingBus::builder().thread_name("reaping").build().unwrap();
     let receiver = bus
         .subscription()
         .label("view")
@@ -187,13 +186,16 @@ fn subscribing_and_reaping_are_told() {
         .queue_capacity(2)
         .subscribe();
     let [subscribed] = &lines("view")[..] else {
-        panic!("one line, at once: {:?}", lines("view"));
+        panic!("expected one line at once: {:?}", lines("view"));
     };
     assert_eq!((subscribed.level, subscribed.message()), (Level::DEBUG, "subscribed"));
     assert_eq!(subscribed.text("id"), receiver.id().to_string());
     assert_eq!(subscribed.text("filter"), "kind=system");
     assert_eq!(subscribed.number("capacity"), 2);
-    assert_eq!(subscribed.span, None, "on the subscriber's thread");
+    assert_eq!(
+        subscribed.span, None,
+        "emitted on the subscribing thread, outside the dispatch span"
+    );
 
     for n in 0..3 {
         bus.publish(number(n)).unwrap();
@@ -202,26 +204,26 @@ fn subscribing_and_reaping_are_told() {
     drop(receiver);
     bus.flush();
     let [reaped] = &named("view", "reaped")[..] else {
-        panic!("one line: {:?}", lines("view"));
+        panic!("expected one line: {:?}", lines("view"));
     };
     assert_eq!(reaped.level, Level::DEBUG);
     assert_eq!((reaped.number("delivered"), reaped.number("lagged")), (2, 1));
-    assert_eq!(reaped.span, Some(span_of("told")));
+    assert_eq!(reaped.span, Some(span_of("reaping")));
 
-    // Whoever is there at the end leaves too.
+    // A subscriber that is still present at shutdown is reaped too.
     let last = bus.subscription().label("last").subscribe();
     bus.publish(number(0)).unwrap();
     bus.shutdown();
     let [reaped] = &named("last", "reaped")[..] else {
-        panic!("one line: {:?}", lines("last"));
+        panic!("expected one line: {:?}", lines("last"));
     };
-    assert_eq!((reaped.number("delivered"), reaped.span), (1, Some(span_of("told"))));
+    assert_eq!((reaped.number("delivered"), reaped.span), (1, Some(span_of("reaping"))));
     drop(last);
 }
 
 #[test]
-fn sessions_are_told_as_they_are_bound() {
-    let _turn = begin();
+fn binding_a_session_emits_an_event() {
+    let _guard = begin();
     let bus = SharingBus::builder().thread_name("sessions").build().unwrap();
     bus.publish(registration(&scroll(1).to_string())).unwrap();
     bus.publish(registration("no uuid")).unwrap();
@@ -232,7 +234,7 @@ fn sessions_are_told_as_they_are_bound() {
         .filter(|line| line.message() == "session bound")
         .cloned()
         .collect();
-    let told: Vec<_> = bound
+    let fields: Vec<_> = bound
         .iter()
         .map(|line| {
             (
@@ -244,7 +246,7 @@ fn sessions_are_told_as_they_are_bound() {
         })
         .collect();
     assert_eq!(
-        told,
+        fields,
         [
             ("c", "s", scroll(1).to_string().as_str(), Some(span_of("sessions"))),
             ("c", "by the host", scroll(2).to_string().as_str(), None),
@@ -253,8 +255,8 @@ fn sessions_are_told_as_they_are_bound() {
 }
 
 #[test]
-fn an_episode_is_told_as_it_begins_and_as_it_ends_with_its_counts() {
-    let _turn = begin();
+fn a_lagging_episode_emits_its_begin_and_its_end_with_counts() {
+    let _guard = begin();
     let bus = SharingBus::builder().thread_name("episode").build().unwrap();
     let mut receiver = bus.subscription().label("slow").queue_capacity(2).subscribe();
     let publish = || {
@@ -262,20 +264,20 @@ fn an_episode_is_told_as_it_begins_and_as_it_ends_with_its_counts() {
         bus.flush();
     };
     (0..2).for_each(|_| publish());
-    assert_eq!(lines("slow").len(), 1, "nothing is lost so far");
+    assert_eq!(lines("slow").len(), 1, "no event is lost yet");
     publish();
     let [begins] = &named("slow", "lagging begins")[..] else {
-        panic!("one line: {:?}", lines("slow"));
+        panic!("expected one line: {:?}", lines("slow"));
     };
     assert_eq!((begins.level, begins.number("lost")), (Level::WARN, 1));
     assert_eq!(begins.text("id"), receiver.id().to_string());
     assert_eq!(begins.span, Some(span_of("episode")));
     (0..9).for_each(|_| publish());
-    assert_eq!(lines("slow").len(), 2, "no line for what is lost later");
+    assert_eq!(lines("slow").len(), 2, "later losses of the episode emit no line");
     receiver.recv().unwrap();
     publish();
     let [ends] = &named("slow", "lagging ends")[..] else {
-        panic!("one line: {:?}", lines("slow"));
+        panic!("expected one line: {:?}", lines("slow"));
     };
     assert_eq!((ends.level, ends.number("lost")), (Level::INFO, 10));
     assert_eq!(
@@ -286,8 +288,8 @@ fn an_episode_is_told_as_it_begins_and_as_it_ends_with_its_counts() {
 }
 
 #[test]
-fn a_disconnected_subscriber_is_told_with_its_loss() {
-    let _turn = begin();
+fn a_disconnect_emits_the_loss_and_the_reaping() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let overflow = Overflow::Disconnect;
     let receiver = bus
@@ -306,8 +308,8 @@ fn a_disconnected_subscriber_is_told_with_its_loss() {
 }
 
 #[test]
-fn what_waits_in_vain_is_told_as_the_subscription_ends() {
-    let _turn = begin();
+fn pending_events_lost_at_the_end_are_reported() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let overflow = Overflow::Conflate;
     let receiver = bus
@@ -320,20 +322,20 @@ fn what_waits_in_vain_is_told_as_the_subscription_ends() {
         bus.publish(number(n)).unwrap();
         bus.flush();
     }
-    assert_eq!(lines("hasty").len(), 1, "nothing is lost so far");
+    assert_eq!(lines("hasty").len(), 1, "no event is lost yet");
     drop(receiver);
     bus.flush();
     let [_, ends, reaped] = &lines("hasty")[..] else {
-        panic!("three lines: {:?}", lines("hasty"));
+        panic!("expected three lines: {:?}", lines("hasty"));
     };
     assert_eq!((ends.message(), ends.number("lost")), ("lagging ends", 4));
     assert_eq!((reaped.number("delivered"), reaped.number("lagged")), (1, 4));
 }
 
-/// Ten losses and a recovery, ten thousand times: far more than a line a second, and every loss in one of them.
+/// Ten thousand episodes of ten losses each. About one episode per second emits lines, and the lines count every loss.
 #[test]
-fn a_hundred_thousand_losses_are_told_in_a_handful_of_lines() {
-    let _turn = begin();
+fn a_hundred_thousand_losses_emit_few_lines_that_count_them_all() {
+    let _guard = begin();
     let bus = SharingBus::new();
     let mut receiver = bus.subscription().label("flaps").queue_capacity(1).subscribe();
     let started = std::time::Instant::now();
@@ -358,24 +360,24 @@ fn a_hundred_thousand_losses_are_told_in_a_handful_of_lines() {
     let ends = named("flaps", "lagging ends");
     assert!(
         begins.len() <= seconds + 1,
-        "{} beginnings in {seconds} s",
+        "{} lines of a begin in {seconds} s",
         begins.len()
     );
-    // The last one tells what was left out since, as the subscription ends.
-    assert!(ends.len() <= begins.len() + 1, "{} ends", ends.len());
+    // The end of the subscription emits one more line, with the counts suppressed since the last line.
+    assert!(ends.len() <= begins.len() + 1, "{} lines of an end", ends.len());
     let sum = |lines: &[Line], field: &str| lines.iter().map(|line| line.number(field)).sum::<u64>();
     let suppressed = sum(&begins, "suppressed_lost") + sum(&ends, "suppressed_lost");
     assert_eq!(sum(&ends, "lost") + suppressed, lagged);
-    let told = begins.len() as u64;
+    let emitted = begins.len() as u64;
     assert_eq!(
-        told + sum(&begins, "suppressed_episodes") + sum(&ends, "suppressed_episodes"),
+        emitted + sum(&begins, "suppressed_episodes") + sum(&ends, "suppressed_episodes"),
         episodes
     );
 }
 
 #[test]
-fn dispatch_runs_in_its_span_and_leaves_it() {
-    let _turn = begin();
+fn dispatch_enters_and_exits_its_span() {
+    let _guard = begin();
     let bus = SharingBus::builder()
         .thread_name("spanned")
         .assisted_dispatch(false)
@@ -385,20 +387,20 @@ fn dispatch_runs_in_its_span_and_leaves_it() {
     bus.publish(number(0)).unwrap();
     bus.shutdown();
     let span = span_of("spanned");
-    let threads: HashSet<_> = lock(&VISITS)
+    let threads: HashSet<_> = lock(&ENTRIES)
         .iter()
-        .filter(|visit| visit.1 == span)
-        .map(|visit| visit.0)
+        .filter(|entry| entry.1 == span)
+        .map(|entry| entry.0)
         .collect();
     assert_eq!(threads.len(), 1);
     assert!(!threads.contains(&thread::current().id()));
-    assert!(lock(&INSIDE).iter().all(|entered| entered.1 != span));
+    assert!(lock(&ENTERED).iter().all(|entered| entered.1 != span));
     drop(receiver);
 }
 
 #[test]
-fn a_publisher_that_assists_is_in_the_span_for_its_batch_alone() {
-    let _turn = begin();
+fn a_publisher_that_assists_is_in_the_span_only_during_its_batch() {
+    let _guard = begin();
     let bus = SharingBus::builder()
         .thread_name("assisted")
         .assisted_dispatch(true)
@@ -415,18 +417,18 @@ fn a_publisher_that_assists_is_in_the_span_for_its_batch_alone() {
     let here = thread::current().id();
     wait_until("this thread dispatches", || {
         bus.publish(number(0)).unwrap();
-        assert_eq!(current(), None, "the span is left");
+        assert_eq!(current(), None, "the publisher has left the span");
         lock(&inside).iter().any(|(thread, _)| *thread == here)
     });
     assert!(lock(&inside).iter().all(|(_, entered)| *entered == Some(span)));
     bus.shutdown();
-    assert!(lock(&INSIDE).iter().all(|entered| entered.1 != span));
+    assert!(lock(&ENTERED).iter().all(|entered| entered.1 != span));
     drop(receiver);
 }
 
 #[test]
-fn a_subscriber_of_tracing_that_panics_ends_no_bus() {
-    let _turn = begin();
+fn a_tracing_subscriber_that_panics_does_not_stop_a_bus() {
+    let _guard = begin();
     for assisted in [false, true] {
         PANICS.store(false, Ordering::SeqCst);
         let bus = SharingBus::builder().assisted_dispatch(assisted).build().unwrap();
@@ -451,6 +453,9 @@ fn a_subscriber_of_tracing_that_panics_ends_no_bus() {
         assert_eq!(bus.stats().reaped, 1);
         bus.shutdown();
         assert_closed(&mut healthy);
-        assert!(CALLS.load(Ordering::SeqCst) > before, "it was asked");
+        assert!(
+            CALLS.load(Ordering::SeqCst) > before,
+            "the panicking subscriber was called"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What the bus warns of, and that a logger which panics harms nobody. A binary of its own, for it sets the logger.
+//! Logged warnings, and a logger that panics. This file is a separate binary because it sets the global logger.
 
 mod common;
 
@@ -21,7 +21,7 @@ impl log::Log for Recorder {
     fn log(&self, record: &log::Record<'_>) {
         let line = format!("{} {}", record.level(), record.args());
         self.lines.lock().unwrap().push(line);
-        assert!(!self.panics.load(Ordering::SeqCst), "a logger that panics");
+        assert!(!self.panics.load(Ordering::SeqCst), "the logger panics on purpose");
     }
 
     fn flush(&self) {}
@@ -37,9 +37,9 @@ fn lines_with(part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
 }
 
-/// One test, as the logger is one for the process.
+/// One test covers all warnings, because a process has a single logger.
 #[test]
-fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
+fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     log::set_logger(&RECORDER).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let bus: SharingBus = SharingBus::builder().session_capacity(1).build().unwrap();
@@ -54,11 +54,15 @@ fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
     }
     assert_eq!(bus.stats().sessions_evicted, 2);
     assert_eq!(lines_with("WARN session capacity 1 reached"), 1);
-    assert_eq!(lines_with("first c/1"), 1, "the first one evicted is named");
+    assert_eq!(
+        lines_with("first c/1"),
+        1,
+        "the warning names the first evicted session"
+    );
 
-    let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("a filter that panics")), 1);
+    let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("on purpose")), 1);
     for _ in 0..3 {
-        bus.publish(of_session(EventKind::Output)).unwrap();
+        bus.publish(session_event(EventKind::Output)).unwrap();
     }
     bus.flush();
     assert_eq!(bus.stats().filter_panics, 3);
@@ -70,11 +74,11 @@ fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
     drop(bad);
     bus.flush();
 
-    // Not a word of a filter that no longer matches: it does, and an event was lost.
+    // A merge function has its own warning. "Counted as no match" would be wrong, because the filter did match.
     let merging = bus
         .subscription()
         .queue_capacity(1)
-        .conflate_with(|_, _| panic!("as told"));
+        .conflate_with(|_, _| panic!("on purpose"));
     let merging = merging.subscribe();
     for _ in 0..4 {
         bus.publish(plain()).unwrap();
@@ -90,5 +94,5 @@ fn warnings_are_given_once_and_a_panicking_logger_is_contained() {
     bus.publish(plain()).unwrap();
     bus.flush();
     assert_eq!(lines_with("binds nothing"), 2);
-    assert_eq!(drain(&mut receiver).len(), 10, "the bus goes on");
+    assert_eq!(drain(&mut receiver).len(), 10, "the bus still delivers events");
 }

@@ -1,35 +1,48 @@
-//! What several test files need: numbered events, and waiting for a condition with a deadline.
+//! Helpers that several test files share: events, filters, user code that panics, and waiting with a deadline.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, reason = "each test file uses only some of the helpers")]
 
-use std::sync::mpsc;
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
+use std::task::Wake;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use sharing_bus::{
-    BusEvent, BusReceiver, Delivery, Event, EventFilter, EventKind, EventRouting, Payload, SharingBus, TryRecvError,
+    BusEvent, BusReceiver, Delivery, Event, EventFilter, EventKind, EventRouting, Overflow, Payload, SharingBus,
+    TryRecvError,
 };
 use uuid::Uuid;
 
-/// Longer than anything takes; a test that gets there has failed.
+/// Time limit of every wait. A correct test never takes this long, so a test that reaches the limit fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A payload that is a number.
+/// A payload that holds a number.
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 pub(crate) struct Number(pub(crate) u64);
 
 impl Payload for Number {}
 
+/// Returns an event that carries `n`, with the default routing.
 pub(crate) fn number(n: u64) -> BusEvent<Number> {
     BusEvent::new(EventRouting::default(), Number(n))
 }
 
-/// An event of the session `s` of connector `c`.
-pub(crate) fn of_session(kind: EventKind) -> BusEvent {
+/// Returns an event that carries `n` and belongs to the scroll `id`.
+pub(crate) fn scroll_event(n: u64, id: u128) -> BusEvent<Number> {
+    let routing = EventRouting {
+        scroll_id: Some(scroll(id)),
+        ..EventRouting::default()
+    };
+    BusEvent::new(routing, Number(n))
+}
+
+/// Returns an event of the session `s` of the connector `c`.
+pub(crate) fn session_event(kind: EventKind) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)
 }
 
-/// The registration of the session `s` of connector `c`.
+/// Returns the registration of the session `s` of the connector `c`.
 pub(crate) fn registration(scroll_id: &str) -> BusEvent {
     let event = Event::SessionRegistered {
         connector_id: "c".into(),
@@ -39,56 +52,138 @@ pub(crate) fn registration(scroll_id: &str) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", EventKind::SessionLifecycle), event)
 }
 
+/// Returns an event with the default routing.
 pub(crate) fn plain() -> BusEvent {
     BusEvent::new(EventRouting::default(), Event::Connected)
 }
 
+/// Returns the scroll id with this number.
 pub(crate) fn scroll(n: u128) -> Uuid {
     Uuid::from_u128(n)
 }
 
-/// What is queued, without waiting.
+/// Publishes the events, and waits until all of them are dispatched.
+pub(crate) fn publish_all<E: Payload>(bus: &SharingBus<E>, events: impl IntoIterator<Item = BusEvent<E>>) {
+    events.into_iter().for_each(|event| bus.publish(event).unwrap());
+    bus.flush();
+}
+
+/// Publishes one event for each number, and waits until all of them are dispatched.
+pub(crate) fn publish_numbers(bus: &SharingBus<Number>, numbers: impl IntoIterator<Item = u64>) {
+    publish_all(bus, numbers.into_iter().map(number));
+}
+
+/// Subscribes to all events with this overflow setting and queue capacity.
+pub(crate) fn subscribe_with<E: Payload>(bus: &SharingBus<E>, overflow: Overflow, capacity: usize) -> BusReceiver<E> {
+    let subscription = bus.subscription().overflow(overflow).queue_capacity(capacity);
+    subscription.subscribe()
+}
+
+/// Returns the queued deliveries, without waiting.
 pub(crate) fn drain<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E>> {
     receiver.try_iter().collect()
 }
 
+/// Returns the numbers that the deliveries carry.
 pub(crate) fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.event.0).collect()
 }
 
+#[track_caller]
 pub(crate) fn assert_empty<E: Payload>(receiver: &mut BusReceiver<E>) {
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Empty);
 }
 
+#[track_caller]
 pub(crate) fn assert_closed<E: Payload>(receiver: &mut BusReceiver<E>) {
     assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
 }
 
-/// Waits for what another thread will bring about.
+/// Waits until `condition` holds, and panics at the [`DEADLINE`].
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(expected: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain: {what}");
+        assert!(Instant::now() < deadline, "timed out waiting until {expected}");
         thread::yield_now();
     }
 }
 
-/// Holds dispatch inside a filter until it is dropped, or released.
+/// Locks a mutex, even if a failed test has poisoned it.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// Returns a filter that matches every event, and the number of its calls.
+pub(crate) fn counting_filter() -> (EventFilter<Number>, Arc<AtomicU64>) {
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&calls);
+    let filter = EventFilter::custom(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        true
+    });
+    (filter, calls)
+}
+
+/// Returns a filter that owns a value, and a weak reference that dangles once the filter is dropped.
+pub(crate) fn owning_filter() -> (EventFilter<Number>, Weak<()>) {
+    let owned = Arc::new(());
+    let weak = Arc::downgrade(&owned);
+    let filter = EventFilter::custom(move |_| {
+        let _ = &owned;
+        true
+    });
+    (filter, weak)
+}
+
+/// Panics without a report on standard error.
+pub(crate) fn panic_quietly() -> ! {
+    std::panic::resume_unwind(Box::new("on purpose"))
+}
+
+/// A waker that panics when it is woken.
+pub(crate) struct PanickingWaker;
+
+impl Wake for PanickingWaker {
+    fn wake(self: Arc<Self>) {
+        panic_quietly();
+    }
+}
+
+/// A payload that holds a handle to its own bus. When dropped, it shuts the bus down and sends the id of the thread.
+pub(crate) struct BusHolder {
+    pub(crate) bus: Option<SharingBus<BusHolder>>,
+    pub(crate) dropped: mpsc::Sender<ThreadId>,
+}
+
+impl Payload for BusHolder {}
+
+impl Drop for BusHolder {
+    fn drop(&mut self) {
+        // This may run during dispatch, where `flush` and `shutdown` must not wait for the thread that they run on.
+        if let Some(bus) = self.bus.take() {
+            bus.flush();
+            bus.shutdown();
+        }
+        let _ = self.dropped.send(thread::current().id());
+    }
+}
+
+/// A subscription whose filter blocks dispatch until the `Block` is released or dropped.
 pub(crate) struct Block<E: Payload> {
     release: Option<mpsc::Sender<()>>,
     _receiver: BusReceiver<E>,
 }
 
 impl<E: Payload> Block<E> {
-    /// Returns once dispatch is held; takes one event to get it there.
+    /// Publishes `event`, and returns once its dispatch is blocked.
     pub(crate) fn new(bus: &SharingBus<E>, event: BusEvent<E>) -> Self {
         let (release, released) = mpsc::channel::<()>();
         let (entered_sender, entered) = mpsc::channel::<()>();
-        let gate = std::sync::Mutex::new(Some((released, entered_sender)));
+        let gate = Mutex::new(Some((released, entered_sender)));
         let filter = EventFilter::custom(move |_| {
-            let taken = gate.lock().unwrap().take();
-            if let Some((released, entered)) = taken {
+            let first_call = gate.lock().unwrap().take();
+            if let Some((released, entered)) = first_call {
                 entered.send(()).unwrap();
                 let _ = released.recv_timeout(DEADLINE);
             }
@@ -96,9 +191,9 @@ impl<E: Payload> Block<E> {
         });
         let receiver = bus.subscribe_filtered(filter, 1);
         let publisher = bus.clone();
-        // Where publishers assist, it is this one that is held.
+        // With assisted dispatch, the filter may block the publishing thread, so the caller does not publish itself.
         thread::spawn(move || publisher.publish(event).unwrap());
-        entered.recv_timeout(DEADLINE).expect("dispatch is there");
+        entered.recv_timeout(DEADLINE).expect("the filter is called");
         Block {
             release: Some(release),
             _receiver: receiver,

@@ -1,4 +1,4 @@
-//! Random filters and events over small alphabets, so that they meet.
+//! Random filters and events. Their alphabets are small, so that filters often match.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use sharing_bus::{BusEvent, EventFilter, EventKind, EventOrigin, EventRouting};
 
 use crate::common::*;
 
-/// A filter as a value that can be shown and shrunk. Its alphabets are small, so that filters and events meet.
+/// A description of a filter that can be printed and shrunk.
 #[derive(Clone, Debug)]
 pub(crate) enum Spec {
     All,
@@ -20,7 +20,7 @@ pub(crate) enum Spec {
     Any(Vec<Spec>),
     Every(Vec<Spec>),
     Not(Box<Spec>),
-    /// The payload divides by this.
+    /// A custom filter that matches if the payload is divisible by this number plus 2.
     Custom(u8),
 }
 

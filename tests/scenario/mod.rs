@@ -1,11 +1,11 @@
-//! A random scenario on real threads, and the sequential check of what everybody saw.
+//! A random scenario on real threads, followed by a sequential check of its records.
 //!
-//! From a seed come publishers that register, end and use sessions, subscribers that receive in every way, leave early,
-//! change their filter or are unsubscribed by others, and a close at a random moment. Each side writes down what it saw.
-//! One subscriber, the witness, takes everything: its log is the order of dispatch, and all the rest is checked against
-//! it, on one thread, after the fact.
+//! The seed determines the publishers, the subscribers, and whether the bus closes early. Publishers register, end and
+//! use sessions. Subscribers use every receive method, change their filters, leave early, or are unsubscribed by
+//! another thread. Each publisher and each subscriber records its results. One more subscriber receives every event,
+//! and its log gives the order of dispatch. After all threads have ended, each record is checked against the log.
 //!
-//! The schedule is the machine's and not the seed's: a seed that fails may pass the next time.
+//! The seed does not determine the schedule of the threads, so a seed that fails once may pass the next time.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,7 +21,7 @@ use sharing_bus::{
 };
 use uuid::Uuid;
 
-/// Sessions that publishers contend for.
+/// Number of sessions that the publishers share.
 const SESSIONS: u64 = 4;
 
 const OVERFLOWS: [Overflow; 4] = [
@@ -31,37 +31,37 @@ const OVERFLOWS: [Overflow; 4] = [
     Overflow::Conflate,
 ];
 
-/// What an event does to its session.
+/// The effect of an event on its session.
 #[derive(Clone, Debug)]
-enum Act {
-    Talk,
+enum Action {
+    None,
     Register(String),
     End,
 }
 
-/// A payload that says where it comes from.
+/// A payload that identifies its publisher and its position.
 #[derive(Clone, Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct TaggedEvent {
     publisher: u64,
-    /// Its place among its publisher's events.
+    /// Index of the event among those of its publisher.
     number: u64,
-    /// The clock as its `publish` began.
+    /// Time of the clock when its `publish` began.
     began: u64,
     session: String,
-    act: Act,
+    action: Action,
 }
 
-impl Payload for Stamp {
+impl Payload for TaggedEvent {
     fn session_change(&self) -> Option<SessionChange<'_>> {
         let (connector_id, session_id) = ("c", self.session.as_str());
-        match &self.act {
-            Act::Talk => None,
-            Act::Register(scroll_id) => Some(SessionChange::Registered {
+        match &self.action {
+            Action::None => None,
+            Action::Register(scroll_id) => Some(SessionChange::Registered {
                 connector_id,
                 session_id,
                 scroll_id,
             }),
-            Act::End => Some(SessionChange::Ended {
+            Action::End => Some(SessionChange::Ended {
                 connector_id,
                 session_id,
             }),
@@ -69,7 +69,7 @@ impl Payload for Stamp {
     }
 }
 
-/// Counts moments: one that ended before another began has the smaller number.
+/// A logical clock. If one tick ends before another begins, the first tick has the smaller number.
 struct Clock(AtomicU64);
 
 impl Clock {
@@ -81,30 +81,30 @@ impl Clock {
 /// How a subscription ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// With the bus.
+    /// The bus ended.
     Bus,
-    /// Unsubscribed, closed, or disconnected by an overflow: somewhere on the way.
+    /// Unsubscribed, closed, or disconnected by an overflow, before the end of the bus.
     Early,
     /// The receiver was dropped with events in its queue.
     Dropped,
 }
 
-/// What one subscriber saw.
+/// The record of one subscriber.
 struct Report {
-    filter: EventFilter<Stamp>,
-    /// The filter was replaced on the way, after this many deliveries at the latest.
+    filter: EventFilter<TaggedEvent>,
+    /// Whether the filter was replaced.
     refiltered: bool,
     capacity: usize,
     overflow: Overflow,
-    /// The clock after `subscribe` returned.
+    /// Time of the clock after `subscribe` returned.
     subscribed: u64,
-    deliveries: Vec<Delivery<Stamp>>,
+    deliveries: Vec<Delivery<TaggedEvent>>,
     lagged: u64,
     merged: u64,
     end: End,
 }
 
-/// What a scenario was made of.
+/// Totals of one or more scenarios.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
     pub(crate) published: u64,
@@ -124,35 +124,35 @@ impl std::ops::AddAssign for Summary {
     }
 }
 
-/// Far more than a scenario takes; one that gets there hangs.
+/// Time limit of a scenario. A scenario takes far less, so one that reaches the limit hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Runs the scenario of this seed and checks it. Panics with the seed if something is wrong, or if it hangs.
+/// Runs and checks the scenario of this seed. Panics with the seed if a check fails or the scenario hangs.
 pub(crate) fn run(seed: u64) -> Summary {
     let (done, result) = mpsc::channel();
-    let running = thread::spawn(move || drop(done.send(play(seed))));
+    let running = thread::spawn(move || drop(done.send(run_and_check(seed))));
     match result.recv_timeout(DEADLINE) {
         Ok(summary) => summary,
         Err(RecvTimeoutError::Timeout) => panic!("seed {seed} hangs"),
         Err(RecvTimeoutError::Disconnected) => {
-            // It panicked, and has said why.
+            // The panic has been reported on standard error.
             drop(running.join());
             panic!("seed {seed} failed");
         }
     }
 }
 
-fn play(seed: u64) -> Summary {
+fn run_and_check(seed: u64) -> Summary {
     let mut rng = Rng::with_seed(seed);
     let clock = Clock(AtomicU64::new(0));
     let per_publisher = rng.u64(20..200);
     let publishers = rng.u64(1..4);
     let ingress = rng.usize(1..32);
-    let bus: SharingBus<Stamp> = SharingBus::builder().ingress_capacity(ingress).build().unwrap();
-    let witness = bus.subscription().queue_capacity(4 * 200).label("witness").subscribe();
+    let bus: SharingBus<TaggedEvent> = SharingBus::builder().ingress_capacity(ingress).build().unwrap();
+    let log = bus.subscription().queue_capacity(4 * 200).label("log").subscribe();
 
-    let (accepted, reports, witness) = thread::scope(|scope| {
-        let watching = scope.spawn(move || watch(witness));
+    let (accepted, reports, log) = thread::scope(|scope| {
+        let logging = scope.spawn(move || collect_log(log));
         let publishing: Vec<_> = (0..publishers)
             .map(|publisher| {
                 let (bus, clock, rng) = (bus.clone(), &clock, rng.fork());
@@ -162,7 +162,7 @@ fn play(seed: u64) -> Summary {
         let subscribing: Vec<_> = (0..rng.u64(1..5))
             .map(|_| {
                 let (bus, clock, rng) = (bus.clone(), &clock, rng.fork());
-                scope.spawn(move || subscribe_again_and_again(&bus, clock, rng))
+                scope.spawn(move || subscribe_repeatedly(&bus, clock, rng))
             })
             .collect();
         let closes_early = rng.u8(..4) == 0;
@@ -176,13 +176,13 @@ fn play(seed: u64) -> Summary {
             .into_iter()
             .flat_map(|thread| thread.join().unwrap())
             .collect();
-        (accepted, reports, watching.join().unwrap())
+        (accepted, reports, logging.join().unwrap())
     });
 
-    check_order(&witness, &accepted);
-    let bound = check_binding(&witness);
+    check_order(&log, &accepted);
+    let bound = check_binding(&log);
     for report in &reports {
-        check_report(report, &witness);
+        check_report(report, &log);
     }
     check_totals(&bus, &accepted, &reports);
     Summary {
@@ -194,17 +194,17 @@ fn play(seed: u64) -> Summary {
     }
 }
 
-fn watch(mut witness: BusReceiver<Stamp>) -> Vec<Delivery<Stamp>> {
-    let log = witness.iter().collect();
-    assert_eq!(witness.lagged(), 0, "the witness has room for everything");
+fn collect_log(mut receiver: BusReceiver<TaggedEvent>) -> Vec<Delivery<TaggedEvent>> {
+    let log = receiver.iter().collect();
+    assert_eq!(receiver.lagged(), 0, "the log has space for every event");
     log
 }
 
-/// Publishes in every way there is; returns how many were accepted. A refusal is the last call: the bus is closed.
-fn publish(bus: &SharingBus<Stamp>, clock: &Clock, mut rng: Rng, publisher: u64, count: u64) -> u64 {
+/// Publishes with every publish method, and returns the number of accepted events. Stops early if the bus is closed.
+fn publish(bus: &SharingBus<TaggedEvent>, clock: &Clock, mut rng: Rng, publisher: u64, count: u64) -> u64 {
     let mut accepted = 0;
     while accepted < count {
-        let event = stamped(clock, &mut rng, publisher, accepted);
+        let event = tagged_event(clock, &mut rng, publisher, accepted);
         let published = match rng.u8(..5) {
             0 => bus.try_publish(event),
             1 => bus.publish_timeout(event, Duration::from_micros(rng.u64(..50))),
@@ -226,31 +226,31 @@ fn publish(bus: &SharingBus<Stamp>, clock: &Clock, mut rng: Rng, publisher: u64,
     accepted
 }
 
-fn stamped(clock: &Clock, rng: &mut Rng, publisher: u64, number: u64) -> BusEvent<Stamp> {
+fn tagged_event(clock: &Clock, rng: &mut Rng, publisher: u64, number: u64) -> BusEvent<TaggedEvent> {
     let session = format!("s{}", rng.u64(..SESSIONS));
-    let act = match rng.u8(..10) {
-        0 => Act::Register(Uuid::from_u128(rng.u128(..3)).to_string()),
-        1 => Act::End,
-        _ => Act::Talk,
+    let action = match rng.u8(..10) {
+        0 => Action::Register(Uuid::from_u128(rng.u128(..3)).to_string()),
+        1 => Action::End,
+        _ => Action::None,
     };
     let kind = if rng.bool() { EventKind::Tool } else { EventKind::Output };
     let routing = EventRouting::session("c", session.as_str(), kind);
     let began = clock.tick();
-    let stamp = Stamp {
+    let tagged = TaggedEvent {
         publisher,
         number,
         began,
         session,
-        act,
+        action,
     };
-    BusEvent::new(routing, stamp)
+    BusEvent::new(routing, tagged)
 }
 
-fn subscribe_again_and_again(bus: &SharingBus<Stamp>, clock: &Clock, mut rng: Rng) -> Vec<Report> {
+fn subscribe_repeatedly(bus: &SharingBus<TaggedEvent>, clock: &Clock, mut rng: Rng) -> Vec<Report> {
     (0..rng.u8(1..6)).map(|_| subscribe(bus, clock, &mut rng)).collect()
 }
 
-fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
+fn subscribe(bus: &SharingBus<TaggedEvent>, clock: &Clock, rng: &mut Rng) -> Report {
     let filter = filter(rng);
     let capacity = rng.usize(1..40);
     let overflow = OVERFLOWS[rng.usize(..OVERFLOWS.len())];
@@ -261,14 +261,14 @@ fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
     let mut deliveries = Vec::new();
     let mut refiltered = false;
     let mut end = End::Bus;
-    // One in four leaves before the bus ends, in one of these ways.
-    let patience = if rng.u8(..4) == 0 { rng.usize(..30) } else { usize::MAX };
+    // One subscriber in four ends its subscription early, after this many deliveries.
+    let leave_after = if rng.u8(..4) == 0 { rng.usize(..30) } else { usize::MAX };
     loop {
-        if deliveries.len() >= patience && end == End::Bus {
+        if deliveries.len() >= leave_after && end == End::Bus {
             end = End::Early;
             match rng.u8(..3) {
                 0 => drop(receiver.close()),
-                1 => drop(unsubscribe_elsewhere(bus, receiver.id())),
+                1 => drop(unsubscribe_on_another_thread(bus, receiver.id())),
                 _ => {
                     end = End::Dropped;
                     break;
@@ -284,16 +284,16 @@ fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
         }
     }
     if overflow == Overflow::Disconnect && end == End::Bus {
-        // The bus may have ended it, or its own overflow.
+        // Either the bus or an overflow has ended the subscription.
         end = End::Early;
     }
     if end != End::Dropped {
         assert_eq!(
             receiver.try_recv().unwrap_err(),
             TryRecvError::Closed,
-            "nothing follows the end"
+            "no event follows the end"
         );
-        // The dispatch thread may still be counting what it dropped as the subscription ended.
+        // The dispatch thread may still be counting the events that it dropped at the end of the subscription.
         bus.flush();
     }
     let (lagged, merged) = (receiver.lagged(), receiver.merged());
@@ -311,11 +311,11 @@ fn subscribe(bus: &SharingBus<Stamp>, clock: &Clock, rng: &mut Rng) -> Report {
     }
 }
 
-fn unsubscribe_elsewhere(bus: &SharingBus<Stamp>, id: SubscriberId) -> bool {
+fn unsubscribe_on_another_thread(bus: &SharingBus<TaggedEvent>, id: SubscriberId) -> bool {
     thread::scope(|scope| scope.spawn(|| bus.unsubscribe(id)).join().unwrap())
 }
 
-fn filter(rng: &mut Rng) -> EventFilter<Stamp> {
+fn filter(rng: &mut Rng) -> EventFilter<TaggedEvent> {
     match rng.u8(..7) {
         0 => EventFilter::ScrollId(Uuid::from_u128(rng.u128(..3))),
         1 => EventFilter::Kind(EventKind::Tool),
@@ -326,14 +326,18 @@ fn filter(rng: &mut Rng) -> EventFilter<Stamp> {
         },
         4 => {
             let publisher = rng.u64(..3);
-            EventFilter::custom(move |event: &BusEvent<Stamp>| event.event.publisher == publisher)
+            EventFilter::custom(move |event: &BusEvent<TaggedEvent>| event.event.publisher == publisher)
         }
         _ => EventFilter::All,
     }
 }
 
-/// Receives in one of the ways there are; false at the end.
-fn receive(receiver: &mut BusReceiver<Stamp>, rng: &mut Rng, deliveries: &mut Vec<Delivery<Stamp>>) -> bool {
+/// Receives with a random receive method. Returns false at the end of the subscription.
+fn receive(
+    receiver: &mut BusReceiver<TaggedEvent>,
+    rng: &mut Rng,
+    deliveries: &mut Vec<Delivery<TaggedEvent>>,
+) -> bool {
     match rng.u8(..6) {
         0 => match receiver.try_recv() {
             Ok(delivery) => deliveries.push(delivery),
@@ -358,55 +362,58 @@ fn receive(receiver: &mut BusReceiver<Stamp>, rng: &mut Rng, deliveries: &mut Ve
     true
 }
 
-/// Promises 1, 2 and 8: everything accepted is in the log once, numbered without a gap, each publisher's in its order.
-fn check_order(log: &[Delivery<Stamp>], accepted: &[u64]) {
+/// Checks promises 1, 2 and 8. The log holds each accepted event once, its sequences have no gap, and the events of
+/// each publisher are in order.
+fn check_order(log: &[Delivery<TaggedEvent>], accepted: &[u64]) {
     let mut next = vec![0; accepted.len()];
     for (index, delivery) in log.iter().enumerate() {
         assert_eq!(delivery.sequence(), index as u64 + 1);
-        let stamp = &delivery.event;
-        let expected = &mut next[stamp.publisher as usize];
-        assert_eq!(stamp.number, *expected, "publisher {}", stamp.publisher);
+        let tagged = &delivery.event;
+        let expected = &mut next[tagged.publisher as usize];
+        assert_eq!(tagged.number, *expected, "publisher {}", tagged.publisher);
         *expected += 1;
     }
     assert_eq!(next, accepted);
 }
 
-/// Promise 5: the latest registration before an event, in dispatch order, binds it. Returns how many were bound.
-fn check_binding(log: &[Delivery<Stamp>]) -> u64 {
+/// Checks promise 5: the latest registration before an event, in dispatch order, binds the event. Returns the number of
+/// bound events.
+fn check_binding(log: &[Delivery<TaggedEvent>]) -> u64 {
     let mut sessions: HashMap<&str, Uuid> = HashMap::new();
     let mut bound = 0;
     for delivery in log {
-        let stamp = &delivery.event;
-        if let Act::Register(scroll_id) = &stamp.act {
-            sessions.insert(&stamp.session, scroll_id.parse().unwrap());
+        let tagged = &delivery.event;
+        if let Action::Register(scroll_id) = &tagged.action {
+            sessions.insert(&tagged.session, scroll_id.parse().unwrap());
         }
-        let expected = sessions.get(stamp.session.as_str()).copied();
+        let expected = sessions.get(tagged.session.as_str()).copied();
         assert_eq!(delivery.routing.scroll_id, expected, "event {}", delivery.sequence());
         bound += u64::from(expected.is_some());
-        if let Act::End = stamp.act {
-            sessions.remove(stamp.session.as_str());
+        if let Action::End = tagged.action {
+            sessions.remove(tagged.session.as_str());
         }
     }
     bound
 }
 
-/// Promises 1, 2 and 4 for one subscriber: what it has is the log's, in order, and every gap is what it is told.
-fn check_report(report: &Report, log: &[Delivery<Stamp>]) {
+/// Checks promises 1, 2 and 4 for one subscriber. Its deliveries equal events of the log in order, and `missed` reports
+/// each gap exactly.
+fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let deliveries = &report.deliveries;
     assert!(
         deliveries.is_sorted_by(|a, b| a.sequence() < b.sequence()),
-        "in order, no duplicate"
+        "the deliveries are in order, without a duplicate"
     );
     for delivery in deliveries {
         let logged = &log[delivery.sequence() as usize - 1];
         assert!(
             std::sync::Arc::ptr_eq(&logged.event, &delivery.event),
-            "the same event under the same number"
+            "a sequence identifies the same event for all subscribers"
         );
         assert_eq!(logged.routing, delivery.routing);
     }
-    let told: u64 = deliveries.iter().map(Delivery::missed).sum();
-    assert!(told <= report.lagged);
+    let reported: u64 = deliveries.iter().map(Delivery::missed).sum();
+    assert!(reported <= report.lagged);
     if report.refiltered {
         return;
     }
@@ -419,16 +426,17 @@ fn check_report(report: &Report, log: &[Delivery<Stamp>]) {
         let between = log[from as usize..(to.max(from + 1) - 1) as usize].iter();
         between.filter(|delivery| report.filter.matches(delivery))
     };
-    // Before the first delivery lies what it missed there, and at most that: what was published after it subscribed.
+    // Events published after `subscribe` returned must be counted as missed if they precede the first delivery. Events
+    // published earlier may be counted or not.
     let first = deliveries.first().map_or(log.len() as u64 + 1, Delivery::sequence);
-    let owed = matching(0, first)
+    let due = matching(0, first)
         .filter(|delivery| delivery.event.began > report.subscribed)
         .count() as u64;
     let early = deliveries.first().map_or(report.lagged, Delivery::missed);
     if report.end == End::Bus || !deliveries.is_empty() {
         assert!(
-            owed <= early,
-            "{owed} events were published after it subscribed, {early} told as missed"
+            due <= early,
+            "{due} events were published after the subscription, but only {early} are reported as missed"
         );
     }
     assert!(early <= matching(0, first).count() as u64);
@@ -445,42 +453,43 @@ fn check_report(report: &Report, log: &[Delivery<Stamp>]) {
     let Some(last) = deliveries.last() else { return };
     let after = matching(last.sequence(), log.len() as u64 + 1).count() as u64;
     match report.end {
-        End::Bus => assert_eq!(report.lagged - told, after, "the tail"),
-        End::Early => assert!(report.lagged - told <= after),
+        End::Bus => assert_eq!(report.lagged - reported, after, "the losses after the last delivery"),
+        End::Early => assert!(report.lagged - reported <= after),
         End::Dropped => {}
     }
     if report.end == End::Bus && report.overflow == Overflow::DropOldest {
-        assert_eq!(after, 0, "the newest survive");
+        assert_eq!(after, 0, "the newest events are not dropped");
     }
 }
 
-/// Promises 2 and 4 for one that conflates: from its first delivery on, which waited for nothing, every event that matches
-/// is delivered, lost or merged into a later one of its owner.
-fn check_conflated(report: &Report, log: &[Delivery<Stamp>]) {
+/// Checks promises 2 and 4 for a subscriber that conflates. Its first delivery is the first event that it matched. From
+/// there on, each matching event is delivered, lost, or merged into a later event with the same key.
+fn check_conflated(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let deliveries = &report.deliveries;
-    let told: u64 = deliveries.iter().map(Delivery::merged).sum();
-    assert!(told <= report.merged);
+    let reported: u64 = deliveries.iter().map(Delivery::merged).sum();
+    assert!(reported <= report.merged);
     let first = deliveries
         .first()
         .map_or(log.len() + 1, |first| first.sequence() as usize);
-    let matching = |part: &[Delivery<Stamp>]| part.iter().filter(|event| report.filter.matches(event)).count() as u64;
-    let owed = |event: &&Delivery<Stamp>| report.filter.matches(event) && event.event.began > report.subscribed;
+    let matching =
+        |part: &[Delivery<TaggedEvent>]| part.iter().filter(|event| report.filter.matches(event)).count() as u64;
+    let due = |event: &&Delivery<TaggedEvent>| report.filter.matches(event) && event.event.began > report.subscribed;
     if report.end == End::Bus || !deliveries.is_empty() {
         assert_eq!(
-            log[..first - 1].iter().filter(owed).count(),
+            log[..first - 1].iter().filter(due).count(),
             0,
-            "nothing is missed before the first"
+            "no due event precedes the first delivery"
         );
     }
     let matched = matching(&log[first - 1..]);
     let accounted = deliveries.len() as u64 + report.lagged + report.merged;
     match report.end {
-        End::Bus => assert_eq!((accounted, told), (matched, report.merged)),
+        End::Bus => assert_eq!((accounted, reported), (matched, report.merged)),
         End::Early => assert!(accounted <= matched),
         End::Dropped => {}
     }
     for (index, delivery) in deliveries.iter().enumerate() {
-        let is_same = |other: &Delivery<Stamp>| owner(other) == owner(delivery);
+        let is_same = |other: &Delivery<TaggedEvent>| conflation_key(other) == conflation_key(delivery);
         let before = deliveries[..index].iter().rev().find(|other| is_same(other));
         let since = before.map_or(first - 1, |before| before.sequence() as usize);
         let between = log[since..delivery.sequence() as usize - 1].iter();
@@ -489,21 +498,21 @@ fn check_conflated(report: &Report, log: &[Delivery<Stamp>]) {
             .count() as u64;
         assert!(
             delivery.merged() <= same,
-            "what went into it is of its owner and after its last"
+            "the merged events have the same key and follow the previous delivery with that key"
         );
     }
 }
 
-/// Whose event it is, for one that conflates.
-fn owner(event: &Delivery<Stamp>) -> (Option<Uuid>, Option<&str>) {
+/// Returns the key by which events are conflated: the scroll, or else the session.
+fn conflation_key(event: &Delivery<TaggedEvent>) -> (Option<Uuid>, Option<&str>) {
     match event.routing.scroll_id {
         Some(scroll) => (Some(scroll), None),
         None => (None, event.routing.native_session_id.as_deref()),
     }
 }
 
-/// The statistics against everybody's own count.
-fn check_totals(bus: &SharingBus<Stamp>, accepted: &[u64], reports: &[Report]) {
+/// Checks the statistics against the counts of the publishers and subscribers.
+fn check_totals(bus: &SharingBus<TaggedEvent>, accepted: &[u64], reports: &[Report]) {
     let stats = bus.stats();
     let published: u64 = accepted.iter().sum();
     assert_eq!(
@@ -516,9 +525,9 @@ fn check_totals(bus: &SharingBus<Stamp>, accepted: &[u64], reports: &[Report]) {
         let received: u64 = reports.iter().map(|report| report.deliveries.len() as u64).sum();
         let lagged: u64 = reports.iter().map(|report| report.lagged).sum();
         let merged: u64 = reports.iter().map(|report| report.merged).sum();
-        // The witness has everything.
+        // The log loses and merges no event.
         assert_eq!((stats.merged, stats.lagged), (merged, lagged));
-        // What was being queued as a subscription ended may come after its end.
+        // Events that were being queued while a subscription ended may count as delivered but not be received.
         let late = stats.delivered - (received + published);
         assert!(late == 0 || reports.iter().any(|report| report.end == End::Early));
         assert!(reports.iter().all(|report| report.capacity > 0));
