@@ -24,6 +24,15 @@
 //! | `stats` | a walk over the subscribers, and a string for each filter | subscribers |
 //! | a subscriber | 7 KB with a queue of 256, at 24 bytes per place | the capacity of its queue |
 //!
+//! # Slower cases
+//!
+//! Two operations are slower than those of other buses:
+//!
+//! - On an idle bus, an event reaches a waiting task in 22 µs, compared to 9.5 µs with `tokio::sync::broadcast`. The
+//!   dispatch thread must wake up first. With [assisted dispatch](#assisted-dispatch), the event takes 10 µs.
+//! - The `publish` call takes about 0.4 µs. A call that only evaluates a short list of filters, and sends nothing,
+//!   takes about a sixth of that.
+//!
 //! # Filters
 //!
 //! Equality filters are practically free, because dispatch does not evaluate those that do not match. The same holds
