@@ -50,9 +50,9 @@
 //! The bus makes nine guarantees:
 //!
 //! 1. Events of one publisher arrive in the order of publication. All subscribers see one total order.
-//! 2. No accepted event is lost before the queues. For each subscriber, the delivered and the lost events add up to the
-//!    matching events. A queue that [conflates](#controlling-loss) also counts merged events. No event is delivered
-//!    twice.
+//! 2. No accepted event is lost before it reaches the queues. For each subscriber, the delivered and the lost events
+//!    add up to the matching events. A queue that [conflates](#controlling-loss) also counts merged events. No event is
+//!    delivered twice.
 //! 3. A slow, stuck, dead or panicking subscriber harms no other subscriber and no publisher.
 //! 4. A subscriber sees every matching event whose `publish` began after its `subscribe` returned.
 //! 5. [Late binding](#late-binding) has no races.
@@ -87,7 +87,7 @@
 //!
 //! # Lagging
 //!
-//! Each subscriber has its own queue with a capacity and an [`Overflow`] policy. The policy drops the newest event (the
+//! Each subscriber has its own queue with a capacity and an [`Overflow`] rule. The rule drops the newest event (the
 //! default), drops the oldest event, disconnects the subscriber, or [conflates](#controlling-loss) events. A full queue
 //! delays no publisher and no other subscriber.
 //!

@@ -215,8 +215,8 @@
 //!
 //! - a queue capacity of zero, or one that exceeds the address space;
 //! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined
-//!   with an overflow policy that makes space;
-//! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow policy or a reserve that a channel cannot
+//!   with an overflow rule that makes space;
+//! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow rule or a reserve that a channel cannot
 //!   support.
 //!
 //! Not guaranteed: any behavior after memory has run out.

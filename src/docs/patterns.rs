@@ -6,7 +6,7 @@
 //! # An archiver
 //!
 //! An archiver records all events in order and writes them in batches. It uses a large queue,
-//! [`recv_many`](crate::BusReceiver::recv_many), and the default overflow policy, which keeps the oldest events. The
+//! [`recv_many`](crate::BusReceiver::recv_many), and the default overflow rule, which keeps the oldest events. The
 //! archive marks each gap at its position.
 //!
 //! ```
