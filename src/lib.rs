@@ -1,11 +1,19 @@
-//! An in-process event bus: many publishers, one dispatch thread, many subscribers, each with its own filter and its
-//! own bounded queue.
+//! An in-process event bus with many publishers, one dispatch thread and many subscribers. Each subscriber has its own
+//! filter and its own bounded queue.
 //!
-//! A host (an agent orchestrator, a chat server, a terminal multiplexer, a test rig) publishes the events of many live
-//! sessions. Archivers, views, loggers and bridges subscribe. A slow one loses only its own events and knows exactly
-//! what it lost. Events that do not yet know their global `scroll_id` are bound to it as soon as their session's
-//! registration has passed. The bus belongs to no async runtime: threads, tokio, smol and anything else that polls
-//! futures use the same handles.
+//! A host application, such as an agent orchestrator, a chat server or a terminal multiplexer, publishes the events of
+//! its live sessions. Archivers, views, loggers and bridges subscribe to these events. A slow subscriber loses only its
+//! own events, and the bus reports exactly how many were lost and where.
+//!
+//! The bus is independent of async runtimes. Threads, tokio tasks, smol tasks and every other executor use the same
+//! handles.
+//!
+//! Three terms appear throughout the API:
+//!
+//! - A *connector* is a component of the host that runs sessions, such as an agent or a shell.
+//! - A *session* is one conversation or process of a connector. Its id is unique only within that connector.
+//! - A *scroll* is the record of one session. Its `scroll_id` is a globally unique id, which the bus
+//!   [adds](#late-binding) to events that lack the id.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -27,29 +35,41 @@
 //!
 //! # How it works
 //!
-//! [`publish`](SharingBus::publish) is one send into a bounded channel, the *ingress*. One thread, *dispatch*, takes
-//! events out of it in order. It numbers each ([`Delivery::sequence`]), binds it, finds the subscribers that match in
-//! an index, and pushes a shared reference into the *queue* of each. So the cost of publishing does not depend on who
-//! subscribes, and the cost of dispatching depends on who matches, not on how many subscribers there are.
+//! [`publish`](SharingBus::publish) sends an event into a bounded channel, the *ingress*. The *dispatch thread*
+//! receives the events from the ingress in order. For each event, the dispatch thread performs four steps:
 //!
-//! What this promises:
+//! 1. It assigns the event's [sequence number](Delivery::sequence).
+//! 2. It adds the `scroll_id` of the event's session, if the event has none.
+//! 3. It looks up the matching subscribers in an index.
+//! 4. It pushes a shared reference to the event into the *queue* of each matching subscriber.
 //!
-//! 1. What one publisher publishes arrives in that order, and all subscribers see one total order.
-//! 2. Nothing accepted is lost before the queues. For each subscriber, what was delivered and what lagged add up to
-//!    what matched (with what was merged, where it [conflates](#losing-well)), and nothing comes twice.
+//! The cost of publishing does not depend on the subscribers. The cost of dispatching an event grows with the number of
+//! matching subscribers, not with the number of all subscribers. The exception is a [filter](#filters) that the index
+//! cannot serve.
+//!
+//! The bus makes nine guarantees:
+//!
+//! 1. Events of one publisher arrive in the order of publication. All subscribers see one total order.
+//! 2. No accepted event is lost before it reaches the queues. For each subscriber, the delivered and the lost events
+//!    add up to the matching events. A queue that [conflates](#controlling-loss) also counts merged events. No event is
+//!    delivered twice.
 //! 3. A slow, stuck, dead or panicking subscriber harms no other subscriber and no publisher.
-//! 4. An event is seen by every subscriber whose `subscribe` returned before its `publish` began.
-//! 5. [Late binding](#late-binding) has no race.
-//! 6. No wake-up is lost, and a cancelled receive loses nothing.
-//! 7. A dropped receiver's slot and memory are freed without further traffic.
-//! 8. [Closing](#closing) drains.
-//! 9. Nobody subscribing is success; bad input is a typed error that gives the event back, or a documented panic.
+//! 4. A subscriber sees every matching event whose `publish` began after its `subscribe` returned.
+//! 5. [Late binding](#late-binding) has no races.
+//! 6. No wake-up is lost, and a canceled receive loses no event.
+//! 7. The slot and the memory of a dropped receiver are freed without further traffic.
+//! 8. [Closing](#closing) drains the bus: accepted events are dispatched, and receivers drain their queues before they
+//!    see `Closed`.
+//! 9. Publishing without subscribers succeeds. Bad input causes a typed error, which returns the event, or a documented
+//!    panic.
+//!
+//! The module [`docs::guarantees`] states each guarantee exactly, together with its limits.
 //!
 //! # Filters
 //!
-//! An [`EventFilter`] is an equality on an event's [routing](EventRouting) or origin, a function of yours, or any
-//! combination. Filters see events as dispatched, with their late-bound `scroll_id`. A filter can be replaced while
-//! its receiver is in use ([`BusReceiver::set_filter`]).
+//! An [`EventFilter`] compares a field of the event's [routing](EventRouting), compares its origin, calls a custom
+//! function, or combines other filters. Filters run after late binding, so they see the `scroll_id` that the bus added.
+//! [`BusReceiver::set_filter`] replaces the filter of a receiver that is in use.
 //!
 //! ```
 //! use sharing_bus::{EventFilter, EventKind};
@@ -61,15 +81,19 @@
 //! assert_eq!(talk.to_string(), "all(connector=claude, any(kind=message, kind=thinking))");
 //! ```
 //!
-//! Functions ([`EventFilter::custom`]) run on the dispatch thread, so they have to be quick. A panic in one counts as
-//! no match. They may use the bus: publishing from there never waits, and a flush there returns at once.
+//! Custom functions ([`EventFilter::custom`]) run on the dispatch thread, so they must return quickly. A panic in a
+//! custom function counts as no match. A custom function may use the bus: on the dispatch thread, `publish` never waits
+//! and `flush` returns immediately.
 //!
 //! # Lagging
 //!
-//! Each subscriber has a queue of its own, with a capacity and an [`Overflow`] rule: drop the newest event (the
-//! default), drop the oldest, disconnect, or [conflate](#losing-well). A full queue delays nobody. Loss is counted after
-//! the filter, and told in its place: [`Delivery::missed`] is what this subscriber lost right before that delivery, and
-//! [`BusReceiver::lagged`] what it lost in all. Losing events is no error and never looks like closing.
+//! Each subscriber has its own queue with a capacity and an [`Overflow`] rule. The rule drops the newest event (the
+//! default), drops the oldest event, disconnects the subscriber, or [conflates](#controlling-loss) events. A full queue
+//! delays no publisher and no other subscriber.
+//!
+//! The bus counts losses after filtering and reports each loss at its position in the stream. [`Delivery::missed`]
+//! returns the number of events that this subscriber lost right before that delivery. [`BusReceiver::lagged`] returns
+//! the total number of lost events. A loss is not an error and never looks like a closed bus.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventRouting, SharingBus};
@@ -88,18 +112,20 @@
 //! assert_eq!(slow.recv().unwrap().missed(), 3);
 //! ```
 //!
-//! # Losing well
+//! # Controlling loss
 //!
-//! Which events a slow subscriber loses matters more than how many: a lost completion strands a view, a lost token delta
-//! does not. Two ways to say so:
+//! For a slow subscriber, which events are lost matters more than how many. A view recovers from a lost token delta,
+//! but waits forever after a lost completion. Two settings of a subscription control which events are lost:
 //!
-//! - [`essential`](SubscriptionBuilder::essential) names the events that may use the last places of the queue. What is lost
-//!   of them is also counted apart ([`BusReceiver::lagged_essential`]).
-//! - [`Overflow::Conflate`] has what finds the queue full wait, one event for each scroll, the newest or, with
-//!   [`conflate_with`](SubscriptionBuilder::conflate_with), what a function of yours makes of them. It is queued as soon as
-//!   the receiver makes room. [`Delivery::merged`] tells how many others went into an event.
+//! - [`essential`](SubscriptionBuilder::essential) reserves the last places of the queue for essential events.
+//!   [`BusReceiver::lagged_essential`] counts lost essential events separately.
+//! - [`Overflow::Conflate`] holds back the events that find the queue full, at most one event per scroll. A newer event
+//!   of the same scroll replaces the pending one, or a function passed to
+//!   [`conflate_with`](SubscriptionBuilder::conflate_with) merges the two. The bus queues a pending event as soon as
+//!   the receiver frees space. [`Delivery::merged`] returns the number of other events that went into the delivered
+//!   one.
 //!
-//! The account stays exact: what was delivered, lost and merged adds up to what matched.
+//! The counts stay exact: delivered, lost, merged and pending events add up to the matching events.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, Overflow, SharingBus};
@@ -120,10 +146,11 @@
 //!
 //! # Late joiners
 //!
-//! A bus can keep the last events ([`history`](BusBuilder::history)) and the last of each scroll
-//! ([`history_per_scroll`](BusBuilder::history_per_scroll)). A subscription that asks for a
-//! [`backlog`](SubscriptionBuilder::backlog) then begins with the newest of them that match, and goes on with live events:
-//! no gap, no duplicate, whatever is published meanwhile. The dispatch thread does both, so there is no moment in between.
+//! A bus can keep the most recent events ([`history`](BusBuilder::history)) and the most recent events of each scroll
+//! ([`history_per_scroll`](BusBuilder::history_per_scroll)). A subscription with a
+//! [`backlog`](SubscriptionBuilder::backlog) starts with the newest matching events of this history and continues with
+//! live events. There is no gap and no duplicate between the two, even while other threads publish. The dispatch thread
+//! delivers both, so no event can fall between them.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -140,13 +167,16 @@
 //! # Ok::<(), sharing_bus::BuildError>(())
 //! ```
 //!
-//! # Events that cost to make
+//! # Expensive payloads
 //!
-//! Some events are costly to make: a screen to copy, a record to serialise. [`publish_with`](SharingBus::publish_with)
-//! asks first whether anybody may want the event, by its routing and origin, and has the payload made only then;
-//! [`is_interested`](SharingBus::is_interested) only asks. It costs 20 to 200 ns, however many subscribe, and is wrong
-//! in one direction alone: what a subscriber would match is always made, as long as events that register or end a session
-//! are of the kind [`SessionLifecycle`](EventKind::SessionLifecycle).
+//! Some payloads are expensive to create, for example a copy of a screen or a serialized record.
+//! [`publish_with`](SharingBus::publish_with) first checks whether any subscriber may match the event's routing and
+//! origin, and creates the payload only in that case. [`is_interested`](SharingBus::is_interested) performs only the
+//! check. The check takes 20 to 200 ns, regardless of the number of subscribers.
+//!
+//! False positives are possible, false negatives are not: an event that some subscriber would match is always created.
+//! This holds as long as events that register or end a session have the kind
+//! [`SessionLifecycle`](EventKind::SessionLifecycle).
 //!
 //! ```
 //! use sharing_bus::{Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
@@ -164,16 +194,21 @@
 //!
 //! # Late binding
 //!
-//! Producers often know only their connector and its own session id. An event that registers the session
-//! ([`Event::SessionRegistered`], or whatever your [`Payload`] says is one) gives it a global `scroll_id`. From then
-//! on, in dispatch order, every event of that session that has no `scroll_id` gets it; one that has keeps its own; the
-//! registration itself carries the id it registers. What was published before the registration stays unbound. Since
-//! the dispatch thread does this in order, an event published after the registration's `publish` returned is bound,
-//! and so is whatever somebody publishes who has received it. A later registration of the same session replaces the
-//! binding. A `scroll_id` that is no UUID is warned of through the [`log`](https://docs.rs/log) crate and binds nothing.
+//! Publishers often know only a connector and that connector's own session id. A *registration* event assigns a global
+//! `scroll_id` to such a session. [`Event::SessionRegistered`] is the built-in registration, and a custom [`Payload`]
+//! can define its own.
 //!
-//! A session's end ([`Event::SessionEnded`]) forgets the binding after the end itself was bound. Beyond
-//! [`session_capacity`](BusBuilder::session_capacity) sessions, the oldest registration is forgotten.
+//! From the registration on, in dispatch order, the bus adds the `scroll_id` to every event of the session that has
+//! none. An event that already has a `scroll_id` keeps it. A registration without a `scroll_id` carries the id that it
+//! registers. Events before the registration stay unbound. A later registration of the same session replaces the
+//! binding.
+//!
+//! The dispatch thread binds events in order, so an event is bound if its `publish` began after the registration's
+//! `publish` returned. An event is also bound if its publisher had received the registration. A `scroll_id` that is not
+//! a UUID binds nothing and causes a warning through the [`log`](https://docs.rs/log) crate.
+//!
+//! [`Event::SessionEnded`] removes the binding after the end event itself has been bound. When there are more than
+//! [`session_capacity`](BusBuilder::session_capacity) sessions, the bus forgets the one with the oldest registration.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -201,11 +236,14 @@
 //!
 //! # Closing
 //!
-//! [`close`](SharingBus::close), or dropping the last handle, refuses new events; what was accepted is dispatched;
-//! then each receiver drains its queue and sees `Closed`. [`shutdown`](SharingBus::shutdown) also waits for the dispatch
-//! thread. A publish that races a close either succeeds, and is delivered, or gives the event back.
-//! A single subscription ends by dropping the receiver, by [`BusReceiver::close`], or from elsewhere by
-//! [`unsubscribe`](SharingBus::unsubscribe); with the last two, what is queued can still be read.
+//! [`close`](SharingBus::close), or dropping the last handle, makes the bus refuse new events. The dispatch thread
+//! dispatches the accepted events, and each receiver drains its queue before it sees `Closed`.
+//! [`shutdown`](SharingBus::shutdown) also waits for the dispatch thread. A publish that races with a close either
+//! succeeds and is delivered, or returns the event.
+//!
+//! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or through
+//! [`unsubscribe`](SharingBus::unsubscribe) from another place. After `close` and `unsubscribe`, the receiver can still
+//! read its queued events.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
@@ -219,11 +257,13 @@
 //! assert_eq!(receiver.try_recv().unwrap_err(), TryRecvError::Closed);
 //! ```
 //!
-//! # Sync hosts
+//! # Threads
 //!
-//! Receive with [`recv`](BusReceiver::recv), with a time limit, in batches ([`BusReceiver::recv_many`]), or by
-//! iterating; each parks the thread and needs no runtime. To wait for the bus and for other things at once, have it deliver
-//! into a channel of yours ([`SubscriptionBuilder::forward_to`]) and `select!` over that.
+//! A thread can receive with [`recv`](BusReceiver::recv), with a time limit
+//! ([`recv_timeout`](BusReceiver::recv_timeout)), in batches ([`recv_many`](BusReceiver::recv_many)), or with an
+//! iterator ([`iter`](BusReceiver::iter)). Each of these methods parks the thread and needs no runtime. To wait for the
+//! bus and for other sources at once, forward the subscription to a channel with
+//! [`forward_to`](SubscriptionBuilder::forward_to), and use `select!` on that channel.
 //!
 //! ```
 //! use std::thread;
@@ -240,12 +280,12 @@
 //! assert_eq!(archiver.join().unwrap(), 100);
 //! ```
 //!
-//! # Async hosts
+//! # Async tasks
 //!
 //! [`publish_async`](SharingBus::publish_async), [`recv_async`](BusReceiver::recv_async),
-//! [`flush_async`](SharingBus::flush_async) and the [`Stream`](futures_core::Stream) implementation wait as tasks on any
-//! executor. Receiving is cancel safe, so it can stand in a `select!`. `try_publish` never waits and may be called
-//! anywhere; `publish`, `flush` and `shutdown` block the thread and belong outside tasks.
+//! [`flush_async`](SharingBus::flush_async) and the `Stream` implementation of [`BusReceiver`] suspend the task and
+//! work on any executor. Receiving is cancel safe, so it can be a branch of a `select!`. `try_publish` never waits and
+//! can be called anywhere. `publish`, `flush` and `shutdown` block the thread, so do not call them in tasks.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -265,68 +305,75 @@
 //! # }).unwrap();
 //! ```
 //!
-//! # Features
+//! # Crate features
 //!
-//! None is on unless asked for, and one that is off costs nothing.
+//! All features are disabled by default. A disabled feature costs nothing.
 //!
-//! | feature | what it adds |
+//! | feature | effect |
 //! |---|---|
 //! | `flume` | [`Sink`] for `flume::Sender`, see [`forward_to`](SubscriptionBuilder::forward_to) |
 //! | `tokio` | [`Sink`] for `tokio::sync::mpsc::Sender` |
 //! | `serde` | `Serialize` and `Deserialize` for events, [filters](EventFilter), [`Overflow`] and [statistics](BusStats) |
-//! | `tracing` | what befalls subscribers and sessions, as [events](#tracing), and a span around dispatch |
-//! | `metrics` | [counters, gauges and a latency](#metrics) in the recorder that the host has installed |
+//! | `tracing` | [events](#tracing) about subscribers and sessions, and a span around dispatch |
+//! | `metrics` | [counters, gauges and a histogram](#metrics) in the recorder that the host has installed |
 //!
-//! Install the subscriber of tracing and the recorder of metrics before the bus is built, for the whole process. Either may
-//! panic and harms nobody. Like filters they run on the dispatch thread, so they have to be quick.
+//! Install the `tracing` subscriber and the `metrics` recorder globally before building the bus. Both run on the
+//! dispatch thread, so they must return quickly. The bus contains their panics.
 //!
 //! ## Tracing
 //!
-//! All under the target `sharing_bus`. A batch is dispatched inside the span `sharing_bus::dispatch` (info), whose field
-//! `thread` is the [dispatch thread's name](BusBuilder::thread_name).
+//! All events have the target `sharing_bus`. The dispatch thread handles each batch inside the span
+//! `sharing_bus::dispatch` (info level). The span's field `thread` holds the [name of the dispatch
+//! thread](BusBuilder::thread_name).
 //!
 //! | event | level | fields |
 //! |---|---|---|
 //! | `subscribed` | debug | `id`, `label`, `filter`, `capacity` |
-//! | `lagging begins` | warn | `id`, `label`, `lost` so far, `suppressed_episodes`, `suppressed_lost` |
-//! | `lagging ends` | info | the same, `lost` in the whole episode |
-//! | `reaped`: the subscription has ended, however it did | debug | `id`, `label`, `delivered`, `lagged` |
+//! | `lagging begins` | warn | `id`, `label`, `lost` (so far), `suppressed_episodes`, `suppressed_lost` |
+//! | `lagging ends` | info | the same fields; `lost` counts the whole episode |
+//! | `reaped` (the subscription has ended, for any reason) | debug | `id`, `label`, `delivered`, `lagged` |
 //! | `session bound` | debug | `connector_id`, `native_session_id`, `scroll_id` |
 //!
-//! An episode of lagging begins with the first batch in which a subscriber loses events, and ends with the first that finds
-//! room for all, or with the subscription. Each is two lines however much is lost, and a subscriber has at most one begin
-//! a second: the episodes in between are left out, and counted with what was lost in them in the `suppressed` fields of its
-//! next line. So what is `lost` by the ends and what was suppressed add up to all that it lost.
+//! An episode of lagging begins with the first batch in which a subscriber loses events. It ends with the next batch
+//! that queues all its events, or with the subscription. Each reported episode causes two events, however many bus
+//! events are lost in it.
+//!
+//! A subscriber reports at most one beginning per second. Episodes in between are not reported. The `suppressed` fields
+//! of the subscriber's next report count these episodes and their losses. The values of `lost` at the ends and the
+//! values of `suppressed_lost` add up to the total loss.
 //!
 //! ## Metrics
 //!
-//! Told after each batch; on an idle bus they stay as they were after the last. What several buses of a process tell adds up;
-//! one that has ended adds nothing to the gauges any more.
+//! The bus updates its metrics after each batch, so they do not change while the bus is idle. The metrics of several
+//! buses in one process add up. A bus that has ended no longer contributes to the gauges.
 //!
-//! | name | what it is |
+//! | name | meaning |
 //! |---|---|
-//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, as in [`BusStats`] |
+//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, equal to the fields of [`BusStats`] |
 //! | `sharing_bus_ingress_depth`, `sharing_bus_subscribers`, `sharing_bus_sessions` | gauges |
-//! | `sharing_bus_dispatch_latency_seconds` | histogram: from the call that published an event, its wait for room included, to the end of its batch |
-//! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_lagged_essential_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | four counters and a gauge for the subscribers of one label: `subscriber` is it, or `unlabelled` |
+//! | `sharing_bus_dispatch_latency_seconds` | histogram of the time from the publishing call (including its wait for space) to the end of the event's batch |
+//! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_lagged_essential_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | four counters and a gauge for all subscriptions with the same label; the metric label `subscriber` holds the subscription's label, or `unlabelled` |
 //!
-//! Whoever gives each subscriber a label of its own gets a series for each.
+//! Each distinct label creates one time series, so avoid unique labels.
 //!
 //! # Limits
 //!
-//! Filters, wakers and payload drops run on the dispatch thread, each behind a panic boundary; one that blocks, blocks
-//! the bus. (With [`assisted_dispatch`](BusBuilder::assisted_dispatch) a publisher that finds the bus idle is the dispatch
-//! thread for a batch.) A host built with `panic = "abort"` has no such boundary. The dispatch thread does not survive `fork`. For
-//! one value to one consumer, use a channel; for events that must never be lost whatever the subscriber does, use a
-//! queue with back-pressure.
+//! Filters, wakers, sinks and payload drops run on the dispatch thread. A panic in such code is contained, but code
+//! that blocks there blocks the bus. With [`assisted_dispatch`](BusBuilder::assisted_dispatch), a publisher that finds
+//! the bus idle acts as the dispatch thread for one batch. In a host built with `panic = "abort"`, panics are not
+//! contained. The dispatch thread does not survive `fork`.
+//!
+//! To send values from one producer to one consumer, use a channel. If no event may be lost, however slow a subscriber
+//! is, use a queue with back-pressure.
 //!
 //! # Further reading
 //!
-//! - [The promises](docs::guarantees) in their exact words, and what they do not say.
-//! - [Patterns](docs::patterns): an archiver, a request with its answer, no loss at all, a test.
-//! - [Performance](docs::performance): what costs what, and what to set.
-//! - [Limitations](docs::limitations), and [internals](docs::internals).
-//! - [Migrating](docs::migrating) from `tokio::sync::broadcast`, from `async-broadcast`, from a bus of your own.
+//! - [Guarantees](docs::guarantees): the exact wording of each guarantee, and its limits.
+//! - [Patterns](docs::patterns): an archiver, a request with its answer, delivery without loss, a test.
+//! - [Performance](docs::performance): the cost of each operation, and the settings that change it.
+//! - [Limitations](docs::limitations): features that the bus does not have, and alternatives.
+//! - [Internals](docs::internals): the path of an event, and the synchronization along it.
+//! - [Migrating](docs::migrating) from `tokio::sync::broadcast`, from `async-broadcast` or from a custom bus.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

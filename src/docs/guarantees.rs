@@ -1,25 +1,33 @@
-//! The nine promises in their exact words, and what each does not say.
+//! The exact wording of the nine guarantees, and the limits of each.
 //!
-//! [The front page](crate#how-it-works) has them in a line each. Every promise has a test that fails where it is
-//! broken, and each that is about a race has a model that runs the shipped sources through every schedule up to a
-//! stated bound: [tests/README.md](https://github.com/sharing-bus/sharing-bus/tree/main/tests) lists which.
+//! [The front page](crate#how-it-works) states each guarantee in one line. Each guarantee has a test that fails when
+//! the guarantee is broken. Each guarantee about a race also has a loom model, which runs the shipped sources through
+//! every schedule up to a stated bound. In the repository, `tests/README.md` lists these tests and models.
 //!
-//! Words used here. An event is *accepted* once a publishing call has returned `Ok`. It is *dispatched* when the
-//! dispatch thread has numbered it, bound it and found who matches. It is *delivered* to a subscriber when it is in
-//! that one's queue, and *received* when the receiver has taken it out.
+//! This page uses the following terms:
+//!
+//! - An event is *accepted* once a publishing call has returned `Ok`.
+//! - An event is *dispatched* once the dispatch thread has numbered it, bound it and determined which subscribers
+//!   match.
+//! - An event is *delivered* to a subscriber once it is in that subscriber's queue.
+//! - An event is *received* once the receiver has taken it out of the queue.
 //!
 //! # 1. Order
 //!
-//! All subscribers see one order, that in which events were dispatched.
-//! [`Delivery::sequence`](crate::Delivery::sequence) is an event's place in it, the same for everybody, and strictly
-//! increases from one delivery of a subscriber to its next. An event whose publishing call returned before another's
-//! began comes before that one. So what one thread publishes arrives in that order, and what somebody publishes in
-//! reaction to an event comes after the event.
+//! All subscribers see one order, the order of dispatch. [`Delivery::sequence`](crate::Delivery::sequence) returns an
+//! event's position in this order. The position is the same for all subscribers. It strictly increases from one
+//! delivery of a subscriber to the next.
 //!
-//! Not promised: an order between calls that overlap, those of two threads or two futures polled side by side. It is
-//! whatever it turns out to be, and the same for all. Nor that a task which waits for room is served before one that
-//! comes later with [`try_publish`](crate::SharingBus::try_publish). Nor an order between *receiving* in two
-//! subscribers: one may be far ahead of the other.
+//! If a publishing call returned before another one began, its event comes first. Events from one thread therefore
+//! arrive in the order in which that thread published them. An event that is published in reaction to another event
+//! comes after it.
+//!
+//! Not guaranteed:
+//!
+//! - An order between overlapping publishing calls, from two threads or from two futures that are polled side by side.
+//!   Either order is possible, but it is the same for all subscribers.
+//! - Precedence of a task that waits for space over a later [`try_publish`](crate::SharingBus::try_publish).
+//! - An order between the *receiving* of two subscribers. One subscriber may be far ahead of the other.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -44,23 +52,31 @@
 //!
 //! # 2. Exact loss
 //!
-//! An accepted event is dispatched, once. For each subscriber the events that matched are those delivered and those
-//! lost: `delivered + lagged == matched`. A loss is told before the next delivery, as that one's
-//! [`missed`](crate::Delivery::missed): so many events that matched came between it and the delivery before. All
-//! `missed` so far and the loss since then add up to [`lagged`](crate::BusReceiver::lagged). Nothing comes twice.
+//! An accepted event is dispatched exactly once. For each subscriber, each matching event is either delivered or lost:
+//! `delivered + lagged == matched`. No event is delivered twice.
 //!
-//! Where a queue [conflates](crate::Overflow::Conflate), an event may also be delivered as a part of another, which tells how
-//! many went into it ([`merged`](crate::Delivery::merged)), or wait for room: `delivered + lagged + merged + pending ==
-//! matched`, and nothing waits any more once the bus has ended. It is queued as soon as the receiver has taken what is before
-//! it, with no need of further events. Where [essential](crate::SubscriptionBuilder::essential) events are named, those of
-//! them that are lost are counted in `lagged` as well as apart.
+//! The next delivery reports a loss. Its [`missed`](crate::Delivery::missed) is the number of matching events lost
+//! between the previous delivery and this one. The sum of all `missed` values and the loss since the last delivery
+//! equals [`lagged`](crate::BusReceiver::lagged).
 //!
-//! Not promised: that the last loss is told by a delivery, for there may be none after it; ask `lagged` in the end. Nor
-//! anything of what was queued and never received as the receiver was dropped. A filter that panics has not matched,
-//! and is counted in [`filter_panics`](crate::BusStats::filter_panics) instead. A subscription that has ended matches
-//! nothing: with [`Overflow::Disconnect`](crate::Overflow::Disconnect) the event that ended it is the one loss, and the
-//! last. Counters read on a busy bus may trail by a batch; after a [`flush`](crate::SharingBus::flush) with nobody
-//! publishing they are exact.
+//! If a queue [conflates](crate::Overflow::Conflate), an event can also be delivered as part of another event, or wait
+//! for space: `delivered + lagged + merged + pending == matched`. [`merged`](crate::Delivery::merged) returns the
+//! number of events that went into a delivery. The bus queues a pending event as soon as the receiver has taken the
+//! events before it, without further traffic. No event is pending after the bus has ended.
+//!
+//! If [essential](crate::SubscriptionBuilder::essential) events are named, a lost essential event counts in `lagged`
+//! and in `lagged_essential`.
+//!
+//! Not guaranteed:
+//!
+//! - A delivery that reports the last loss, because no delivery may follow it. Call `lagged` at the end.
+//! - Anything about events that were still queued when the receiver was dropped.
+//! - A match when the filter panics. The panic counts as no match and is counted in
+//!   [`filter_panics`](crate::BusStats::filter_panics).
+//! - A match after the end of a subscription. With [`Overflow::Disconnect`](crate::Overflow::Disconnect), the event
+//!   that ends the subscription is its last loss. Without essential events, it is also the only loss.
+//! - Exact counters on a busy bus, where they can trail by one batch. After a [`flush`](crate::SharingBus::flush)
+//!   without concurrent publishing, they are exact.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventFilter, EventRouting, SharingBus};
@@ -72,29 +88,35 @@
 //! }
 //! bus.shutdown();
 //!
-//! // The loss is behind the last delivery, so no delivery tells of it.
+//! // No delivery follows the loss, so no delivery reports it.
 //! assert!(slow.iter().all(|delivery| delivery.missed() == 0));
 //! assert_eq!(slow.lagged(), 3);
 //! ```
 //!
-//! # 3. Nobody is harmed
+//! # 3. Isolation
 //!
-//! A subscriber that is slow, stuck, leaked or gone takes no event from the others: its queue fills up, and then it
-//! alone loses events. Publishers wait for room in the ingress, so at most for the dispatch thread, and never for a
-//! subscriber. A panic in a filter, a function that merges, a waker, a payload's hook or `Drop`, or in the logger ends
-//! that one call; one in a [`Sink`](crate::Sink) also ends its subscription.
+//! A slow, stuck, leaked or dropped subscriber takes no event from other subscribers. Its queue fills up, and then only
+//! this subscriber loses events. Publishers wait for space in the ingress. They may wait for the dispatch thread, but
+//! never for a subscriber.
 //!
-//! Not promised: anything where such code *blocks*. It runs on the dispatch thread, and the bus waits as long as it
-//! does; see [the limits](crate#limits). Nor a share of the processor: a subscriber that computes takes it from the
-//! others as any thread does.
+//! A panic in a filter, a merge function, a waker, a payload's hook or `Drop`, or the logger ends only that call. A
+//! panic in a [`Sink`](crate::Sink) also ends the sink's subscription.
 //!
-//! # 4. Subscribed before, seen
+//! Not guaranteed:
 //!
-//! A subscriber sees, that is matches, every event whose publishing began after its `subscribe` returned. The same
-//! holds for the new filter after [`set_filter`](crate::BusReceiver::set_filter).
+//! - Progress while such code *blocks*. It runs on the dispatch thread, so the bus waits until it returns. See [the
+//!   limits](crate#limits).
+//! - A share of the processor. A subscriber that computes competes with the other threads of the host.
 //!
-//! Not promised: that it sees none from before. An event that was accepted and not yet dispatched may reach it. Where a
-//! clean beginning counts, flush first; where earlier events are wanted, ask for [a backlog](crate#late-joiners).
+//! # 4. Subscribers see later events
+//!
+//! A subscriber sees every event whose publishing call began after its `subscribe` call returned. To *see* an event
+//! means to match it against the filter. The same holds for a new filter after
+//! [`set_filter`](crate::BusReceiver::set_filter) has returned.
+//!
+//! Not guaranteed: that the subscriber sees no earlier event. An event that was accepted but not yet dispatched may
+//! reach it. Flush before subscribing if this matters. To receive earlier events, request [a
+//! backlog](crate#late-joiners).
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -110,39 +132,51 @@
 //!
 //! # 5. Late binding
 //!
-//! [What it is](crate#late-binding) stands on the front page. Exactly: an event without a `scroll_id` gets that of the
-//! latest registration of its session before it, in the order of dispatch; with an end or a
-//! [`forget_session`](crate::SharingBus::forget_session) in between, none. So an event is bound if its publishing began
-//! after the registration's had returned, or after anybody received the registration. No bound event comes before the
-//! registration that bound it. A `scroll_id` that is set is kept, and a registration that has none carries the one it
-//! registers.
+//! [The front page](crate#late-binding) introduces late binding. An event without a `scroll_id` gets the id of the last
+//! registration of its session that precedes it in the order of dispatch. It gets none if the session ended, or
+//! [`forget_session`](crate::SharingBus::forget_session) was called, after that registration.
 //!
-//! Not promised: that an event published before the registration is ever bound, in a queue or a backlog either. Nor
-//! anything of sessions beyond the [`session_capacity`](crate::BusBuilder::session_capacity), the oldest of which are
-//! forgotten. And [`bind_session`](crate::SharingBus::bind_session) and `forget_session` take effect at once, so also
-//! for events that were accepted before them.
+//! An event is bound if its publishing call began after the registration's publishing call had returned. It is also
+//! bound if its publishing call began after any receiver had received the registration. No bound event comes before the
+//! registration that bound it. A `scroll_id` that is already set is kept. A registration without a `scroll_id` carries
+//! the id that it registers.
 //!
-//! # 6. No wake-up is lost
+//! Not guaranteed:
 //!
-//! A receiver that waits, as a thread or as a task, is woken by the next event that it matches and by the end of its
-//! subscription, however that comes about. Whoever waits for room in the ingress or for a flush is woken likewise. A
-//! receive that is given up, by a time limit or by dropping its future, has taken nothing.
+//! - Binding of events that were published before the registration, in a queue or in a backlog.
+//! - Binding of sessions beyond [`session_capacity`](crate::BusBuilder::session_capacity). The bus forgets the oldest
+//!   registrations.
+//! - An order between events and [`bind_session`](crate::SharingBus::bind_session) or `forget_session`. These calls
+//!   take effect immediately, so they also affect events that were accepted earlier and not yet dispatched.
 //!
-//! Not promised: a wake-up for each event. There is one for each batch, and a task that finds several deliveries
-//! receives them without another. A [`poll_recv`](crate::BusReceiver::poll_recv) may be woken for nothing, as any
-//! future may. A [`publish_async`](crate::SharingBus::publish_async) that is dropped early has not published, and its
-//! event is gone with it.
+//! # 6. Wake-ups
 //!
-//! # 7. Dropped is gone
+//! A waiting receiver, whether a thread or a task, is woken by the next matching event. The end of its subscription
+//! wakes it too, for any reason. A call that waits for space in the ingress, or for a flush, is woken as reliably. A
+//! receive that times out, or whose future is dropped, has taken no event.
 //!
-//! Dropping a receiver frees what is queued for it before the drop returns. Its slot, its filter and its queue are let
-//! go of soon after, by the dispatch thread, whether or not an event comes. It happens once, and no subscription made
-//! meanwhile is lost by it.
+//! Not guaranteed:
 //!
-//! Not promised: that the slot is gone as `drop` returns; a flush waits for that. A receiver that is leaked
-//! (`std::mem::forget`) keeps its slot: its queue fills, and from then on it costs what a lagging subscriber does. A
-//! delivery that somebody kept keeps [its neighbours](crate::Delivery) alive, and a
-//! [history](crate::BusBuilder::history) what it holds.
+//! - A wake-up for each event. There is one wake-up for each batch. A task that finds several deliveries receives them
+//!   without another wake-up.
+//! - The absence of spurious wake-ups. [`poll_recv`](crate::BusReceiver::poll_recv) may be woken without a delivery, as
+//!   any future may.
+//! - Publication by a [`publish_async`](crate::SharingBus::publish_async) future that is dropped early. It has not
+//!   published, and its event is dropped with it.
+//!
+//! # 7. Dropped receivers
+//!
+//! Dropping a receiver frees its queued events before the drop returns. Soon afterwards, the dispatch thread frees the
+//! slot, the filter and the queue, whether or not an event arrives. This happens exactly once, and no concurrent
+//! subscription is lost by it.
+//!
+//! Not guaranteed:
+//!
+//! - That the slot is gone when `drop` returns. A flush waits for its removal.
+//! - Removal of a leaked receiver (`std::mem::forget`). Its slot stays and its queue fills up. From then on, it costs
+//!   as much as a lagging subscriber.
+//! - Release of events that other parts of the host hold. A retained delivery keeps [other events of its
+//!   batch](crate::Delivery) alive, and a [history](crate::BusBuilder::history) keeps its events alive.
 //!
 //! ```
 //! use sharing_bus::SharingBus;
@@ -156,23 +190,33 @@
 //!
 //! # 8. Closing drains
 //!
-//! After [`close`](crate::SharingBus::close), or the drop of the last handle, everything accepted is dispatched, and
-//! each receiver sees `Closed` once it has received what is in its queue, never before and never anything after. A
-//! publishing call that races the close has either been accepted, with all that follows from it, or gives the event
-//! back. The last handle may be dropped anywhere, on the dispatch thread too.
+//! After [`close`](crate::SharingBus::close), or after the last handle was dropped, every accepted event is dispatched.
+//! Each receiver sees `Closed` once it has received all events in its queue. It never sees `Closed` earlier, and no
+//! event follows.
 //!
-//! Not promised: that `close` waits. [`shutdown`](crate::SharingBus::shutdown) waits for the dispatch thread, and
-//! nothing waits for receivers but joining whoever receives. A process that returns from `main` without a shutdown may
-//! end before the dispatch thread has.
+//! A publishing call that races with the close is either accepted, with all guarantees above, or returns the event. The
+//! last handle may be dropped on any thread, including the dispatch thread.
+//!
+//! Not guaranteed:
+//!
+//! - That `close` waits. [`shutdown`](crate::SharingBus::shutdown) waits for the dispatch thread. To wait for the
+//!   receivers, join the threads or tasks that receive.
+//! - Dispatch after `main` has returned. Without a shutdown, the process may end before the dispatch thread has
+//!   finished.
 //!
 //! # 9. Bad input
 //!
-//! An event that nobody wants is published with success. What can go wrong at run time is a typed error: a
-//! [`PublishError`](crate::PublishError), which gives the event back, a [`BuildError`](crate::BuildError), or one of
-//! the errors of receiving. A registration whose id does not parse is delivered like any event, warned of through
-//! `log`, and binds nothing. What only a mistake in the program can bring about panics, says so, and is documented
-//! where it does: a queue capacity of zero or beyond any memory, a [reserve](crate::SubscriptionBuilder::essential) that is
-//! the whole queue or goes with a rule that makes room, and [forwarding](crate::SubscriptionBuilder::forward_to) with a rule
-//! that a channel cannot follow.
+//! Publishing an event that no subscriber matches succeeds. Runtime failures are typed errors: a
+//! [`PublishError`](crate::PublishError), which returns the event, a [`BuildError`](crate::BuildError), or one of the
+//! errors of receiving. A registration whose id does not parse is delivered like any other event and binds nothing. The
+//! bus logs a warning about it through `log`.
 //!
-//! Not promised: anything once the memory runs out.
+//! Errors in the program panic with a message, and the affected methods document the panic:
+//!
+//! - a queue capacity of zero, or one that exceeds the address space;
+//! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined
+//!   with an overflow rule that makes space;
+//! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow rule or a reserve that a channel cannot
+//!   support.
+//!
+//! Not guaranteed: any behavior after memory has run out.

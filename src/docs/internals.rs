@@ -1,124 +1,140 @@
-//! How an event travels, and who synchronizes with whom.
+//! The path of an event through the bus, and the synchronization along it.
 //!
-//! For readers of the sources and for who wants to know what a call can wait for. None of it is promised; [the
-//! promises](super::guarantees) are. Rooms are named by their files under `src/`, and each of them opens with what it
-//! owns.
+//! This page helps with reading the sources, and with estimating how long a call can wait. It describes the
+//! implementation, which may change between versions. Only the [guarantees](super::guarantees) are part of the
+//! contract. Paths are relative to `src/`, and the first lines of each file describe its contents.
 //!
 //! ```text
-//!       publishers: any thread, any task
-//!                       │
-//!                       │  publish, try_publish, publish_async, ...
-//!                       ▼
-//!               ═════ ingress ═════        one bounded channel, in order
-//!                       │
-//!                       ▼
-//!    ┌─ dispatch: one thread ──────────────────────────────┐
-//!    │                                                     │
-//!    │   number ────► bind ────► match ────► batch         │
-//!    │                  ▲          ▲           │           │
-//!    └──────────────────┼──────────┼───────────┼───────────┘
-//!                       │          │           │   a parcel and a wake-up for each subscriber
-//!                       │          │           ├──► queue ──► BusReceiver    a thread, a task, a stream
-//!               session cache      │           ├──► queue ──► BusReceiver
-//!        scroll_id, bind_session,  │           └──► Sink  ──► a channel of the host's
-//!                 forget_session   │
-//!                                  │
-//!                           subscriber list
-//!                  subscribe, set_filter, unsubscribe, drop
+//!             publishers (any thread, any task)
+//!                         │
+//!                         │  publish, try_publish, publish_async, ...
+//!                         ▼
+//!                 ════ ingress ════         one bounded channel, in order
+//!                         │
+//!                         ▼
+//!     ┌─ dispatch thread ─────────────────────────────┐
+//!     │                                               │
+//!     │   number ───► bind ───► match ───► batch      │
+//!     │                ▲          ▲          │        │
+//!     └────────────────┼──────────┼──────────┼────────┘
+//!                      │          │          │  one parcel and one wake-up per subscriber
+//!               session cache     │          ├──► queue ──► BusReceiver  (thread, task, stream)
+//!                  scroll_id,     │          ├──► queue ──► BusReceiver
+//!               bind_session,     │          └──► Sink ───► channel of the host
+//!              forget_session     │
+//!                                 │
+//!                          subscriber list
+//!             subscribe, set_filter, unsubscribe, drop
 //! ```
 //!
-//! # The ingress (`ingress.rs`)
+//! # Ingress (`ingress/`)
 //!
-//! One bounded channel from all publishers to the dispatch thread. Publishing is a load of the sender and one send: no
-//! lock, no look-up, nothing that depends on who subscribes. Its capacity is the only thing that a publisher ever waits
-//! for. Threads wait in the channel; tasks wait in a list that the dispatch thread notifies after each batch
-//! (`wait.rs`).
+//! The ingress is one bounded channel from all publishers to the dispatch thread. A publish loads the channel's sender
+//! and sends once. It takes no lock, looks nothing up, and does not depend on the subscribers. A publisher waits only
+//! for space in this channel. Threads wait in the channel itself. Tasks wait in a list that the dispatch thread
+//! notifies after each batch (`sync/wait.rs`).
 //!
-//! Closing takes the sender away. Who is sending at that moment still holds it, and the channel tells the dispatch
-//! thread of its end only when the last of them is through and all is drained. That is the whole of
-//! [closing](super::guarantees#8-closing-drains).
+//! Closing the bus removes the sender. A publisher that is sending at that moment still holds the sender. The channel
+//! reports its end to the dispatch thread once the last such publisher is done and the channel is drained. The
+//! guarantee about [closing](super::guarantees#8-closing-drains) follows from this rule.
 //!
-//! # Dispatch (`dispatch.rs`)
+//! # Dispatch (`dispatch/`)
 //!
-//! One thread does everything that must be in order, in the order of the ingress, and shares none of its state. So
-//! neither numbering nor binding nor loss has a race to lose. It takes events one by one, up to 64, for as long as
-//! there are some:
+//! One thread performs all work that depends on order, in the order of the ingress, and shares none of its state.
+//! Numbering, binding and loss accounting therefore have no races. The dispatch thread takes up to 64 events, one by
+//! one, while the ingress has any:
 //!
-//! 1. *Number*: the event gets its sequence.
-//! 2. *Bind* (`binding.rs`): a registration enters the session cache, and an event without a scroll looks there. Done
-//!    here and not in `publish`, since there it could not be right: binding before the send lets a bound event overtake
-//!    its registration, and after the send leaves a reaction unbound.
-//! 3. *Match* (`routes.rs`, `cover.rs`): see below. The event joins the batch, with a mark for each who gets it.
+//! 1. *Number*: it assigns the event its sequence.
+//! 2. *Bind* (`sessions/binding.rs`): a registration enters the session cache, and an event without a scroll looks up
+//!    its session there. Binding in `publish` could not be correct. Binding before the send lets a bound event overtake
+//!    its registration. Binding after the send leaves a reaction unbound.
+//! 3. *Match* (`dispatch/routes.rs`, `dispatch/index.rs`): see [Matching](#matching). The event joins the batch, with a
+//!    bit for each subscriber that matched.
 //!
-//! Then the batch ends, subscriber by subscriber (`batch.rs`, `parcel.rs`): what one gets is pushed, as one bundle if
-//! that is worth it, and it is woken, once. A bundle is shared by all who get the same events, and takes one place in a
-//! queue and one count.
+//! The batch then ends, subscriber by subscriber (`dispatch/batch.rs`, `delivery/parcel.rs`). The dispatch thread
+//! pushes the subscriber's events, as one bundle if that is cheaper, and wakes the subscriber once. Subscribers that
+//! match the same events share one bundle. A bundle takes one place in a queue and one reference count.
 //!
 //! # Matching
 //!
-//! A filter is filed under equalities of which one must hold for whatever it matches: its cover. `ScrollId(x)` is
-//! covered by itself, `any` by all that its parts are covered by, `all` by its narrowest part. An event looks under the
-//! few keys that it has, so finds its candidates without a walk over the others, and evaluates only the filters that
-//! their key does not decide. What has no cover (`not`, `custom`, all events) is kept in one list that every event
-//! walks.
+//! The index files a filter under its *index terms* (`subscribers/terms.rs`). Index terms are equalities of which at
+//! least one holds for every event that the filter matches. `ScrollId(x)` is its own term. `any` has the terms of all
+//! its parts, and `all` has those of its most selective part.
 //!
-//! # The subscriber list (`subscribers.rs`, `slots.rs`)
+//! An event looks up the few terms that it satisfies, so it finds its candidates without visiting other subscribers.
+//! The dispatch thread evaluates a filter only if the term alone does not imply the filter. Subscribers to all events
+//! share one bit mask. The remaining filters have no index terms (`not` and `custom`). They form one list, which the
+//! dispatch thread scans for every event.
 //!
-//! An immutable state in chunks of 128 slots, replaced as a whole. Who subscribes, changes a filter or leaves copies
-//! the chunks it touches, under a mutex that only such writers take. Readers load a pointer. The dispatch thread looks
-//! at that pointer for every event, and where it has changed refiles what is different: so who subscribed before a
-//! publish began is in the table when that event is matched.
+//! # Subscriber list (`subscribers/`)
 //!
-//! A receiver that is dropped sets its queue's flag, notes its id and nudges the dispatch thread, which takes all that
-//! are noted out of the list in one write.
+//! The subscriber list is immutable and is replaced as a whole. It consists of chunks of 128 slots
+//! (`subscribers/list.rs`). A call that subscribes, changes a filter or unsubscribes copies the chunks that it changes.
+//! A mutex serializes these writers, and readers only load a pointer.
 //!
-//! # Queues (`queue.rs`)
+//! The dispatch thread compares that pointer for every event. If the pointer has changed, the thread updates its
+//! routing table with the differences. A subscription that was made before a publish began is therefore in the table
+//! when that event is matched.
 //!
-//! A ring with one producer, the dispatch thread, and one consumer, the receiver; for drop-oldest, a queue whose two
-//! ends may both take from it. The dispatch thread numbers what matched the subscriber, and each entry carries that
-//! number. The receiver compares it with the last one it saw: the difference is [`missed`](crate::Delivery::missed). So
-//! a loss is exact whichever end it was lost at, and no counter has to be read together with a queue.
+//! A dropped receiver sets the closed flag of its queue, records its id and wakes the dispatch thread. The dispatch
+//! thread removes all recorded ids from the list in one write.
 //!
-//! Waiting follows one order everywhere: look, register, look again, sleep. Who signals changes what is looked at
-//! first, and then looks for who waits.
+//! # Queues (`queue/`)
 //!
-//! A queue that conflates has a ring twice as long and, on the dispatch thread's side, what waits for room, by sequence and
-//! by scroll. While something waits, the dispatch thread asks for room by a flag that it swaps, and looks once more; the
-//! receiver swaps the flag back as it takes an entry, and if it was set asks for the upkeep that hands over what waits.
+//! A queue is a ring with one producer, the dispatch thread, and one consumer, the receiver. A drop-oldest queue allows
+//! both ends to remove entries. The dispatch thread numbers the events that match a subscriber, and each entry carries
+//! this number. The receiver compares the number with the previous one, and the gap between them is
+//! [`missed`](crate::Delivery::missed). Loss is therefore exact at both ends of the queue, and no counter has to be
+//! read together with the queue.
 //!
-//! # Handles on an event (`lot.rs`)
+//! Every wait follows one order: check, register, check again, sleep. The signaling side changes the checked state
+//! first and then looks for registered waiters.
 //!
-//! An event is held once. Who shares it knows in advance how many get it, so all handles are counted by one plain store
-//! as it is made, and each costs one atomic step, as it is dropped. `Arc` takes two. It is the only room with `unsafe`
-//! code.
+//! A conflating queue has a ring of twice the capacity. On the dispatch side it also has the pending events, by
+//! sequence and by scroll. While events are pending, the dispatch thread requests space by swapping a flag and then
+//! checks the ring once more. The receiver swaps the flag back when it takes an entry. If the flag was set, the
+//! receiver requests upkeep, which queues the pending events.
 //!
-//! # Interest (`interest.rs`, `census.rs`)
+//! # Reference counts (`sync/counted.rs`)
 //!
-//! Whoever writes the subscriber list also counts what its filters ask for, in a hash table of counts that publishers read
-//! without a lock. A filter is counted in before the list has it and counted out after the list has it no more; a withdrawal
-//! is announced before anything is counted out, so an asker that finds nobody knows whether to believe it.
+//! An event is stored once. The code that shares a value has an upper bound on the number of its handles in advance.
+//! One plain store counts all of these handles when the value is created. Each handle then costs one atomic step, when
+//! it is dropped, where `Arc` needs two. This file is the only one with `unsafe` code.
 //!
-//! # Late joiners (`history.rs`)
+//! # Interest (`subscribers/interest.rs`, `subscribers/term_counts.rs`)
 //!
-//! The dispatch thread records an event as it matches it, and hands a backlog over as it files the new subscriber. Both
-//! happen on that one thread, between two events, so there is no moment between the last event of a backlog and the
-//! first live one.
+//! Each writer of the subscriber list also counts the index terms of its filters. The counts are in a hash table that
+//! publishers read without a lock. A filter is counted before the list contains it, and stays counted until the list no
+//! longer contains it. Writers announce a removal before they reduce any count. A publisher that finds no interested
+//! subscriber can therefore detect whether a concurrent removal makes this result unreliable.
 //!
-//! # Assisted dispatch (`turn.rs`)
+//! # Late joiners (`dispatch/history.rs`)
 //!
-//! With [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch) "the dispatch thread" is whoever has the turn. A
-//! publisher that finds it free, after 20 µs without any, takes it, runs one batch and gives it back; all else is left
-//! to the bus's own thread. Who asks for the turn and who lets go of it meet in one atomic, so no event is left behind.
+//! The dispatch thread records each event when it matches the event. It delivers a backlog when it adds the new
+//! subscriber to the routing table. Both steps run on one thread between two events, so the backlog ends exactly where
+//! the live events begin.
+//!
+//! # Assisted dispatch (`ingress/assist.rs`)
+//!
+//! With [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), publishers take part in dispatch. A publisher that
+//! finds the dispatcher idle, and idle for the past 20 µs, runs one batch and then releases the dispatcher. It leaves
+//! all other work to the bus's own thread. Requesting and releasing the dispatcher are operations on the same atomic,
+//! so no event is left behind.
 //!
 //! # Locks
 //!
-//! None is held while code of the host's runs: filters, wakers, sinks, payloads' hooks and drops, the logger. What
-//! there is: the list's mutex, for its writers; those around the wakers of tasks that wait for room or for a flush, to
-//! put one in or take one out; the session cache's, for registrations and, a shard at a time, for look-ups; and on an
-//! assisted bus one to move the dispatcher in and out. A receive takes none of them, and a publish none but the last;
-//! where a thread has to sleep or to be woken, the channel and the parker below them have their own.
+//! The bus holds no lock while it runs code of the host: filters, wakers, sinks, payload hooks and drops, and the
+//! logger. It has these locks:
 //!
-//! # How it is checked
+//! - The mutex of the subscriber list, for writers only.
+//! - A mutex around the wakers of tasks that wait for space or for a flush. It is held to add or remove a waker.
+//! - The locks of the session cache, for registrations and, one shard at a time, for lookups.
+//! - On an assisted bus, a mutex that is held to move the dispatcher in and out.
 //!
-//! Every primitive above comes from one room, `sync.rs`, and a build with `--cfg sharing_bus_loom` has stand-ins there
-//! that [loom](https://docs.rs/loom) drives through all schedules. All the rest is the shipped source.
+//! A receive takes none of these locks. A publish takes only the last one, and a task that has to wait for space also
+//! takes the second one. When a thread has to sleep or to be woken, the channel and the parker use their own locks.
+//!
+//! # Verification
+//!
+//! Every primitive above comes from `sync/`. A build with `--cfg sharing_bus_loom` replaces the primitives with
+//! stand-ins, which [loom](https://docs.rs/loom) drives through all schedules. All other code is the shipped source.

@@ -1,23 +1,22 @@
-//! What the bus does not do, and what to do instead.
+//! Features that the bus does not have, and alternatives.
 //!
-//! [The front page](crate#limits) has the limits that a host must know of before it begins: code of yours that blocks
-//! dispatch, `panic = "abort"`, `fork`. The README says [when not to use
-//! it](https://github.com/sharing-bus/sharing-bus#when-not-to-use-it) at all. These are the rest.
+//! [The front page](crate#limits) lists the limits that every host must consider: code that blocks dispatch, `panic =
+//! "abort"`, and `fork`. The README describes when not to use the bus at all. This page lists the other limitations.
 //!
-//! # Of its shape
+//! # Design
 //!
-//! - **One thread dispatches.** That makes order, binding and loss exact, and it is a ceiling: two to four million
-//!   events a second on the machine of the benches, however many cores there are. Buses are independent, so parts of a
-//!   host that need no common order can have one each.
-//! - **Publishing says nothing of receiving.** `Ok` means accepted. After a [flush](crate::SharingBus::flush) an event
-//!   is in the queues; that somebody has dealt with it, only [an answer](super::patterns#a-request-and-its-answer) can
-//!   tell.
-//! - **Publishers do not wait for subscribers.** Where they must,
-//!   [credits](super::patterns#no-loss-at-all-back-pressure) do it.
-//! - **Nothing outlives the process.** An archiver is a subscriber like any other, and what is in its queue is lost
-//!   with a crash.
-//! - **A consumer for each subscription.** A receiver is not `Clone`. To share the work of one subscription, forward it
-//!   into a channel with many receivers:
+//! - **One thread dispatches all events.** This makes order, binding and loss exact. It also limits throughput to two
+//!   to four million events per second on the benchmark machine, regardless of the number of cores. Buses are
+//!   independent, so parts of a host that need no common order can use separate buses.
+//! - **Publishing does not confirm receipt.** `Ok` means accepted. After a [flush](crate::SharingBus::flush), the event
+//!   is in the queues. Only [an answer](super::patterns#a-request-and-its-answer) confirms that a subscriber has
+//!   processed it.
+//! - **Publishers do not wait for subscribers.** If a publisher must wait, use
+//!   [credits](super::patterns#delivery-without-loss).
+//! - **Events do not survive the process.** An archiver is an ordinary subscriber, and a crash loses the events in its
+//!   queue.
+//! - **Each subscription has one consumer.** A receiver is not `Clone`. To share the work of one subscription, forward
+//!   it to a channel with several receivers:
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Delivery, EventRouting, SharingBus};
@@ -36,33 +35,37 @@
 //! assert_eq!(workers.map(|worker| worker.join().unwrap()).iter().sum::<u64>(), 5050);
 //! ```
 //!
-//! # Of events and filters
+//! # Events and filters
 //!
-//! - **The routing is given**: a scroll, a connector, a session, a kind, an origin. What else an event has is in its
-//!   payload, and filtered by a function, which no index helps. A bus of your own type needs none of the fields: leave
-//!   them at their [`Default`].
-//! - **Names are compared as a whole.** No prefixes, no wildcards, no regular expressions; a function can have them.
-//! - **One type of payload for each bus.** An enum of yours carries several.
-//! - **Payloads are shared, never owned.** A receiver gets a reference and an `Arc`. It may clone what it needs; after
-//!   the last handle is gone nobody can have it. To hand a value over to one receiver, put it into a
-//!   `Mutex<Option<T>>`, or use a channel.
-//! - **Payloads are dropped by whoever comes last**, a receiver or the dispatch thread. A `Drop` that is slow is slow
-//!   there.
-//! - **No priorities.** An event waits for those before it.
-//! - **No time.** Events carry none but what their payload has, and a delivery tells its place and not its moment.
+//! - **The routing fields are fixed**: scroll, connector, session, kind and origin. Other properties of an event belong
+//!   in its payload. Only a custom function can filter by them, and the index does not help such a filter. A bus with a
+//!   custom payload needs none of the routing fields. Leave them at their [`Default`].
+//! - **Names are compared as a whole.** There are no prefixes, wildcards or regular expressions. A custom function can
+//!   implement them.
+//! - **A bus has one payload type.** An enum can carry several kinds of payload.
+//! - **Payloads are shared, never owned.** A receiver gets a reference and an `Arc`, and can clone the payload. No
+//!   receiver can take ownership of it. To transfer ownership to one receiver, use a payload of type
+//!   `Mutex<Option<T>>`, or a channel.
+//! - **The last holder drops the payload.** This can be a receiver or the dispatch thread, and a slow `Drop` delays
+//!   that thread.
+//! - **There are no priorities.** An event waits for all events before it.
+//! - **There are no timestamps.** A delivery reports its position, not its time. Put a time into the payload if
+//!   necessary.
 //!
-//! # Of subscriptions
+//! # Subscriptions
 //!
-//! - **A capacity stays what it was.** To have another, subscribe anew, and drop the old receiver after that: what
-//!   comes in between is seen twice, and [`sequence`](crate::Delivery::sequence) tells which.
-//! - **The memory of a queue is taken at once**, 24 bytes a place, 32 where it drops its oldest and 48 where it conflates; a
-//!   large one for each of many subscribers is much.
-//! - **A forwarded subscription cannot drop its oldest**, for that is in the host's channel; nor can it conflate or keep a
-//!   reserve, for nobody tells how much room a channel has.
-//! - **A queue conflates or keeps a reserve, not both**: an essential event that passed those that wait would break the order.
-//! - **A backlog shows events as they were dispatched**: what came before its session's registration is unbound there
-//!   as well.
+//! - **The capacity of a queue is fixed.** To change it, subscribe again, and then drop the old receiver. Both
+//!   receivers get the events in between, and [`sequence`](crate::Delivery::sequence) identifies the duplicates.
+//! - **A queue allocates its memory at once**: 24 bytes per place, 32 bytes if it drops the oldest event, and 48 bytes
+//!   if it conflates. Large queues for many subscribers need much memory.
+//! - **A forwarded subscription cannot drop its oldest event**, because that event is in the host's channel. It also
+//!   cannot conflate or reserve places, because a channel does not report its free space.
+//! - **A queue either conflates or reserves places, not both.** An essential event that overtook the pending events
+//!   would break the order.
+//! - **A backlog contains events as they were dispatched.** Events from before the registration of their session are
+//!   unbound there as well.
 //!
-//! # Of platforms
+//! # Platforms
 //!
-//! It needs `std`, threads and 64-bit atomics, so no `wasm32-unknown-unknown` and no bare metal. Tests run on Linux.
+//! The crate needs `std`, threads and 64-bit atomics. It does not support `wasm32-unknown-unknown` or bare-metal
+//! targets. The tests run on Linux.

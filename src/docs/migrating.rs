@@ -1,36 +1,38 @@
-//! Call by call from other ways of doing it.
+//! Call-by-call tables for hosts that use another kind of bus.
 //!
-//! In all three: a loss is no error and no end here. `while let Ok(delivery) = receiver.recv_async().await` goes on,
-//! and [`missed`](crate::Delivery::missed) says what is not there. And what is published passes through the dispatch
-//! thread, so it is in the queues soon, not as the call returns; where that matters (in tests, mostly),
-//! [`flush`](crate::SharingBus::flush).
+//! Two differences apply to all three tables:
+//!
+//! - A loss is not an error and ends nothing. A loop like `while let Ok(delivery) = receiver.recv_async().await`
+//!   continues after a loss, and [`missed`](crate::Delivery::missed) returns the number of missing events.
+//! - Events pass through the dispatch thread. They are not yet in the queues when the publishing call returns. If this
+//!   matters, mostly in tests, call [`flush`](crate::SharingBus::flush).
 //!
 //! # From `tokio::sync::broadcast`
 //!
-//! | there | here |
+//! | tokio | sharing-bus |
 //! |---|---|
-//! | `broadcast::channel::<T>(n)` | `SharingBus::<E>::builder().queue_capacity(n).build()?`; each subscriber has its own `n` |
-//! | `T: Clone`, cloned for each receiver | `E: Payload`, `impl Payload for T {}`; shared, never cloned |
+//! | `broadcast::channel::<T>(n)` | `SharingBus::<E>::builder().queue_capacity(n).build()?`; each subscriber has its own queue of `n` |
+//! | `T: Clone`, cloned for each receiver | `E: Payload`, with `impl Payload for T {}`; shared, never cloned |
 //! | `Sender::clone` | [`SharingBus::clone`](crate::SharingBus) |
-//! | `tx.send(value)`, an error with no receivers | [`publish`](crate::SharingBus::publish) or [`publish_async`](crate::SharingBus::publish_async), which may wait for room in the ingress; [`try_publish`](crate::SharingBus::try_publish), which never waits. Nobody subscribing is success |
-//! | `tx.subscribe()` | [`subscribe_all`](crate::SharingBus::subscribe_all), or with a filter [`subscribe_filtered`](crate::SharingBus::subscribe_filtered) |
-//! | `rx.resubscribe()` | subscribe at the bus; receivers hold no handle on it |
+//! | `tx.send(value)`, an error without receivers | [`publish`](crate::SharingBus::publish) or [`publish_async`](crate::SharingBus::publish_async), which may wait for space in the ingress; [`try_publish`](crate::SharingBus::try_publish) never waits. Publishing without subscribers succeeds |
+//! | `tx.subscribe()` | [`subscribe_all`](crate::SharingBus::subscribe_all), or [`subscribe_filtered`](crate::SharingBus::subscribe_filtered) with a filter |
+//! | `rx.resubscribe()` | subscribe through a bus handle; receivers hold none |
 //! | `rx.recv().await` | [`recv_async`](crate::BusReceiver::recv_async) |
-//! | `Err(RecvError::Lagged(n))` | no error; `n` is the next delivery's `missed()`, of what matched alone |
+//! | `Err(RecvError::Lagged(n))` | no error; `missed()` of the next delivery returns `n`, which counts matching events only |
 //! | `Err(RecvError::Closed)` | `Err(`[`RecvError`](crate::RecvError)`)` |
 //! | `rx.try_recv()` | [`try_recv`](crate::BusReceiver::try_recv) |
-//! | `rx.blocking_recv()` | [`recv`](crate::BusReceiver::recv), also [with a time limit](crate::BusReceiver::recv_timeout) |
+//! | `rx.blocking_recv()` | [`recv`](crate::BusReceiver::recv), or [`recv_timeout`](crate::BusReceiver::recv_timeout) |
 //! | `BroadcastStream::new(rx)` (tokio-stream) | the receiver is a `Stream` |
 //! | `rx.len()`, `rx.is_empty()`, `rx.is_closed()` | [`len`](crate::BusReceiver::len), [`is_empty`](crate::BusReceiver::is_empty), [`is_closed`](crate::BusReceiver::is_closed) |
-//! | `tx.len()`, `tx.is_empty()` | each queue has its own; [`stats`](crate::SharingBus::stats) tells all of them, and what is in the ingress |
+//! | `tx.len()`, `tx.is_empty()` | each subscriber has its own queue; [`stats`](crate::SharingBus::stats) reports the lengths of all queues and of the ingress |
 //! | `tx.receiver_count()` | [`subscriber_count`](crate::SharingBus::subscriber_count) |
-//! | `tx.closed().await` (no receivers left) | none; [`stats`](crate::SharingBus::stats) tells who is there |
+//! | `tx.closed().await` (no receivers left) | none; [`stats`](crate::SharingBus::stats) lists the current subscribers |
 //! | drop of the last `Sender` | drop of the last handle, or [`close`](crate::SharingBus::close) |
-//! | `Sender::downgrade`, `WeakSender`, `strong_count`, `weak_count` | not needed for receivers, which keep no bus open; for others, an `Arc` of yours around a handle, and its `Weak` |
+//! | `Sender::downgrade`, `WeakSender`, `strong_count`, `weak_count` | receivers do not keep the bus open, so they need no weak handle; otherwise, put a handle into an `Arc` and use its `Weak` |
 //! | `same_channel` | none |
 //!
-//! A ring of broadcast's drops its oldest values. The default here drops the newest; for the same, ask for
-//! [`Overflow::DropOldest`](crate::Overflow::DropOldest):
+//! A broadcast ring drops its oldest values. The bus drops the newest event by default. For the same behavior as the
+//! ring, use [`Overflow::DropOldest`](crate::Overflow::DropOldest):
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, Overflow, RecvError, SharingBus};
@@ -44,7 +46,7 @@
 //! bus.close();
 //! bus.flush_async().await;
 //!
-//! // There: Err(Lagged(1)), Ok(2), Ok(3), Err(Closed).
+//! // With tokio's channel: Err(Lagged(1)), Ok(2), Ok(3), Err(Closed).
 //! let second = receiver.recv_async().await.unwrap();
 //! assert_eq!((*second.event, second.missed()), (2, 1));
 //! assert_eq!(*receiver.recv_async().await.unwrap().event, 3);
@@ -54,24 +56,24 @@
 //!
 //! # From `async-broadcast`
 //!
-//! | there | here |
+//! | async-broadcast | sharing-bus |
 //! |---|---|
-//! | `broadcast::<T>(n)` | `SharingBus::<E>::builder().queue_capacity(n).build()?`; each subscriber has its own `n` |
-//! | `s.broadcast(value).await`, `broadcast_direct` | [`publish_async`](crate::SharingBus::publish_async): waits for the ingress, not for receivers |
+//! | `broadcast::<T>(n)` | `SharingBus::<E>::builder().queue_capacity(n).build()?`; each subscriber has its own queue of `n` |
+//! | `s.broadcast(value).await`, `broadcast_direct` | [`publish_async`](crate::SharingBus::publish_async), which waits for the ingress, not for receivers |
 //! | `s.broadcast_blocking(value)` | [`publish`](crate::SharingBus::publish) |
-//! | `s.try_broadcast(value)`, `TrySendError::Full`, `Closed` | [`try_publish`](crate::SharingBus::try_publish), [`PublishError`](crate::PublishError); a slow receiver makes nothing full but its own queue |
-//! | `TrySendError::Inactive`, `set_await_active(false)` | nobody subscribing is success |
-//! | waiting for the slowest receiver (the default) | [credits](super::patterns#no-loss-at-all-back-pressure) for those who must lose nothing |
-//! | `set_overflow(true)` | [`Overflow::DropOldest`](crate::Overflow::DropOldest), for each subscription |
+//! | `s.try_broadcast(value)`, `TrySendError::Full`, `Closed` | [`try_publish`](crate::SharingBus::try_publish), [`PublishError`](crate::PublishError); a slow receiver fills only its own queue |
+//! | `TrySendError::Inactive`, `set_await_active(false)` | publishing without subscribers succeeds |
+//! | waiting for the slowest receiver (the default) | [credits](super::patterns#delivery-without-loss) for the subscribers that must not lose events |
+//! | `set_overflow(true)` | [`Overflow::DropOldest`](crate::Overflow::DropOldest) on each subscription |
 //! | `s.new_receiver()` | [`subscribe_all`](crate::SharingBus::subscribe_all) |
-//! | `r.clone()`, which goes on where the other is | subscribe anew; with a [history](crate#late-joiners), a backlog comes along |
+//! | `r.clone()`, which continues at the same position | subscribe again; with a [history](crate#late-joiners), the new subscription can start with a backlog |
 //! | `r.recv().await`, `recv_direct`, `recv_blocking`, `try_recv` | [`recv_async`](crate::BusReceiver::recv_async), [`recv`](crate::BusReceiver::recv), [`try_recv`](crate::BusReceiver::try_recv) |
-//! | `Err(RecvError::Overflowed(n))` | no error; `n` is the next delivery's `missed()` |
+//! | `Err(RecvError::Overflowed(n))` | no error; `missed()` of the next delivery returns `n` |
 //! | the receiver as a `Stream` | the same |
-//! | `r.deactivate()`, `InactiveReceiver::activate` | a handle on the bus keeps it open; or [`set_filter`](crate::BusReceiver::set_filter) with `EventFilter::any([])`, which matches nothing, and back |
-//! | `set_capacity` | none; subscribe anew |
-//! | `r.new_sender()`, `s.sender_count()` | handles of the bus come from handles, and are not counted |
-//! | `is_full()` | nothing is full for all; `len() == capacity()` for one receiver, [`PublishError::is_full`](crate::PublishError::is_full) for the ingress |
+//! | `r.deactivate()`, `InactiveReceiver::activate` | a bus handle keeps the bus open; to pause a receiver, call [`set_filter`](crate::BusReceiver::set_filter) with `EventFilter::any([])`, which matches nothing, and later restore the filter |
+//! | `set_capacity` | none; subscribe again |
+//! | `r.new_sender()`, `s.sender_count()` | clone a bus handle; the bus does not report the number of handles |
+//! | `is_full()` | `len() == capacity()` for one receiver, [`PublishError::is_full`](crate::PublishError::is_full) for the ingress |
 //! | `close()`, `receiver_count()`, `len()` | [`close`](crate::SharingBus::close), [`subscriber_count`](crate::SharingBus::subscriber_count), [`len`](crate::BusReceiver::len) |
 //!
 //! ```
@@ -80,49 +82,54 @@
 //! # futures::executor::block_on(async {
 //! let bus = SharingBus::new();
 //! let mut receiver = bus.subscribe_all();
-//! receiver.set_filter(EventFilter::any([])); // There: deactivate().
+//! receiver.set_filter(EventFilter::any([])); // With async-broadcast: deactivate().
 //! bus.publish_async(BusEvent::new(EventRouting::default(), 1_u64)).await.unwrap();
 //! bus.flush_async().await;
-//! receiver.set_filter(EventFilter::All); // There: activate().
+//! receiver.set_filter(EventFilter::All); // With async-broadcast: activate().
 //! bus.publish_async(BusEvent::new(EventRouting::default(), 2_u64)).await.unwrap();
 //! assert_eq!(*receiver.recv_async().await.unwrap().event, 2);
 //! # });
 //! ```
 //!
-//! # From a tokio bus of your own
+//! # From a custom tokio bus
 //!
-//! That is: a `broadcast` channel into a worker task, which matches a list of filters and sends a clone of the event
-//! into an `mpsc` channel for each subscriber. Many hosts have written one. Names are alike, so most of a migration is
-//! types.
+//! Many hosts have written such a bus: a `broadcast` channel feeds a worker task. For each event, the worker evaluates
+//! a list of filters, and sends a clone of the event into the `mpsc` channel of each matching subscriber. The method
+//! names are similar, so most of the migration changes types.
 //!
-//! | there | here |
+//! | custom bus | sharing-bus |
 //! |---|---|
-//! | `String` ids in an event, cloned for every delivery | `Arc<str>`; an event is shared |
-//! | `publish`: a look-up in the cache, a `broadcast` send | [`publish_async`](crate::SharingBus::publish_async) in tasks, [`publish`](crate::SharingBus::publish) in threads |
-//! | `Lagged` in the worker: events that everybody loses and nobody counts | the ingress loses none: who publishes waits, or has it back from [`try_publish`](crate::SharingBus::try_publish) |
+//! | `String` ids in an event, cloned for each delivery | `Arc<str>`; events are shared |
+//! | `publish`: a cache lookup and a `broadcast` send | [`publish_async`](crate::SharingBus::publish_async) in tasks, [`publish`](crate::SharingBus::publish) in threads |
+//! | `Lagged` in the worker: all subscribers lose events, and no counter shows it | the ingress loses no event: a publisher waits, or [`try_publish`](crate::SharingBus::try_publish) returns the event |
 //! | binding in `publish`, which may overtake the registration | binding in [the order of dispatch](crate#late-binding) |
-//! | a worker task, which needs the runtime, and ends with a panic of a filter | a thread of the bus's own; panics are contained |
-//! | a list of filters, each asked for every event | an index; functions still work |
-//! | `subscribe_all()`, `subscribe_filtered(filter, n)`, an `mpsc::Receiver` | [the](crate::SharingBus::subscribe_all) [same](crate::SharingBus::subscribe_filtered), a [`BusReceiver`](crate::BusReceiver) |
+//! | a worker task, which needs the runtime and ends when a filter panics | a dedicated thread; panics are contained |
+//! | a list of filters, each evaluated for every event | an index; custom functions still work |
+//! | `subscribe_all()`, `subscribe_filtered(filter, n)`, an `mpsc::Receiver` | [`subscribe_all`](crate::SharingBus::subscribe_all), [`subscribe_filtered`](crate::SharingBus::subscribe_filtered), a [`BusReceiver`](crate::BusReceiver) |
 //! | `rx.recv().await`, an `Option` | [`recv_async`](crate::BusReceiver::recv_async), a `Result`; as a `Stream`, an `Option` |
 //! | a subscriber that needs an `mpsc::Receiver` | [`forward_to`](crate::SubscriptionBuilder::forward_to) its sender, with the feature `tokio` |
-//! | a `lagged` counter | [`lagged`](crate::BusReceiver::lagged), and where it happened: [`missed`](crate::Delivery::missed) |
-//! | a log line for each dropped event | none; look at [`stats`](crate::SharingBus::stats), or at `missed` |
-//! | a closed queue, removed once a send into it fails | removed when its receiver is dropped |
-//! | a `HashMap` of sessions that only grows | [bounded](crate::BusBuilder::session_capacity), and forgotten with their end; [`scroll_id`](crate::SharingBus::scroll_id) reads it |
+//! | a `lagged` counter | [`lagged`](crate::BusReceiver::lagged), and [`missed`](crate::Delivery::missed) for the position of each loss |
+//! | a log line for each dropped event | none; read [`stats`](crate::SharingBus::stats) or `missed` |
+//! | a closed queue, removed after a failed send | removed when its receiver is dropped |
+//! | a `HashMap` of sessions that only grows | [bounded](crate::BusBuilder::session_capacity); a session end removes its entry; [`scroll_id`](crate::SharingBus::scroll_id) reads it |
 //! | sessions loaded from disk into the map | [`bind_session`](crate::SharingBus::bind_session) |
-//! | no end: the worker goes with the runtime | [`close`](crate::SharingBus::close) drains, [`shutdown`](crate::SharingBus::shutdown) waits |
+//! | no shutdown: the worker ends with the runtime | [`close`](crate::SharingBus::close) drains the bus, [`shutdown`](crate::SharingBus::shutdown) waits |
 //! | `sleep` in tests | [`flush`](crate::SharingBus::flush) |
 //!
-//! In steps: make your event a payload and say which of its values register a session ([`Payload`](crate::Payload));
-//! build events through [`EventRouting`](crate::EventRouting); replace the subscribing calls and then the publishing
-//! ones; delete the worker and the cache; end with a shutdown.
+//! A migration has five steps:
+//!
+//! 1. Implement [`Payload`](crate::Payload) for the event type, and return a session change for the values that
+//!    register or end a session.
+//! 2. Build the events with [`EventRouting`](crate::EventRouting).
+//! 3. Replace the subscribing calls, and then the publishing calls.
+//! 4. Delete the worker and the cache.
+//! 5. End the host with a shutdown.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, Payload, SessionChange, SharingBus};
 //! use uuid::Uuid;
 //!
-//! /// The host's own type, as it was.
+//! /// The unchanged event type of the host.
 //! enum AgentEvent {
 //!     SessionRegistered { connector_id: String, session_id: String, scroll_id: String },
 //!     Output(String),

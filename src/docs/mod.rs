@@ -1,12 +1,13 @@
-//! Rooms of text: what is too long for the items that it is about. There is no code here but the examples, which are
-//! compiled and run.
+//! Guides on topics that are too long for the documentation of a single item. These modules contain no code except
+//! examples, which are compiled and run as tests.
 //!
-//! - [`guarantees`]: the nine promises, each with its exact words and with what it does not say.
-//! - [`internals`]: how an event travels, and who synchronizes with whom.
-//! - [`patterns`]: an archiver, a view, a request with its answer, no loss at all, a shutdown, a test, a late joiner.
-//! - [`performance`]: what costs what, and which setting changes it.
-//! - [`limitations`]: what the bus does not do, and what to do instead.
-//! - [`migrating`]: call by call from `tokio::sync::broadcast`, from `async-broadcast` and from a bus of one's own.
+//! - [`guarantees`]: the exact wording of the nine guarantees, and their limits.
+//! - [`internals`]: the path of an event through the bus, and the synchronization along it.
+//! - [`patterns`]: an archiver, a view, a request with its answer, delivery without loss, a shutdown, a test, a late
+//!   joiner.
+//! - [`performance`]: the cost of each operation, and the settings that change it.
+//! - [`limitations`]: features that the bus does not have, and alternatives.
+//! - [`migrating`]: call-by-call tables for `tokio::sync::broadcast`, `async-broadcast` and custom buses.
 
 pub mod guarantees;
 pub mod internals;

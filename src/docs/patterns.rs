@@ -1,13 +1,13 @@
-//! What hosts build on the bus, each as a piece of code that runs.
+//! Common tasks of a host, each with a complete example.
 //!
-//! Whole hosts, a page each: `examples/sync_host.rs`, `examples/tokio_host.rs` and `examples/smol_host.rs`; a larger
-//! one is `examples/mux`.
+//! The repository also contains complete hosts of about one page each: `examples/sync_host.rs`,
+//! `examples/tokio_host.rs` and `examples/smol_host.rs`. `examples/mux` is a larger one.
 //!
 //! # An archiver
 //!
-//! It wants everything, in order, and writes in pieces. So: a large queue,
-//! [`recv_many`](crate::BusReceiver::recv_many), and the default overflow rule, which keeps how things began. Where
-//! something is missing, the archive says so in its place.
+//! An archiver records all events in order and writes them in batches. It uses a large queue,
+//! [`recv_many`](crate::BusReceiver::recv_many), and the default overflow rule, which keeps the oldest events. The
+//! archive marks each gap at its position.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, BusReceiver, Event, EventRouting, SharingBus};
@@ -23,7 +23,7 @@
 //!             }
 //!             writeln!(file, "{} {:?}", delivery.sequence(), delivery.event)?;
 //!         }
-//!         file.flush()?; // Once for all that was there.
+//!         file.flush()?; // Once per batch.
 //!     }
 //!     Ok(events.lagged())
 //! }
@@ -40,8 +40,9 @@
 //!
 //! # A view of one session
 //!
-//! Filtered by its scroll, it costs nothing while other sessions talk, however many views there are. It shows the
-//! present, so the oldest may go. To show another session, give it another filter; to close it, drop it.
+//! A view filters by the scroll of its session. Events of other sessions cost such a view nothing, however many views
+//! there are. The view shows the present state, so its queue may drop the oldest events. To show another session,
+//! replace the filter. To close the view, drop its receiver.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventFilter, EventRouting, Overflow, SharingBus};
@@ -72,9 +73,9 @@
 //!
 //! # A request and its answer
 //!
-//! The answer is an event like any other, of a session whose name only the asker knows. It subscribes before it asks,
-//! so the answer cannot be there too soon; the filter is an equality, so a thousand askers cost no more than one; and
-//! who never gets an answer waits no longer than it wants to.
+//! The answer is an ordinary event of a session whose name only the requester uses. The requester subscribes before it
+//! sends the request, so it cannot miss the answer. The filter is an equality, so a thousand requesters cost no more
+//! than one. A time limit ends the wait if no answer arrives.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, Payload, SharingBus};
@@ -116,12 +117,12 @@
 //! server.join().unwrap();
 //! ```
 //!
-//! # No loss at all: back-pressure
+//! # Delivery without loss
 //!
-//! A full queue loses events, by design: no publisher waits for a subscriber. Where one must, let it wait for a
-//! *credit* before it publishes. There are as many credits as the queue has places, and the consumer gives one back for
-//! each event that it has received, so the queue is never full. With several lossless consumers, take a credit of each.
-//! In async code, a semaphore of your runtime does the same.
+//! By design, a full queue loses events, and no publisher waits for a subscriber. To make a publisher wait, let it take
+//! a *credit* before it publishes. There is one credit for each place in the queue. The consumer returns a credit for
+//! each event that it has received, so the queue never overflows. With several lossless consumers, take a credit from
+//! each of them. In async code, use a semaphore of the runtime instead of a channel.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventFilter, EventRouting, SharingBus};
@@ -139,7 +140,7 @@
 //!     let mut sum = 0;
 //!     while let Ok(delivery) = events.recv() {
 //!         sum += *delivery.event;
-//!         let _ = give.send(()); // Received, so its place is free.
+//!         let _ = give.send(()); // The place of the received event is free.
 //!     }
 //!     (sum, events.lagged())
 //! });
@@ -151,17 +152,19 @@
 //! assert_eq!(consumer.join().unwrap(), (500_500, 0));
 //! ```
 //!
-//! Two other ways. [`Overflow::Disconnect`](crate::Overflow::Disconnect) for who would rather begin again, from a
-//! [backlog](crate#late-joiners) or an archive, than have a gap. And
-//! [`forward_to`](crate::SubscriptionBuilder::forward_to) an unbounded channel, which loses nothing and holds nothing
-//! back, so that memory is the only bound.
+//! There are two alternatives:
+//!
+//! - [`Overflow::Disconnect`](crate::Overflow::Disconnect) suits a subscriber that restarts from a
+//!   [backlog](crate#late-joiners) or an archive after a loss.
+//! - [`forward_to`](crate::SubscriptionBuilder::forward_to) an unbounded channel loses no event and delays no
+//!   publisher. Only memory limits the channel.
 //!
 //! # Shutting down a host
 //!
-//! In the order in which events flow: publishers, then the bus, then subscribers. Stop the publishers and join them;
-//! [`shutdown`](crate::SharingBus::shutdown), or [`close`](crate::SharingBus::close) and
-//! [`flush_async`](crate::SharingBus::flush_async) in a task; then join the subscribers, which drain their queues and
-//! see the end by themselves. Handles that others still hold do not matter: what they publish comes back as
+//! Shut down in the order in which events flow: publishers, bus, subscribers. First stop the publishers and join them.
+//! Then call [`shutdown`](crate::SharingBus::shutdown), or in a task [`close`](crate::SharingBus::close) followed by
+//! [`flush_async`](crate::SharingBus::flush_async). Finally join the subscribers, which drain their queues and then see
+//! the end of the bus. Remaining bus handles do no harm: publishing through them returns
 //! [`Closed`](crate::PublishError::Closed).
 //!
 //! ```
@@ -192,14 +195,14 @@
 //!
 //! # Testing code that uses the bus
 //!
-//! Subscribe, act, [`flush`](crate::SharingBus::flush), look. After a flush everything that was published before is in
-//! the queues and in the counts, so a test needs no sleep and no time limit, and "nothing came" is as sure as "this
-//! came". A filter can be tested without a bus, by [`matches`](crate::EventFilter::matches).
+//! A test subscribes, runs the code, calls [`flush`](crate::SharingBus::flush), and checks the result. After a flush,
+//! every earlier event is in the queues and in the counts. A test therefore needs no sleep and no time limit, and it
+//! can assert that no event arrived. [`matches`](crate::EventFilter::matches) tests a filter without a bus.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus, TryRecvError};
 //!
-//! /// What is to be tested: reports a command's exit, if it failed.
+//! /// The code under test: reports the exit code of a failed command.
 //! fn report(bus: &SharingBus, code: i32) {
 //!     if code != 0 {
 //!         let routing = EventRouting { kind: EventKind::Error, ..Default::default() };
@@ -221,10 +224,13 @@
 //!
 //! # A view that joins late
 //!
-//! Where the last events are enough, ask for a [backlog](crate#late-joiners); where each session needs its own,
-//! [`history_per_scroll`](crate::BusBuilder::history_per_scroll) keeps the quiet ones apart from the busy. Where the
-//! present state is the sum of all events, somebody has to keep that state, together with the sequence of the last
-//! event in it. A view then subscribes first, takes the state, and passes over what the state already has.
+//! If the most recent events are enough, request a [backlog](crate#late-joiners). With
+//! [`history_per_scroll`](crate::BusBuilder::history_per_scroll), busy sessions do not displace the events of quiet
+//! ones.
+//!
+//! If the present state is the sum of all events, a keeper must maintain that state and the sequence of the last event
+//! in it. A new view first subscribes, then copies the state, and then skips the events that the state already
+//! contains.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -232,7 +238,7 @@
 //!
 //! let bus = SharingBus::new();
 //! let publish = |number: u64| bus.publish(BusEvent::new(EventRouting::default(), number)).unwrap();
-//! // The keeper, here a sum: the sequence of the last event in it, and itself.
+//! // The state of the keeper: the sequence of the last event, and the sum of all events.
 //! let mut keeper = bus.subscribe_all();
 //! let kept = Mutex::new((0, 0));
 //! let mut keep = || keeper.try_iter().for_each(|delivery| {
@@ -242,7 +248,7 @@
 //!
 //! publish(1);
 //! publish(2);
-//! let mut view = bus.subscribe_all(); // First of all; it may be given some of the two before, or not.
+//! let mut view = bus.subscribe_all(); // May also receive earlier events.
 //! publish(3);
 //! bus.flush();
 //! keep();
@@ -255,11 +261,11 @@
 //! assert_eq!(sum, 10);
 //! ```
 //!
-//! # Into a channel of the host's
+//! # Forwarding to a channel of the host
 //!
-//! A thread that waits for several things wants one channel for all of them.
-//! [`forward_to`](crate::SubscriptionBuilder::forward_to) takes the sender of a channel of deliveries; for one of the
-//! host's own messages, wrap the sender and say what a delivery becomes.
+//! A thread that waits for several sources needs one channel for all of them.
+//! [`forward_to`](crate::SubscriptionBuilder::forward_to) accepts the sender of a channel of deliveries. If the channel
+//! carries a message type of the host, wrap the sender and convert each delivery.
 //!
 //! ```
 //! use crossbeam_channel::{Sender, TrySendError, bounded};
@@ -296,12 +302,12 @@
 //! assert_eq!(kinds, ["Connected", "q"]);
 //! ```
 //!
-//! # Losing the lesser events first
+//! # Losing less important events first
 //!
-//! A view that misses a token delta shows a gap; one that misses the end of a turn shows a spinner for ever. Name the
-//! events that must not be missed, and [reserve](crate::SubscriptionBuilder::essential) some places for them, as many as may
-//! come in one go. Watch [`lagged_essential`](crate::BusReceiver::lagged_essential): while it stays 0 the view can trust its
-//! state, and otherwise it should load it anew.
+//! A view that misses a token delta shows a gap. A view that misses the end of an answer shows a spinner forever. Name
+//! the events that must not be lost, and [reserve](crate::SubscriptionBuilder::essential) places for the largest number
+//! of them that may arrive at once. Check [`lagged_essential`](crate::BusReceiver::lagged_essential): while it returns
+//! 0, the state of the view is valid. Otherwise, the view should reload its state.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -314,7 +320,10 @@
 //!     .essential(EventFilter::any(lifecycle), 16)
 //!     .subscribe();
 //!
-//! let publish = |kind| bus.publish(BusEvent::new(EventRouting::session("claude", "1", kind), Event::Connected)).unwrap();
+//! let publish = |kind| {
+//!     let routing = EventRouting::session("claude", "1", kind);
+//!     bus.publish(BusEvent::new(routing, Event::Connected)).unwrap();
+//! };
 //! (0..1000).for_each(|_| publish(EventKind::Output));
 //! publish(EventKind::Error);
 //! bus.flush();
@@ -323,13 +332,13 @@
 //! assert_eq!((errors, view.lagged(), view.lagged_essential()), (1, 952, 0));
 //! ```
 //!
-//! # Only the latest of each session
+//! # Only the latest event of each session
 //!
-//! A dashboard wants the present state of each session, and as much of what came before as it has time for.
-//! [`Overflow::Conflate`](crate::Overflow::Conflate) keeps the newest event of each scroll while the dashboard is behind. Where
-//! an event is only a part of the state (a delta),
-//! [`conflate_with`](crate::SubscriptionBuilder::conflate_with) puts the parts together. A function that meets an event which
-//! must stay by itself, a completion say, returns `None` for what comes after it.
+//! A dashboard shows the present state of each session, and earlier states only if time permits.
+//! [`Overflow::Conflate`](crate::Overflow::Conflate) keeps the newest event of each scroll while the dashboard is
+//! behind. If an event is only a part of the state (a delta),
+//! [`conflate_with`](crate::SubscriptionBuilder::conflate_with) merges the parts. If the pending event must stay
+//! separate, such as a completion, the merge function returns `None`, and the newer event is lost.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, Payload, SharingBus};
@@ -373,12 +382,13 @@
 //! assert_eq!(shown, [("a".into(), 0), ("b".into(), 0), ("done".into(), 1), ("cd".into(), 1)]);
 //! ```
 //!
-//! # Events that cost to make
+//! # Expensive payloads
 //!
-//! A screen dump or a serialized state is worth its making only if somebody looks.
-//! [`publish_with`](crate::SharingBus::publish_with) asks first; [`is_interested`](crate::SharingBus::is_interested) is the
-//! question alone, for a task that publishes with [`publish_async`](crate::SharingBus::publish_async) or makes several events
-//! of one state. Publish what changes sessions without asking, or under
+//! A screen dump or a serialized state is worth creating only if some subscriber receives it.
+//! [`publish_with`](crate::SharingBus::publish_with) checks this first.
+//! [`is_interested`](crate::SharingBus::is_interested) is the check alone. Use it in a task that publishes with
+//! [`publish_async`](crate::SharingBus::publish_async), or to create several events from one state. Publish events that
+//! register or end a session unconditionally, or with the kind
 //! [`EventKind::SessionLifecycle`](crate::EventKind::SessionLifecycle).
 //!
 //! ```

@@ -1,35 +1,44 @@
-//! What costs what, and which setting changes it.
+//! The cost of each operation, and the settings that change it.
 //!
-//! Beside its peers: [the README's table](https://github.com/sharing-bus/sharing-bus#speed). How it is measured, and
-//! where the nanoseconds go: [benches/README.md](https://github.com/sharing-bus/sharing-bus/tree/main/benches). The
-//! figures here are from the same runs, on two cores of a server under a hypervisor; take their proportions and not
-//! their size.
+//! In the repository, `benches/results/compare.md` compares the bus with its alternatives. `benches/README.md`
+//! describes the measurements and where the time is spent. The figures on this page come from the same runs, on two
+//! cores of a virtual server. Their ratios are more meaningful than their absolute values.
 //!
-//! # What costs what
+//! # Costs
 //!
-//! | step | cost | grows with |
+//! | operation | cost | grows with |
 //! |---|---|---|
-//! | `publish`, the call | some 0.4 µs | nothing; waits while the ingress is full |
-//! | `is_interested`, before an event is made | 0.02 µs, to 0.2 µs where all that a routing says is asked for by somebody | nothing |
-//! | an event that nobody wants | some 1,200 instructions, publishing included | opaque filters |
-//! | an event, from `publish` to the one receiver | 234 ns a piece in a steady stream | |
-//! | the same among 128 subscribers of which one matches | 392 ns, for each wakes another task | opaque filters |
-//! | the same among 16,384 | 505 ns | opaque filters |
-//! | a delivery, where 64 or more match | 7 to 10 ns | receivers, which share the cores |
-//! | a delivery, in instructions | 3.5 to bring it there, 56 to receive it | |
+//! | `publish`, the call alone | about 0.4 µs | nothing; it waits while the ingress is full |
+//! | `is_interested`, before creating an event | 0.02 µs; up to 0.2 µs if subscribers filter by every field of the routing | nothing |
+//! | an event that no subscriber matches | about 1,200 instructions, including the publish | opaque filters |
+//! | an event, from `publish` to one receiver | 234 ns per event in a steady stream | |
+//! | an event that one of 128 subscribers matches | 392 ns, because each event wakes another task | opaque filters |
+//! | an event that one of 16,384 subscribers matches | 505 ns | opaque filters |
+//! | a delivery, if 64 or more subscribers match | 7 to 10 ns | receivers, which share the cores |
+//! | a delivery, in instructions | 3.5 to deliver, 56 to receive | |
 //! | an event to a waiting task on an idle bus | 22 µs, two wake-ups | |
-//! | the same, assisted | 10 µs, one wake-up | |
+//! | the same with assisted dispatch | 10 µs, one wake-up | |
 //! | `subscribe` | 2 µs among 1,000, 10 µs among 100,000 | a copy of a chunk of the list |
-//! | `set_filter`, `unsubscribe` | 15 µs among 1,000, 30 µs among 100,000 | the same, and the dispatch thread's wake-up |
-//! | a dropped receiver | 1 to 2 µs, where many are dropped at once | |
-//! | `stats` | a walk over the subscribers, and a text for each filter | subscribers |
-//! | a subscriber | 7 KB with a queue of 256, of which 24 bytes are for each place | its queue's capacity |
+//! | `set_filter`, `unsubscribe` | 15 µs among 1,000, 30 µs among 100,000 | a copy of a chunk of the list, and the wake-up of the dispatch thread |
+//! | dropping a receiver | 1 to 2 µs, if many are dropped at once | |
+//! | `stats` | a walk over the subscribers, and a string for each filter | subscribers |
+//! | a subscriber | 7 KB with a queue of 256, at 24 bytes per place | the capacity of its queue |
+//!
+//! # Slower cases
+//!
+//! Two operations are slower than those of other buses:
+//!
+//! - On an idle bus, an event reaches a waiting task in 22 µs, compared to 9.5 µs with `tokio::sync::broadcast`. The
+//!   dispatch thread must wake up first. With [assisted dispatch](#assisted-dispatch), the event takes 10 µs.
+//! - The `publish` call takes about 0.4 µs. A call that only evaluates a short list of filters, and sends nothing,
+//!   takes about a sixth of that.
 //!
 //! # Filters
 //!
-//! Equalities are free, as it were: one that does not match is not looked at. `any` of them is so too, and `all` needs
-//! but one equality to be found by. [`custom`](crate::EventFilter::custom) and [`not`](crate::EventFilter::not) by
-//! themselves are evaluated for every event. Put them beside an equality, the narrowest there is:
+//! Equality filters are practically free, because dispatch does not evaluate those that do not match. The same holds
+//! for `any` of equality filters, and for `all` with at least one. A [`custom`](crate::EventFilter::custom) or
+//! [`not`](crate::EventFilter::not) filter alone is *opaque*: it is evaluated for every event. Combine it with the
+//! narrowest possible equality:
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind};
@@ -37,26 +46,26 @@
 //! let long = EventFilter::custom(|event: &BusEvent| {
 //!     matches!(&*event.event, Event::Text { text } if text.len() > 1000)
 //! });
-//! // Evaluated for the errors of one connector, and for nothing else.
+//! // Evaluated only for the errors of one connector.
 //! let errors = EventFilter::Kind(EventKind::Error);
 //! let filter = EventFilter::all([EventFilter::ConnectorId("shell".into()), errors, long]);
 //! assert_eq!(filter.to_string(), "all(connector=shell, kind=error, custom)");
 //! ```
 //!
-//! Filtering after receiving works, and costs a place in the queue and a wake-up for each event that is thrown away.
+//! Filtering after receiving also works, but costs a place in the queue and a wake-up for each discarded event.
 //!
 //! # Payloads
 //!
-//! An event is allocated once and shared, so a large payload costs as much for a thousand subscribers as for one. What
-//! every publish pays is its own: the payload's allocation and the two names of a session. Keep the names as `Arc<str>`
-//! and clone them, and a name costs a step of a reference count in place of an allocation:
+//! An event is allocated once and shared, so a large payload costs as much for a thousand subscribers as for one. Each
+//! publish pays for the allocation of its payload and of the two names of its session. Keep these names as `Arc<str>`
+//! and clone them. A name then costs one reference count increment instead of an allocation:
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventKind, EventRouting, SharingBus};
 //! use std::sync::Arc;
 //!
 //! let bus = SharingBus::new();
-//! let session = EventRouting::session("shell", "42", EventKind::Output); // Once.
+//! let session = EventRouting::session("shell", "42", EventKind::Output); // Created once.
 //! for number in 0..100_u64 {
 //!     bus.publish(BusEvent::new(session.clone(), number)).unwrap();
 //! }
@@ -66,33 +75,36 @@
 //!
 //! # Receiving
 //!
-//! Wake-ups are the dear part: an event that wakes its task costs some fifty times what a delivery among many does. The
-//! bus makes one for each batch and subscriber. A receiver gains the most by taking all there is before it waits again,
-//! with [`recv_many`](crate::BusReceiver::recv_many) or [`try_iter`](crate::BusReceiver::try_iter), and by doing once a
-//! batch what need not be done for each event (a repaint, a flush of a file).
+//! Wake-ups are the most expensive part. An event that wakes its task costs about fifty times as much as one of many
+//! deliveries. The bus wakes each subscriber once per batch.
 //!
-//! A delivery that is kept may keep up to 63 others. To keep few events for long, keep `delivery.event.clone()`.
+//! A receiver is fastest if it takes all available deliveries before it waits again, with
+//! [`recv_many`](crate::BusReceiver::recv_many) or [`try_iter`](crate::BusReceiver::try_iter). Work that is not
+//! necessary for every event, such as a repaint or a file flush, belongs at the end of each batch.
+//!
+//! A retained delivery may keep up to 63 other events alive. To retain few events for a long time, keep
+//! `delivery.event.clone()` instead.
 //!
 //! # Capacities
 //!
-//! - *Queue*: how far a subscriber may fall behind. The rate at which its events come, times the longest time that it
-//!   may be busy elsewhere. Look at [`lagged`](crate::SubscriberStats::lagged) in the statistics, by label: it should
-//!   not grow.
-//! - *Ingress*: how much of a burst is taken before publishers wait. Each place takes the size of an event without its
-//!   payload, about a hundred bytes. [`ingress_depth`](crate::BusStats::ingress_depth) near the capacity says
-//!   that the dispatch thread is the bottleneck, or that code of yours keeps it.
-//! - *Sessions*: as many as live at the same time, with some to spare.
-//! - *History*: it holds events, payloads and all. Recording one takes a push into a queue; with a history per
-//!   scroll another one, a look-up, and two steps in a tree of the scrolls.
+//! - *Queue*: how far a subscriber may fall behind. Multiply the rate of its events by the longest time that the
+//!   subscriber may be busy. In the statistics, the subscriber's [`lagged`](crate::SubscriberStats::lagged) should not
+//!   grow.
+//! - *Ingress*: how much of a burst is accepted before publishers wait. Each place takes the size of an event without
+//!   its payload, about one hundred bytes. If [`ingress_depth`](crate::BusStats::ingress_depth) stays near the
+//!   capacity, the dispatch thread is the bottleneck, or host code delays it.
+//! - *Sessions*: the number of sessions that are open at the same time, plus a margin.
+//! - *History*: the number of events to hold in memory, including their payloads. Recording an event is one push into a
+//!   queue. A history per scroll adds another push, a lookup, and two tree operations.
 //!
 //! # Assisted dispatch
 //!
-//! [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch) is for hosts whose bus is mostly idle and whose views
-//! should show at once. Throughput stays the same where many match, and is up to a fifth less where one does. Mind that
-//! publishers then run filters and wakers: leave it off where a publisher must not be held up by them, or holds locks
-//! that they take.
+//! [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch) suits a host whose bus is mostly idle and whose views
+//! must react at once. Throughput is unchanged if many subscribers match, and up to a fifth lower if one does.
+//! Publishers then run filters and wakers. Leave assisted dispatch off if these must not delay a publisher, or if a
+//! publisher holds locks that they take.
 //!
 //! # Builds
 //!
-//! Measure a release build. A debug build is much slower on both sides of a queue, and may lose events where a release
-//! does not.
+//! Measure release builds. A debug build is much slower on both sides of a queue, and may lose events that a release
+//! build would not lose.
