@@ -4,8 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use sharing_bus::{BusReceiver, BusStats, Delivery, SubscriberStats};
-
-use crate::record::Record;
+use sharing_bus_example_sessions::Record;
 
 /// What one subscriber saw, counted by itself.
 #[derive(Clone, Copy, Debug, Default)]

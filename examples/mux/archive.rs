@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sharing_bus::{BusReceiver, Delivery};
+use sharing_bus_example_sessions::{Record, SESSION_ENDED};
 use uuid::Uuid;
 
 use crate::account::Tally;
-use crate::record::{Record, SESSION_ENDED};
 
 /// Deliveries between two flushes, at most.
 const BATCH: usize = 1024;
@@ -86,10 +86,9 @@ fn take(
 
 /// The record as received, with the scroll that the bus knows.
 fn received(delivery: &Delivery<Record>) -> Record {
-    Record {
-        scroll_id: delivery.routing.scroll_id,
-        ..Record::clone(&delivery.event)
-    }
+    let mut record = Record::clone(&delivery.event);
+    record.scroll_id = delivery.routing.scroll_id;
+    record
 }
 
 /// The files of this run.

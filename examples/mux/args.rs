@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use clap::Parser;
 use sharing_bus::EventKind;
+use sharing_bus_example_sessions::{Filter, Record, event_kind};
 use uuid::Uuid;
-
-use crate::Filter;
-use crate::record::{self, Record};
 
 /// Commands that every machine with a Rust toolchain has.
 const DEFAULT_COMMANDS: [&str; 3] = ["cargo tree", "rustc --print target-list", "rustdoc --help"];
@@ -113,7 +111,7 @@ impl Condition {
 
 /// A kind that only records know: looked for among the events of the kind that the bus sees.
 fn record_kind(kind: String) -> Filter {
-    let seen_as = record::event_kind(&kind);
+    let seen_as = event_kind(&kind);
     let exact = Filter::custom(move |event: &sharing_bus::BusEvent<Record>| event.event.kind == kind);
     Filter::all([Filter::Kind(seen_as), exact])
 }

@@ -8,37 +8,32 @@
 //! ```
 //!
 //! It is all threads: one for each output stream of a command and one for each subscriber. The rooms: `args` what was
-//! asked for; `record` what travels; `commands` and `replay` publish; `view`, `archive`, `progress` and `slow` subscribe;
+//! asked for; the crate `sharing-bus-example-sessions` publishes; `view`, `archive`, `progress` and `slow` subscribe;
 //! `account` tallies what they received and holds it against the bus's own statistics; `troubles` collects what went wrong.
 
 mod account;
 mod archive;
 mod args;
-mod commands;
 mod progress;
-mod record;
-mod replay;
 mod slow;
 mod troubles;
 mod view;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::thread::{self, JoinHandle};
 use std::{env, io};
 
 use clap::Parser;
 use sharing_bus::{BusReceiver, Overflow, SubscriptionBuilder};
+use sharing_bus_example_sessions::{Bus, Record, replay, run_commands};
 use uuid::Uuid;
 
 use crate::account::{Account, Tally};
 use crate::archive::Archive;
 use crate::args::Args;
 use crate::progress::Progress;
-use crate::record::Record;
 use crate::troubles::Troubles;
-
-type Bus = sharing_bus::SharingBus<Record>;
-type Filter = sharing_bus::EventFilter<Record>;
 
 /// Enough for a burst of some seconds, so that who keeps up on average loses nothing.
 const AMPLE: usize = 65_536;
@@ -74,9 +69,10 @@ fn run(args: &Args, progress: &Progress, troubles: &Troubles) -> io::Result<()> 
 
     let bus = Bus::new();
     let subscribers = subscribe(&bus, args, archive, progress);
+    let report = |error: &dyn Display| troubles.report(error);
     let published = match &args.replay {
-        Some(source) => replay::replay(&bus, source, args.rate, troubles),
-        None => commands::run(&bus, &args.commands(), troubles),
+        Some(source) => replay(&bus, source, args.rate, &report),
+        None => run_commands(&bus, &args.commands(), &report),
     };
 
     bus.flush();

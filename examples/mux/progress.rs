@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharing_bus::BusReceiver;
+use sharing_bus_example_sessions::{Record, SESSION_ENDED};
 
 use crate::account::Tally;
-use crate::record::{Record, SESSION_ENDED};
 
 /// A handle on the line. Whoever else prints does so [`aside`](Self::aside).
 #[derive(Clone)]

@@ -4,9 +4,9 @@ use std::thread;
 use std::time::Duration;
 
 use sharing_bus::BusReceiver;
+use sharing_bus_example_sessions::Record;
 
 use crate::account::Tally;
-use crate::record::Record;
 
 /// Small, so that it shows soon.
 pub(crate) const QUEUE: usize = 32;

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use console::{Color, Style};
 use serde_json::Value;
 use sharing_bus::{BusReceiver, Delivery, EventKind};
+use sharing_bus_example_sessions::{Bus, Record};
 
-use crate::Bus;
 use crate::account::Tally;
 use crate::progress::Progress;
-use crate::record::Record;
 
 /// Lines printed in one go.
 const BATCH: usize = 256;

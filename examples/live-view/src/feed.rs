@@ -10,9 +10,9 @@ use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
 use serde_json::json;
 use sharing_bus::BusReceiver;
+use sharing_bus_example_sessions::Record;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::record::Record;
 use crate::shown;
 
 pub(crate) struct Feed {

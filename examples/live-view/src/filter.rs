@@ -15,9 +15,8 @@ use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use sharing_bus::{EventKind, EventOrigin};
+use sharing_bus_example_sessions::Filter;
 use uuid::Uuid;
-
-use crate::Filter;
 
 mod words;
 

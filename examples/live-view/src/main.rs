@@ -7,41 +7,31 @@
 //! cargo run --release -p live-view -- --replay recording.jsonl --rate 50
 //! ```
 //!
-//! The rooms: `args` what was asked for; `record`, `commands` and `replay`, shared with the example `mux`, publish; `filter`
+//! The rooms: `args` what was asked for; the crate `sharing-bus-example-sessions` publishes; `filter`
 //! reads what a browser asks for; `feed` is one browser's stream; `sessions` and `overview` watch the bus for all of them;
 //! `connections` speaks HTTP, `guard` refuses and hardens, `server` puts it together.
 
 mod args;
-#[path = "../../mux/commands.rs"]
-mod commands;
 mod connections;
 mod feed;
 mod filter;
 mod guard;
 mod overview;
-#[path = "../../mux/record.rs"]
-mod record;
-#[path = "../../mux/replay.rs"]
-mod replay;
 mod server;
 mod sessions;
 mod shown;
-mod troubles;
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
 use clap::Parser;
+use sharing_bus_example_sessions::{Bus, replay, run_commands};
 
 use crate::args::Args;
 use crate::overview::Overview;
-use crate::record::Record;
-use crate::troubles::Troubles;
-
-type Bus = sharing_bus::SharingBus<Record>;
-type Filter = sharing_bus::EventFilter<Record>;
 
 /// Events kept for browsers that open later.
 const HISTORY: usize = 1000;
@@ -73,11 +63,11 @@ async fn run(args: Args) -> io::Result<()> {
 
 /// Publishes what was asked for, again and again if so asked, until the bus closes.
 fn publish(bus: &Bus, args: &Args) {
-    let troubles = Troubles;
+    let report = |error: &dyn Display| eprintln!("live-view: {error}");
     loop {
         let published = match &args.replay {
-            Some(source) => replay::replay(bus, source, args.rate(), &troubles),
-            None => commands::run(bus, &args.commands(), &troubles),
+            Some(source) => replay(bus, source, args.rate(), &report),
+            None => run_commands(bus, &args.commands(), &report),
         };
         // Nothing comes of a source that has nothing, however often.
         if !args.repeat() || published == 0 || bus.is_closed() {

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sharing_bus::SubscriberStats;
+use sharing_bus_example_sessions::Bus;
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::Bus;
 use crate::sessions::{Session, Sessions};
 
 const INTERVAL: Duration = Duration::from_millis(500);

@@ -13,15 +13,16 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use serde::Deserialize;
 use sharing_bus::Overflow;
+use sharing_bus_example_sessions::Bus;
 use tokio::sync::Semaphore;
 use tokio::{select, signal, task};
 
 use crate::args::Args;
 use crate::connections::Listener;
 use crate::feed::Feed;
+use crate::filter;
 use crate::guard::{Loopback, guard};
 use crate::overview::Overview;
-use crate::{Bus, filter};
 
 /// Connections beside those of the browsers that watch: for the page, and for refusals.
 const OTHERS: usize = 64;

@@ -7,9 +7,7 @@ use std::thread;
 
 use serde::Serialize;
 use sharing_bus::{BusReceiver, Delivery, Overflow};
-
-use crate::Bus;
-use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
+use sharing_bus_example_sessions::{Bus, Record, SESSION_ENDED, SESSION_REGISTERED};
 
 /// Enough for a burst of some seconds.
 const QUEUE: usize = 65_536;

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::Value;
 use sharing_bus::Delivery;
-
-use crate::record::Record;
+use sharing_bus_example_sessions::Record;
 
 /// Characters of an event's text; the rest is cut off.
 const LONGEST: usize = 1000;

@@ -15,21 +15,20 @@ use serde_json::{Value, json};
 use sharing_bus::{EventOrigin, PublishError};
 use uuid::Uuid;
 
-use crate::Bus;
 use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
-use crate::troubles::Troubles;
+use crate::{Bus, OnError};
 
 /// Lines of a session before it is registered.
 const LATE: usize = 3;
 
 /// Runs the commands side by side to their end and returns how many events that made.
-pub(crate) fn run(bus: &Bus, commands: &[String], troubles: &Troubles) -> u64 {
+pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u64 {
     let connectors = connector_ids(commands);
     thread::scope(|scope| {
         let running: Vec<_> = commands
             .iter()
             .zip(connectors)
-            .map(|(command, connector_id)| scope.spawn(move || run_one(bus, connector_id, command, troubles)))
+            .map(|(command, connector_id)| scope.spawn(move || run_one(bus, connector_id, command, on_error)))
             .collect();
         running
             .into_iter()
@@ -38,12 +37,12 @@ pub(crate) fn run(bus: &Bus, commands: &[String], troubles: &Troubles) -> u64 {
     })
 }
 
-fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, troubles: &Troubles) -> u64 {
+fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'_>) -> u64 {
     let mut connector = Publisher::new(bus, connector_id, None);
     let mut child = match spawn(command) {
         Ok(child) => child,
         Err(error) => {
-            troubles.report(format_args!("cannot run `{command}`: {error}"));
+            on_error(&format_args!("cannot run `{command}`: {error}"));
             return 0;
         }
     };
@@ -59,10 +58,10 @@ fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, troubles: &Troubles
             connector.publish("disconnected", json!({ "status": status.to_string() }));
             // Once the bus is closed we hang up on our commands; that they fail then is no trouble of theirs.
             if !status.success() && !bus.is_closed() {
-                troubles.report(format_args!("`{command}` failed: {}", Reason(status)));
+                on_error(&format_args!("`{command}` failed: {}", Reason(status)));
             }
         }
-        Err(error) => troubles.report(format_args!("lost track of `{command}`: {error}")),
+        Err(error) => on_error(&format_args!("lost track of `{command}`: {error}")),
     }
     connector.published + lines
 }

@@ -7,23 +7,28 @@ use serde_json::Value;
 use sharing_bus::{BusEvent, EventKind, EventOrigin, EventRouting, Payload, SessionChange};
 use uuid::Uuid;
 
-pub(crate) const SESSION_REGISTERED: &str = "session_registered";
-pub(crate) const SESSION_ENDED: &str = "session_ended";
+/// The kind of the record that registers a session.
+pub const SESSION_REGISTERED: &str = "session_registered";
+/// The kind of the record that ends a session.
+pub const SESSION_ENDED: &str = "session_ended";
 
 /// One event of a connector, one line of JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Record {
+pub struct Record {
     /// When it happened, as the source wrote it.
-    pub(crate) ts: String,
-    pub(crate) connector_id: Arc<str>,
+    pub ts: String,
+    /// Name of the connector.
+    pub connector_id: Arc<str>,
     /// `None`: of the connector itself.
-    pub(crate) native_session_id: Option<Arc<str>>,
-    pub(crate) kind: String,
+    pub native_session_id: Option<Arc<str>>,
+    /// Kind of the record, more specific than the kinds of the bus; see [`event_kind`].
+    pub kind: String,
+    /// Any JSON value. Lines of commands are `{"text": ...}`.
     #[serde(default)]
-    pub(crate) payload: Value,
+    pub payload: Value,
     /// Absent in most recordings; the archiver adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) scroll_id: Option<Uuid>,
+    pub scroll_id: Option<Uuid>,
     /// The scroll of the session that this record registers, as text.
     #[serde(skip)]
     pub(crate) registers: Option<String>,
@@ -49,7 +54,7 @@ impl Payload for Record {
 
 impl Record {
     /// The record as an event. Its scroll is set only if the record brings it: else the bus binds it.
-    pub(crate) fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
+    pub fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
         let routing = EventRouting {
             scroll_id: self.scroll_id,
             connector_uid: Some(connector_uid(&self.connector_id)),
@@ -67,7 +72,7 @@ fn connector_uid(connector_id: &str) -> Uuid {
 }
 
 /// What the bus sees of a record's kind.
-pub(crate) fn event_kind(kind: &str) -> EventKind {
+pub fn event_kind(kind: &str) -> EventKind {
     match kind {
         SESSION_REGISTERED | SESSION_ENDED => EventKind::SessionLifecycle,
         "connected" | "disconnected" => EventKind::ConnectorLifecycle,

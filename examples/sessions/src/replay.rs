@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 use sharing_bus::EventOrigin;
 use uuid::Uuid;
 
-use crate::Bus;
 use crate::record::{Record, SESSION_REGISTERED};
-use crate::troubles::Troubles;
+use crate::{Bus, OnError};
 
 /// Publishes what `source` holds and returns how many events that was. Stops early if the bus closes.
-pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, troubles: &Troubles) -> u64 {
+pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnError<'_>) -> u64 {
     let (name, input): (_, Box<dyn BufRead>) = if source == Path::new("-") {
         ("<stdin>".to_owned(), Box::new(io::stdin().lock()))
     } else {
@@ -26,7 +25,7 @@ pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, trouble
         match File::open(source) {
             Ok(file) => (name, Box::new(BufReader::new(file))),
             Err(error) => {
-                troubles.report(format_args!("{name}: {error}"));
+                on_error(&format_args!("{name}: {error}"));
                 return 0;
             }
         }
@@ -38,7 +37,7 @@ pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, trouble
             Ok(line) if line.trim_ascii().is_empty() => continue,
             Ok(line) => serde_json::from_slice(&line),
             Err(error) => {
-                troubles.report(format_args!("{name}:{number}: {error}"));
+                on_error(&format_args!("{name}:{number}: {error}"));
                 break;
             }
         };
@@ -55,7 +54,7 @@ pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, trouble
                 }
                 published += 1;
             }
-            Err(error) => troubles.report(format_args!("{name}:{number}: not a record: {}", reason(&error))),
+            Err(error) => on_error(&format_args!("{name}:{number}: not a record: {}", reason(&error))),
         }
     }
     published
