@@ -6,9 +6,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharing_bus::BusReceiver;
 use sharing_bus_example_sessions::{Record, SESSION_ENDED};
 
-use crate::account::Tally;
+use crate::summary::Tally;
 
-/// A handle on the line. Whoever else prints does so [`aside`](Self::aside).
+/// A handle on the line. Whoever else prints does so [`suspend`](Self::suspend).
 #[derive(Clone)]
 pub(crate) struct Progress {
     /// Draws on standard error, and nothing at all if that is no terminal.
@@ -50,11 +50,11 @@ impl Progress {
             }
             self.line.set_position(tally.received() + tally.missed());
         }
-        tally.end(&receiver)
+        tally.finish(&receiver)
     }
 
     /// Runs `print` with the line out of the way.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         if self.line.is_hidden() {
             print()
         } else {

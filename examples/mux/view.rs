@@ -9,8 +9,8 @@ use serde_json::Value;
 use sharing_bus::{BusReceiver, Delivery, EventKind};
 use sharing_bus_example_sessions::{Bus, Record};
 
-use crate::account::Tally;
 use crate::progress::Progress;
+use crate::summary::Tally;
 
 /// Lines printed in one go.
 const BATCH: usize = 256;
@@ -35,7 +35,7 @@ pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Prog
             tally.count(&delivery);
             write_line(&mut text, &mut prefixes, &delivery)?;
         }
-        let printed = progress.aside(|| {
+        let printed = progress.suspend(|| {
             let mut stdout = io::stdout().lock();
             stdout.write_all(&text).and_then(|()| stdout.flush())
         });
@@ -45,7 +45,7 @@ pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Prog
         }
         text.clear();
     }
-    Ok(tally.end(&receiver))
+    Ok(tally.finish(&receiver))
 }
 
 fn write_line(text: &mut Vec<u8>, prefixes: &mut Prefixes, delivery: &Delivery<Record>) -> io::Result<()> {
@@ -57,7 +57,7 @@ fn write_line(text: &mut Vec<u8>, prefixes: &mut Prefixes, delivery: &Delivery<R
         Some(id) => id.simple().to_string()[..8].to_owned(),
         None => "--------".to_owned(),
     };
-    let prefix = prefixes.of(&delivery.event.connector_id);
+    let prefix = prefixes.styled(&delivery.event.connector_id);
     let content = content(&delivery.event);
     let content = match delivery.routing.kind {
         EventKind::Output | EventKind::Message => content,
@@ -84,7 +84,7 @@ struct Prefixes {
 }
 
 impl Prefixes {
-    fn of(&mut self, connector_id: &Arc<str>) -> String {
+    fn styled(&mut self, connector_id: &Arc<str>) -> String {
         let next = COLORS[self.styles.len() % COLORS.len()];
         let style = self
             .styles

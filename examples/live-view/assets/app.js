@@ -1,68 +1,68 @@
 // The page: one stream at a time, replaced when the filter changes.
 
-import { ask, serverEvents } from "./feed.js";
+import { requestEvents, serverEvents } from "./feed.js";
 import * as log from "./log.js";
 import { count, showRates, showSessions, showSubscribers } from "./panels.js";
 
 const RETRY_SECONDS = 2;
 /// From the last key to the new stream: typing on is quicker than this.
-const SETTLE_MILLISECONDS = 150;
+const DEBOUNCE_MILLISECONDS = 150;
 
 const byId = (id) => document.getElementById(id);
 const input = byId("filter");
 
 /// The stream that is shown, and the one that was asked for and has not answered.
-let shown = null;
-let asked = null;
+let active = null;
+let pending = null;
 let retry = 0;
-let settle = 0;
+let debounce = 0;
 
 async function connect() {
   const filter = input.value;
-  const mine = new AbortController();
+  const controller = new AbortController();
   clearTimeout(retry);
-  clearTimeout(settle);
-  asked?.abort();
-  asked = mine;
+  clearTimeout(debounce);
+  pending?.abort();
+  pending = controller;
   let response;
-  let refusal = "The server does not answer";
+  let problem = "The server does not answer";
   try {
-    response = await ask(filter, mine.signal);
-    if (!response.ok) refusal = (await response.text()).trim();
+    response = await requestEvents(filter, controller.signal);
+    if (!response.ok) problem = (await response.text()).trim();
   } catch {
     // Told below, unless it was given up for another.
   }
-  if (asked !== mine) return;
-  asked = null;
+  if (pending !== controller) return;
+  pending = null;
   if (response?.ok) {
-    await show(response, filter, mine);
+    await show(response, filter, controller);
   } else if (response?.status === 400) {
-    refuse(refusal);
+    showFilterError(problem);
   } else {
-    tryAgain(refusal, response?.headers.get("retry-after"));
+    scheduleRetry(problem, response?.headers.get("retry-after"));
   }
 }
 
 /// The filter is bad: what was shown before goes on.
-function refuse(message) {
+function showFilterError(message) {
   input.setAttribute("aria-invalid", "true");
   byId("filter-error").textContent = message;
   byId("filter-error").hidden = false;
-  if (shown === null) setStatus("waiting", "Waiting for a filter");
+  if (active === null) setStatus("waiting", "Waiting for a filter");
 }
 
-function tryAgain(what, seconds) {
-  shown?.abort();
-  shown = null;
+function scheduleRetry(what, seconds) {
+  active?.abort();
+  active = null;
   const after = Number(seconds) || RETRY_SECONDS;
   setStatus("broken", `${what}; trying again every ${after} s`);
   clearTimeout(retry);
   retry = setTimeout(connect, after * 1000);
 }
 
-async function show(response, filter, mine) {
-  shown?.abort();
-  shown = mine;
+async function show(response, filter, controller) {
+  active?.abort();
+  active = controller;
   input.removeAttribute("aria-invalid");
   byId("filter-error").hidden = true;
   history.replaceState(null, "", filter.trim() === "" ? "/" : `/?${new URLSearchParams({ filter })}`);
@@ -70,16 +70,16 @@ async function show(response, filter, mine) {
   const view = new View();
   try {
     for await (const { name, data } of serverEvents(response)) {
-      if (shown !== mine) return;
+      if (active !== controller) return;
       view[name]?.(data);
     }
   } catch {
     // Cut off; told below as the end is.
   }
-  if (shown !== mine) return;
-  shown = null;
+  if (active !== controller) return;
+  active = null;
   // If another filter is being asked for, its answer tells.
-  if (asked === null) tryAgain(view.ended ? "The server has ended" : "The connection is lost");
+  if (pending === null) scheduleRetry(view.ended ? "The server has ended" : "The connection is lost");
 }
 
 /// What one stream shows.
@@ -94,7 +94,7 @@ class View {
 
   constructor() {
     this.count();
-    this.tellMissed();
+    this.showMissed();
   }
 
   hello({ id, label, filter }) {
@@ -110,17 +110,17 @@ class View {
     log.add(event);
     if (event.missed > 0) {
       this.missed += event.missed;
-      this.tellMissed();
+      this.showMissed();
     }
   }
 
   overview({ rates, subscribers, sessions, sessions_seen, source_ended }) {
     showRates(rates);
     showSubscribers(subscribers, this.id);
-    showSessions(sessions, sessions_seen, pick);
+    showSessions(sessions, sessions_seen, selectSession);
     setStatus("live", source_ended ? `Live as ${this.label}; the source has ended` : `Live as ${this.label}`);
     this.lagged = subscribers.find((subscriber) => subscriber.id === this.id)?.lagged ?? this.lagged;
-    this.tellMissed();
+    this.showMissed();
   }
 
   end() {
@@ -131,7 +131,7 @@ class View {
     byId("count").textContent = `${this.received.toLocaleString("en")} received`;
   }
 
-  tellMissed() {
+  showMissed() {
     const missed = Math.max(this.missed, this.lagged);
     const text = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
     const banner = byId("missed");
@@ -149,7 +149,7 @@ function setStatus(state, text) {
 }
 
 /// Shows one session. The filter parts its names at the first slash, so a connector that has one is known by the scroll.
-function pick({ connector, session, scroll }) {
+function selectSession({ connector, session, scroll }) {
   if (!connector.includes("/")) input.value = condition("session", `${connector}/${session}`);
   else input.value = scroll === null ? condition("connector", connector) : condition("scroll", scroll);
   connect();
@@ -162,8 +162,8 @@ function condition(name, value) {
 }
 
 input.addEventListener("input", () => {
-  clearTimeout(settle);
-  settle = setTimeout(connect, SETTLE_MILLISECONDS);
+  clearTimeout(debounce);
+  debounce = setTimeout(connect, DEBOUNCE_MILLISECONDS);
 });
 byId("filter-form").addEventListener("submit", (event) => {
   event.preventDefault();

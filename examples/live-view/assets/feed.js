@@ -1,7 +1,7 @@
 // The stream of server-sent events. By `fetch` and not by `EventSource`, which hides why it was refused.
 
 /// Asks for the events that match `filter`.
-export function ask(filter, signal) {
+export function requestEvents(filter, signal) {
   return fetch(`/events?${new URLSearchParams({ filter })}`, { signal, cache: "no-store" });
 }
 
@@ -15,7 +15,7 @@ export async function* serverEvents(response) {
     text += value;
     let from = 0;
     for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n", from)) {
-      const event = read(text.slice(from, end));
+      const event = parseEvent(text.slice(from, end));
       from = end + 2;
       if (event.data !== undefined) yield event;
     }
@@ -24,7 +24,7 @@ export async function* serverEvents(response) {
 }
 
 /// One event. What is neither its name nor its data keeps the connection alive.
-function read(lines) {
+function parseEvent(lines) {
   const event = {};
   for (const line of lines.split("\n")) {
     if (line.startsWith("event: ")) event.name = line.slice(7);

@@ -2,8 +2,8 @@
 
 import { element, connectorClass, count } from "./panels.js";
 
-const MOST = 500;
-const NEAR = 40;
+const MAX_ROWS = 500;
+const BOTTOM_TOLERANCE = 40;
 
 const log = document.getElementById("log");
 const latest = document.getElementById("latest");
@@ -14,7 +14,7 @@ let following = true;
 
 export function add(event) {
   pending.push(event);
-  if (pending.length > MOST) pending.splice(0, pending.length - MOST);
+  if (pending.length > MAX_ROWS) pending.splice(0, pending.length - MAX_ROWS);
   if (!scheduled) {
     scheduled = true;
     requestAnimationFrame(draw);
@@ -36,7 +36,7 @@ function draw() {
   }
   pending = [];
   log.append(rows);
-  while (log.childElementCount > MOST) log.firstElementChild.remove();
+  while (log.childElementCount > MAX_ROWS) log.firstElementChild.remove();
   if (following) log.scrollTop = log.scrollHeight;
 }
 
@@ -67,7 +67,7 @@ function follow() {
 }
 
 log.addEventListener("scroll", () => {
-  following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < BOTTOM_TOLERANCE;
   latest.hidden = following;
 });
 new ResizeObserver(() => {

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use clap::{Parser, value_parser};
 
 /// Both beyond any use. Far more than these there cannot be: of browsers at the start,
-const MOST_BROWSERS: i64 = 10_000;
+const MAX_BROWSERS: i64 = 10_000;
 /// of the queue as the first browser comes, which would be the end of the process.
-const LONGEST_QUEUE: i64 = 1_000_000;
+const MAX_QUEUE: i64 = 1_000_000;
 
 /// What every machine with a Rust toolchain and a shell has, at a pace that the eye can follow.
 const DEFAULT_COMMANDS: [&str; 3] = [
@@ -46,11 +46,11 @@ pub(crate) struct Args {
     pub(crate) listen: SocketAddr,
 
     /// Browsers at once
-    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(1..=MOST_BROWSERS))]
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(1..=MAX_BROWSERS))]
     pub(crate) max_browsers: u32,
 
     /// Events that wait for a browser before it loses the oldest
-    #[arg(long, value_name = "N", default_value = "256", value_parser = value_parser!(u32).range(1..=LONGEST_QUEUE))]
+    #[arg(long, value_name = "N", default_value = "256", value_parser = value_parser!(u32).range(1..=MAX_QUEUE))]
     pub(crate) queue: u32,
 }
 

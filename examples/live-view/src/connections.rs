@@ -18,17 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::{select, task, time};
 
 /// Bytes for one connection in this process, which is also the longest request,
-const BUFFER: usize = 16 * 1024;
+const MAX_BUFFER: usize = 16 * 1024;
 /// and in the system.
 const SEND_BUFFER: u32 = 32 * 1024;
 /// Connections that the system holds until there is room.
-const BACKLOG: u32 = 1024;
+const ACCEPT_BACKLOG: u32 = 1024;
 /// How long a request, or the next one, may take to come.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long clients may take for the end of their answers once the server stops.
-const GRACE: Duration = Duration::from_secs(2);
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a connection that could not be had: there may be too many open files.
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Listener {
     listener: TcpListener,
@@ -37,8 +37,8 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-        let listener = listen(address).map_err(named)?;
+        let with_address = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+        let listener = listen(address).map_err(with_address)?;
         Ok(Listener {
             address: listener.local_addr()?,
             listener,
@@ -51,17 +51,17 @@ impl Listener {
     }
 
     /// Serves at most so many connections at once, until `stop` is done and every answer is, or the grace is over.
-    pub(crate) async fn serve(self, routes: Router, most: usize, stop: impl Future<Output = ()>) {
+    pub(crate) async fn serve(self, routes: Router, max_connections: usize, stop: impl Future<Output = ()>) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(REQUEST)
-            .max_buf_size(BUFFER);
-        let room = Arc::new(Semaphore::new(most));
+            .header_read_timeout(REQUEST_TIMEOUT)
+            .max_buf_size(MAX_BUFFER);
+        let permits = Arc::new(Semaphore::new(max_connections));
         let open = GracefulShutdown::new();
         let mut stop = pin!(stop);
         loop {
-            let (stream, place) = select! {
-                accepted = accept(&self.listener, &room) => accepted,
+            let (stream, permit) = select! {
+                accepted = accept(&self.listener, &permits) => accepted,
                 () = &mut stop => break,
             };
             let service = TowerToHyperService::new(routes.clone());
@@ -69,10 +69,10 @@ impl Listener {
             task::spawn(async move {
                 // An error is the client's: it is gone, or it did not speak HTTP.
                 let _ = connection.await;
-                drop(place);
+                drop(permit);
             });
         }
-        let _ = time::timeout(GRACE, open.shutdown()).await;
+        let _ = time::timeout(SHUTDOWN_TIMEOUT, open.shutdown()).await;
     }
 }
 
@@ -87,19 +87,19 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // Connections have it from the listener.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(ACCEPT_BACKLOG)
 }
 
 /// The next connection, once there is room for it. Cancel safe.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(room)
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits)
         .acquire_owned()
         .await
-        .expect("the room is never closed");
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            Err(_) => time::sleep(PAUSE).await,
+            Ok((stream, _)) => return (stream, permit),
+            Err(_) => time::sleep(RETRY_DELAY).await,
         }
     }
 }

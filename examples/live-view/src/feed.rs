@@ -13,7 +13,7 @@ use sharing_bus::BusReceiver;
 use sharing_bus_example_sessions::Record;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::shown;
+use crate::event_json;
 
 pub(crate) struct Feed {
     pub(crate) receiver: BusReceiver<Record>,
@@ -21,14 +21,14 @@ pub(crate) struct Feed {
     pub(crate) filter: String,
     pub(crate) overview: watch::Receiver<Arc<str>>,
     /// The browser's place, given back with the stream.
-    pub(crate) _place: OwnedSemaphorePermit,
+    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
 /// What comes next.
 enum Step {
     Hello,
     Live,
-    Over,
+    Done,
 }
 
 impl Feed {
@@ -38,7 +38,7 @@ impl Feed {
             let (event, next) = match step {
                 Step::Hello => (feed.hello(), Step::Live),
                 Step::Live => feed.next().await,
-                Step::Over => return None,
+                Step::Done => return None,
             };
             Some((Ok(event), (feed, next)))
         })
@@ -63,8 +63,8 @@ impl Feed {
                 (Event::default().event("overview").data(&*text), Step::Live)
             }
             received = self.receiver.recv_async() => match received {
-                Ok(delivery) => (Event::default().event("event").data(shown::json(&delivery)), Step::Live),
-                Err(_) => (Event::default().event("end").data("{}"), Step::Over),
+                Ok(delivery) => (Event::default().event("event").data(event_json::event_json(&delivery)), Step::Live),
+                Err(_) => (Event::default().event("end").data("{}"), Step::Done),
             },
         }
     }

@@ -8,18 +8,18 @@
 //! ```
 //!
 //! The rooms: `args` what was asked for; the crate `sharing-bus-example-sessions` publishes; `filter`
-//! reads what a browser asks for; `feed` is one browser's stream; `sessions` and `overview` watch the bus for all of them;
-//! `connections` speaks HTTP, `guard` refuses and hardens, `server` puts it together.
+//! reads what a browser asks for; `feed` is one browser's stream; `session_table` and `overview` watch the bus for all of them;
+//! `connections` speaks HTTP, `security` refuses and hardens, `server` puts it together.
 
 mod args;
 mod connections;
+mod event_json;
 mod feed;
 mod filter;
-mod guard;
 mod overview;
+mod security;
 mod server;
-mod sessions;
-mod shown;
+mod session_table;
 
 use std::fmt::Display;
 use std::io;
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(args: Args) -> io::Result<()> {
     let bus = Bus::builder().history(HISTORY).build().map_err(io::Error::other)?;
-    let sessions = sessions::follow(&bus);
+    let sessions = session_table::start(&bus);
     let overview = Arc::new(Overview::new(bus.clone(), sessions));
     let server = server::bind(&args, bus.clone(), Arc::clone(&overview))?;
     println!("live view on http://{}", server.address());

@@ -14,15 +14,15 @@ use sharing_bus_example_sessions::Bus;
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::sessions::{Session, Sessions};
+use crate::session_table::{Session, SessionTable};
 
 const INTERVAL: Duration = Duration::from_millis(500);
 /// A minute of them.
-const RATES: usize = 120;
-const SESSIONS: usize = 40;
+const RATE_COUNT: usize = 120;
+const MAX_SESSIONS: usize = 40;
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct OverviewJson<'a> {
     published: u64,
     source_ended: bool,
     /// Events per second, the latest last.
@@ -59,13 +59,13 @@ impl From<SubscriberStats> for Subscriber {
 
 pub(crate) struct Overview {
     bus: Bus,
-    sessions: Sessions,
+    sessions: SessionTable,
     source_ended: AtomicBool,
     text: watch::Sender<Arc<str>>,
 }
 
 impl Overview {
-    pub(crate) fn new(bus: Bus, sessions: Sessions) -> Self {
+    pub(crate) fn new(bus: Bus, sessions: SessionTable) -> Self {
         Overview {
             bus,
             sessions,
@@ -89,10 +89,10 @@ impl Overview {
     }
 
     /// Looks at the bus again and again.
-    pub(crate) async fn keep(&self) {
+    pub(crate) async fn run(&self) {
         let mut ticks = time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut rates = VecDeque::from([0; RATES]);
+        let mut rates = VecDeque::from([0; RATE_COUNT]);
         let (mut before, mut dispatched) = (time::Instant::now(), 0);
         loop {
             ticks.tick().await;
@@ -101,8 +101,8 @@ impl Overview {
             rates.pop_front();
             rates.push_back(per_second(stats.dispatched - dispatched, now - before));
             (before, dispatched) = (now, stats.dispatched);
-            let (sessions, sessions_seen) = self.sessions.latest(SESSIONS);
-            let shown = Shown {
+            let (sessions, sessions_seen) = self.sessions.latest(MAX_SESSIONS);
+            let overview = OverviewJson {
                 published: stats.published,
                 // Ordering: Relaxed, as where it is stored.
                 source_ended: self.source_ended.load(Ordering::Relaxed),
@@ -111,7 +111,7 @@ impl Overview {
                 sessions,
                 sessions_seen,
             };
-            let text = serde_json::to_string(&shown).expect("strings and numbers are JSON");
+            let text = serde_json::to_string(&overview).expect("strings and numbers are JSON");
             self.text.send_replace(text.into());
         }
     }

@@ -21,11 +21,11 @@ use crate::args::Args;
 use crate::connections::Listener;
 use crate::feed::Feed;
 use crate::filter;
-use crate::guard::{Loopback, guard};
 use crate::overview::Overview;
+use crate::security::{self, Loopback};
 
 /// Connections beside those of the browsers that watch: for the page, and for refusals.
-const OTHERS: usize = 64;
+const EXTRA_CONNECTIONS: usize = 64;
 /// Seconds after which a browser that was refused may ask again.
 const RETRY_AFTER: &str = "2";
 
@@ -45,10 +45,10 @@ const ASSETS: [(&str, &str, &str); 7] = [
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-struct Host {
+struct AppState {
     bus: Bus,
     overview: Arc<Overview>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     max_browsers: usize,
     queue: usize,
     browsers: AtomicU64,
@@ -56,7 +56,7 @@ struct Host {
 
 pub(crate) struct Server {
     listener: Listener,
-    host: Arc<Host>,
+    state: Arc<AppState>,
 }
 
 /// Binds to the address asked for. Whoever connects from now on is served as soon as [`Server::serve`] runs.
@@ -65,10 +65,10 @@ pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result
     let max_browsers = args.max_browsers as usize;
     Ok(Server {
         listener,
-        host: Arc::new(Host {
+        state: Arc::new(AppState {
             bus,
             overview,
-            places: Arc::new(Semaphore::new(max_browsers)),
+            permits: Arc::new(Semaphore::new(max_browsers)),
             max_browsers,
             queue: args.queue as usize,
             browsers: AtomicU64::new(0),
@@ -83,34 +83,34 @@ impl Server {
 
     /// Serves until ctrl-c; then ends the bus, and with it every stream.
     pub(crate) async fn serve(self) {
-        let Server { listener, host } = self;
-        let overview = Arc::clone(&host.overview);
-        let overview = task::spawn(async move { overview.keep().await });
-        let bus = host.bus.clone();
+        let Server { listener, state } = self;
+        let overview = Arc::clone(&state.overview);
+        let overview = task::spawn(async move { overview.run().await });
+        let bus = state.bus.clone();
         let ended = async move {
-            stop_asked().await;
+            shutdown_signal().await;
             // It joins the dispatch thread, which no task may wait for.
             let ended = task::spawn_blocking(move || bus.shutdown()).await;
             ended.expect("shutdown does not panic");
         };
-        let most = host.max_browsers + OTHERS;
+        let max_connections = state.max_browsers + EXTRA_CONNECTIONS;
         let loopback = Loopback(listener.address().ip().is_loopback());
-        listener.serve(routes(host, loopback), most, ended).await;
+        listener.serve(routes(state, loopback), max_connections, ended).await;
         overview.abort();
     }
 }
 
-fn routes(host: Arc<Host>, loopback: Loopback) -> Router {
-    let mut routes = Router::new().route("/events", get(events)).with_state(host);
+fn routes(state: Arc<AppState>, loopback: Loopback) -> Router {
+    let mut routes = Router::new().route("/events", get(events)).with_state(state);
     for (path, media_type, content) in ASSETS {
         let asset = move || async move { ([(header::CONTENT_TYPE, media_type)], content) };
         routes = routes.route(path, get(asset));
     }
-    routes.layer(middleware::from_fn_with_state(loopback, guard))
+    routes.layer(middleware::from_fn_with_state(loopback, security::enforce))
 }
 
 /// Ctrl-c, or what a service manager sends.
-async fn stop_asked() {
+async fn shutdown_signal() {
     #[cfg(unix)]
     {
         let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
@@ -125,40 +125,40 @@ async fn stop_asked() {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct EventsQuery {
     #[serde(default)]
     filter: String,
 }
 
-async fn events(State(host): State<Arc<Host>>, Query(Wanted { filter }): Query<Wanted>) -> Response {
+async fn events(State(state): State<Arc<AppState>>, Query(EventsQuery { filter }): Query<EventsQuery>) -> Response {
     let filter = match filter::parse(&filter) {
         Ok(filter) => filter,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    let Ok(place) = Arc::clone(&host.places).try_acquire_owned() else {
-        let message = format!("no room for another browser: {} at most\n", host.max_browsers);
+    let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned() else {
+        let message = format!("no room for another browser: {} at most\n", state.max_browsers);
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, message).into_response();
     };
     // Ordering: Relaxed, a number for a label.
-    let number = host.browsers.fetch_add(1, Ordering::Relaxed) + 1;
+    let number = state.browsers.fetch_add(1, Ordering::Relaxed) + 1;
     let text = filter.to_string();
-    let receiver = host
+    let receiver = state
         .bus
         .subscription()
         .filter(filter)
-        .queue_capacity(host.queue)
+        .queue_capacity(state.queue)
         // Who watches the present can do without the oldest events.
         .overflow(Overflow::DropOldest)
         // Half of the queue stays free for what comes meanwhile.
-        .backlog(host.queue / 2)
+        .backlog(state.queue / 2)
         .label(format!("browser {number}"))
         .subscribe();
     let feed = Feed {
         receiver,
         filter: text,
-        overview: host.overview.watch(),
-        _place: place,
+        overview: state.overview.watch(),
+        _permit: permit,
     };
     Sse::new(feed.stream()).keep_alive(KeepAlive::default()).into_response()
 }

@@ -19,7 +19,7 @@ use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
 use crate::{Bus, OnError};
 
 /// Lines of a session before it is registered.
-const LATE: usize = 3;
+const LINES_BEFORE_REGISTRATION: usize = 3;
 
 /// Runs the commands side by side to their end and returns how many events that made.
 pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u64 {
@@ -28,7 +28,7 @@ pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u6
         let running: Vec<_> = commands
             .iter()
             .zip(connectors)
-            .map(|(command, connector_id)| scope.spawn(move || run_one(bus, connector_id, command, on_error)))
+            .map(|(command, connector_id)| scope.spawn(move || run_command(bus, connector_id, command, on_error)))
             .collect();
         running
             .into_iter()
@@ -37,7 +37,7 @@ pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u6
     })
 }
 
-fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'_>) -> u64 {
+fn run_command(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'_>) -> u64 {
     let mut connector = Publisher::new(bus, connector_id, None);
     let mut child = match spawn(command) {
         Ok(child) => child,
@@ -49,8 +49,8 @@ fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'
     connector.publish("connected", json!({ "command": command }));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let lines = thread::scope(|scope| {
-        let stderr = scope.spawn(|| follow(connector.session("stderr"), stderr));
-        let stdout = follow(connector.session("stdout"), stdout);
+        let stderr = scope.spawn(|| publish_lines(connector.session("stderr"), stderr));
+        let stdout = publish_lines(connector.session("stdout"), stdout);
         stdout + stderr.join().expect("a source does not panic")
     });
     match child.wait() {
@@ -58,7 +58,7 @@ fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'
             connector.publish("disconnected", json!({ "status": status.to_string() }));
             // Once the bus is closed we hang up on our commands; that they fail then is no trouble of theirs.
             if !status.success() && !bus.is_closed() {
-                on_error(&format_args!("`{command}` failed: {}", Reason(status)));
+                on_error(&format_args!("`{command}` failed: {}", Failure(status)));
             }
         }
         Err(error) => on_error(&format_args!("lost track of `{command}`: {error}")),
@@ -82,9 +82,9 @@ fn spawn(command: &str) -> io::Result<Child> {
 }
 
 /// Why a command failed, in the shell's convention.
-struct Reason(ExitStatus);
+struct Failure(ExitStatus);
 
-impl fmt::Display for Reason {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.code() {
             Some(127) => write!(f, "command not found ({})", self.0),
@@ -95,7 +95,7 @@ impl fmt::Display for Reason {
 
 /// Publishes a stream line by line until it ends or the bus closes, and returns how many events that made. Hanging up
 /// on a closed bus ends a command that goes on writing, as in a pipeline.
-fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
+fn publish_lines(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     let Some(stream) = stream else { return 0 };
     let kind = session.session_id.clone().unwrap_or_default();
     let mut lines = 0;
@@ -104,7 +104,7 @@ fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
         session.publish(&kind, json!({ "text": text }));
         lines += 1;
-        if lines == LATE {
+        if lines == LINES_BEFORE_REGISTRATION {
             session.register();
         }
         if session.closed {
@@ -112,7 +112,7 @@ fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
         }
     }
     if lines > 0 {
-        if lines < LATE {
+        if lines < LINES_BEFORE_REGISTRATION {
             session.register();
         }
         session.publish(SESSION_ENDED, json!({ "lines": lines }));
@@ -147,7 +147,7 @@ impl<'a> Publisher<'a> {
     fn register(&mut self) {
         let scroll = Uuid::new_v4().to_string();
         let mut record = self.record(SESSION_REGISTERED, json!({ "scroll_id": scroll }));
-        record.registers = Some(scroll);
+        record.registered_scroll_id = Some(scroll);
         self.send(record);
     }
 
@@ -171,7 +171,7 @@ impl<'a> Publisher<'a> {
             kind: kind.to_owned(),
             payload,
             scroll_id: None,
-            registers: None,
+            registered_scroll_id: None,
         }
     }
 }

@@ -31,13 +31,13 @@ pub struct Record {
     pub scroll_id: Option<Uuid>,
     /// The scroll of the session that this record registers, as text.
     #[serde(skip)]
-    pub(crate) registers: Option<String>,
+    pub(crate) registered_scroll_id: Option<String>,
 }
 
 impl Payload for Record {
     fn session_change(&self) -> Option<SessionChange<'_>> {
         let (connector_id, session_id) = (&*self.connector_id, self.native_session_id.as_deref()?);
-        match &self.registers {
+        match &self.registered_scroll_id {
             Some(scroll_id) => Some(SessionChange::Registered {
                 connector_id,
                 session_id,

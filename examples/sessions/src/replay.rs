@@ -30,7 +30,7 @@ pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnEr
             }
         }
     };
-    let mut pace = rate.map(Pace::new);
+    let mut pacer = rate.map(Pacer::new);
     let mut published = 0;
     for (number, line) in (1..).zip(input.split(b'\n')) {
         let record = match line {
@@ -43,8 +43,8 @@ pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnEr
         };
         match record {
             Ok(record) => {
-                if let Some(pace) = &mut pace {
-                    pace.wait();
+                if let Some(pacer) = &mut pacer {
+                    pacer.wait();
                 }
                 if bus
                     .publish(assign_scroll(record).into_event(EventOrigin::Replay))
@@ -54,18 +54,18 @@ pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnEr
                 }
                 published += 1;
             }
-            Err(error) => on_error(&format_args!("{name}:{number}: not a record: {}", reason(&error))),
+            Err(error) => on_error(&format_args!("{name}:{number}: not a record: {}", describe(&error))),
         }
     }
     published
 }
 
 /// What is wrong with the line, without serde's "line 1", which would contradict ours.
-fn reason(error: &serde_json::Error) -> String {
+fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    match text.strip_suffix(&place) {
-        Some(what) => format!("{what} at column {}", error.column()),
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&position) {
+        Some(message) => format!("{message} at column {}", error.column()),
         None => text,
     }
 }
@@ -79,21 +79,21 @@ fn assign_scroll(mut record: Record) -> Record {
                     format!("{}/{session}", record.connector_id).as_bytes(),
                 )
             };
-            record.registers = Some(record.scroll_id.unwrap_or_else(derived).to_string());
+            record.registered_scroll_id = Some(record.scroll_id.unwrap_or_else(derived).to_string());
         }
     }
     record
 }
 
 /// Keeps to a number of events per second, over the whole run: a pause that was too long is made up for.
-struct Pace {
+struct Pacer {
     interval: Duration,
     next: Instant,
 }
 
-impl Pace {
+impl Pacer {
     fn new(rate: NonZeroU32) -> Self {
-        Pace {
+        Pacer {
             interval: Duration::from_secs(1) / rate.get(),
             next: Instant::now(),
         }

@@ -6,13 +6,13 @@ use std::time::Duration;
 use sharing_bus::BusReceiver;
 use sharing_bus_example_sessions::Record;
 
-use crate::account::Tally;
+use crate::summary::Tally;
 
 /// Small, so that it shows soon.
-pub(crate) const QUEUE: usize = 32;
+pub(crate) const QUEUE_CAPACITY: usize = 32;
 
 /// Spends `delay` on every event as long as the bus is open.
-pub(crate) fn dawdle(mut receiver: BusReceiver<Record>, delay: Duration) -> Tally {
+pub(crate) fn receive_slowly(mut receiver: BusReceiver<Record>, delay: Duration) -> Tally {
     let mut tally = Tally::default();
     while let Ok(delivery) = receiver.recv() {
         tally.count(&delivery);
@@ -20,5 +20,5 @@ pub(crate) fn dawdle(mut receiver: BusReceiver<Record>, delay: Duration) -> Tall
             thread::sleep(delay);
         }
     }
-    tally.end(&receiver)
+    tally.finish(&receiver)
 }

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-const HEADERS: [(HeaderName, &str); 5] = [
+const RESPONSE_HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -27,15 +27,15 @@ const HEADERS: [(HeaderName, &str); 5] = [
 #[derive(Clone, Copy)]
 pub(crate) struct Loopback(pub(crate) bool);
 
-pub(crate) async fn guard(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
+pub(crate) async fn enforce(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
     let mut response = if loopback && !is_local(request.headers()) {
         (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response()
-    } else if is_from_elsewhere(&request) {
+    } else if is_cross_site(&request) {
         (StatusCode::FORBIDDEN, "another site may not read this\n").into_response()
     } else {
         next.run(request).await
     };
-    for (name, value) in HEADERS {
+    for (name, value) in RESPONSE_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
@@ -51,15 +51,15 @@ fn is_local(headers: &HeaderMap) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let number = name
+    let address = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
         .unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || number.parse().is_ok_and(|number: IpAddr| number.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Whether a page of another site asks for the events. A link from elsewhere to the page itself is fine.
-fn is_from_elsewhere(request: &Request) -> bool {
+fn is_cross_site(request: &Request) -> bool {
     request.uri().path() != "/"
         && request
             .headers()

@@ -5,27 +5,27 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::progress::Progress;
 
-pub(crate) struct Troubles {
+pub(crate) struct ErrorReporter {
     progress: Progress,
-    any: AtomicBool,
+    reported: AtomicBool,
 }
 
-impl Troubles {
+impl ErrorReporter {
     pub(crate) fn new(progress: Progress) -> Self {
-        Troubles {
+        ErrorReporter {
             progress,
-            any: AtomicBool::new(false),
+            reported: AtomicBool::new(false),
         }
     }
 
     /// Says what went wrong and goes on.
-    pub(crate) fn report(&self, trouble: impl Display) {
+    pub(crate) fn report(&self, error: impl Display) {
         // Ordering: Relaxed; read after the reporting threads were joined.
-        self.any.store(true, Ordering::Relaxed);
-        self.progress.aside(|| eprintln!("mux: {trouble}"));
+        self.reported.store(true, Ordering::Relaxed);
+        self.progress.suspend(|| eprintln!("mux: {error}"));
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.any.load(Ordering::Relaxed)
+        !self.reported.load(Ordering::Relaxed)
     }
 }

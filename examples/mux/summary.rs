@@ -26,7 +26,7 @@ impl Tally {
     }
 
     /// Adds what was lost after the last delivery.
-    pub(crate) fn end(mut self, receiver: &BusReceiver<Record>) -> Self {
+    pub(crate) fn finish(mut self, receiver: &BusReceiver<Record>) -> Self {
         self.missed = self.missed.max(receiver.lagged());
         self
     }
@@ -41,32 +41,32 @@ impl Tally {
 }
 
 /// All that has to add up.
-pub(crate) struct Account {
+pub(crate) struct Summary {
     /// By the sources' own count.
     published: u64,
     stats: BusStats,
-    settled: Vec<(SubscriberStats, Tally)>,
+    subscribers: Vec<(SubscriberStats, Tally)>,
 }
 
-impl Account {
+impl Summary {
     /// `stats` as of a flush after the last event, with every subscriber still there.
     pub(crate) fn new(published: u64, stats: &BusStats) -> Self {
-        Account {
+        Summary {
             published,
             stats: stats.clone(),
-            settled: Vec::new(),
+            subscribers: Vec::new(),
         }
     }
 
     /// Adds a subscriber that received to the end.
-    pub(crate) fn settle(&mut self, label: &str, tally: Tally) {
-        let bus_side = self
+    pub(crate) fn add_subscriber(&mut self, label: &str, tally: Tally) {
+        let bus_stats = self
             .stats
             .subscribers
             .iter()
             .find(|stats| stats.label.as_deref() == Some(label));
-        if let Some(bus_side) = bus_side {
-            self.settled.push((bus_side.clone(), tally));
+        if let Some(bus_stats) = bus_stats {
+            self.subscribers.push((bus_stats.clone(), tally));
         }
     }
 
@@ -77,7 +77,7 @@ impl Account {
             "\n{:<10} {:>9} {:>9} {:>9}  filter",
             "subscriber", "matched", "received", "missed"
         )?;
-        for (stats, tally) in &self.settled {
+        for (stats, tally) in &self.subscribers {
             let label = stats.label.as_deref().unwrap_or_default();
             writeln!(
                 out,
@@ -102,9 +102,9 @@ impl Account {
     /// What does not add up, in words.
     pub(crate) fn discrepancies(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut check = |holds: bool, what: String| {
+        let mut check = |holds: bool, message: String| {
             if !holds {
-                found.push(what);
+                found.push(message);
             }
         };
         let bus = &self.stats;
@@ -115,7 +115,7 @@ impl Account {
                 self.published, bus.published, bus.dispatched
             ),
         );
-        for (stats, tally) in &self.settled {
+        for (stats, tally) in &self.subscribers {
             let label = stats.label.as_deref().unwrap_or_default();
             let matched = matched(stats);
             check(
@@ -157,7 +157,7 @@ mod tests {
     }
 
     /// A run of five events with a subscriber that has room for three.
-    fn run(tamper: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
+    fn discrepancies_after(change: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
         let bus: SharingBus<Record> = SharingBus::new();
         let mut receiver = bus.subscription().queue_capacity(3).label("x").subscribe();
         for _ in 0..5 {
@@ -170,26 +170,29 @@ mod tests {
         while let Ok(delivery) = receiver.recv() {
             tally.count(&delivery);
         }
-        let mut tally = tally.end(&receiver);
+        let mut tally = tally.finish(&receiver);
         assert_eq!((tally.received, tally.missed), (3, 2));
-        tamper(&mut tally, &mut stats);
-        let mut account = Account::new(5, &stats);
-        account.settle("x", tally);
-        account.discrepancies()
+        change(&mut tally, &mut stats);
+        let mut summary = Summary::new(5, &stats);
+        summary.add_subscriber("x", tally);
+        summary.discrepancies()
     }
 
     #[test]
     fn an_honest_run_adds_up() {
-        assert_eq!(run(|_, _| {}), Vec::<String>::new());
+        assert_eq!(discrepancies_after(|_, _| {}), Vec::<String>::new());
     }
 
     #[test]
     fn every_column_is_checked() {
-        assert_eq!(run(|tally, _| tally.received -= 1).len(), 1);
-        assert_eq!(run(|tally, _| tally.missed += 1).len(), 2);
-        assert_eq!(run(|tally, _| tally.out_of_order += 1).len(), 1);
-        assert_eq!(run(|_, stats| stats.subscribers[0].delivered += 1).len(), 2);
-        assert_eq!(run(|_, stats| stats.published -= 1).len(), 1);
-        assert_eq!(run(|_, stats| stats.dispatched -= 1).len(), 1);
+        assert_eq!(discrepancies_after(|tally, _| tally.received -= 1).len(), 1);
+        assert_eq!(discrepancies_after(|tally, _| tally.missed += 1).len(), 2);
+        assert_eq!(discrepancies_after(|tally, _| tally.out_of_order += 1).len(), 1);
+        assert_eq!(
+            discrepancies_after(|_, stats| stats.subscribers[0].delivered += 1).len(),
+            2
+        );
+        assert_eq!(discrepancies_after(|_, stats| stats.published -= 1).len(), 1);
+        assert_eq!(discrepancies_after(|_, stats| stats.dispatched -= 1).len(), 1);
     }
 }

@@ -14,7 +14,7 @@ const QUEUE: usize = 65_536;
 /// Deliveries between two looks of the overview, at most.
 const BATCH: usize = 256;
 /// Sessions in the table; the one that ended first goes first, else the oldest.
-const MOST: usize = 500;
+const MAX_SESSIONS: usize = 500;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Session {
@@ -27,32 +27,32 @@ pub(crate) struct Session {
 
 /// A handle on the table.
 #[derive(Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<Vec<Session>>>);
+pub(crate) struct SessionTable(Arc<Mutex<Vec<Session>>>);
 
 /// Starts the thread that keeps the table, to the end of the bus.
-pub(crate) fn follow(bus: &Bus) -> Sessions {
+pub(crate) fn start(bus: &Bus) -> SessionTable {
     let receiver = bus
         .subscription()
         .label("sessions")
         .queue_capacity(QUEUE)
         .overflow(Overflow::DropOldest)
         .subscribe();
-    let sessions = Sessions::default();
+    let sessions = SessionTable::default();
     let table = sessions.clone();
-    thread::spawn(move || table.keep(receiver));
+    thread::spawn(move || table.run(receiver));
     sessions
 }
 
-impl Sessions {
+impl SessionTable {
     /// The latest sessions, those that go on first, and how many there are in all.
-    pub(crate) fn latest(&self, most: usize) -> (Vec<Session>, usize) {
+    pub(crate) fn latest(&self, limit: usize) -> (Vec<Session>, usize) {
         let table = self.lock();
         let latest = |ended| table.iter().rev().filter(move |session| session.ended == ended);
-        let shown = latest(false).chain(latest(true)).take(most).cloned().collect();
+        let shown = latest(false).chain(latest(true)).take(limit).cloned().collect();
         (shown, table.len())
     }
 
-    fn keep(&self, mut receiver: BusReceiver<Record>) {
+    fn run(&self, mut receiver: BusReceiver<Record>) {
         let mut batch = Vec::with_capacity(BATCH);
         while receiver.recv_many(&mut batch, BATCH) > 0 {
             let mut table = self.lock();
@@ -73,8 +73,8 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
     let known = table
         .iter()
         .rposition(|session| session.session == *id && session.connector == record.connector_id);
-    let place = known.unwrap_or_else(|| {
-        make_room(table);
+    let index = known.unwrap_or_else(|| {
+        evict_if_full(table);
         table.push(Session {
             connector: Arc::clone(&record.connector_id),
             session: Arc::clone(id),
@@ -84,7 +84,7 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
         });
         table.len() - 1
     });
-    let session = &mut table[place];
+    let session = &mut table[index];
     session.events += 1;
     if record.kind == SESSION_ENDED {
         session.ended = true;
@@ -96,10 +96,10 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
     }
 }
 
-fn make_room(table: &mut Vec<Session>) {
-    if table.len() == MOST {
-        let place = table.iter().position(|session| session.ended).unwrap_or(0);
-        table.remove(place);
+fn evict_if_full(table: &mut Vec<Session>) {
+    if table.len() == MAX_SESSIONS {
+        let index = table.iter().position(|session| session.ended).unwrap_or(0);
+        table.remove(index);
     }
 }
 
@@ -113,20 +113,20 @@ mod tests {
         serde_json::from_str(&line).unwrap()
     }
 
-    fn table(records: impl IntoIterator<Item = Record>) -> Sessions {
+    fn table(records: impl IntoIterator<Item = Record>) -> SessionTable {
         let bus = Bus::new();
         let receiver = bus.subscription().queue_capacity(QUEUE).subscribe();
         for record in records {
             bus.publish(record.into_event(EventOrigin::Replay)).unwrap();
         }
         bus.shutdown();
-        let sessions = Sessions::default();
-        sessions.keep(receiver);
+        let sessions = SessionTable::default();
+        sessions.run(receiver);
         sessions
     }
 
-    fn summary(sessions: &Sessions, most: usize) -> Vec<(String, u64, bool)> {
-        let (latest, _) = sessions.latest(most);
+    fn summary(sessions: &SessionTable, limit: usize) -> Vec<(String, u64, bool)> {
+        let (latest, _) = sessions.latest(limit);
         latest
             .iter()
             .map(|s| (s.session.to_string(), s.events, s.ended))
@@ -154,14 +154,14 @@ mod tests {
 
     #[test]
     fn a_full_table_gives_up_what_ended() {
-        let mut records: Vec<_> = (0..MOST).map(|n| record(&n.to_string(), "stdout")).collect();
+        let mut records: Vec<_> = (0..MAX_SESSIONS).map(|n| record(&n.to_string(), "stdout")).collect();
         records.push(record("7", SESSION_ENDED));
         records.push(record("new", "stdout"));
-        let names: Vec<_> = summary(&table(records), MOST)
+        let names: Vec<_> = summary(&table(records), MAX_SESSIONS)
             .into_iter()
             .map(|(name, ..)| name)
             .collect();
-        assert_eq!(names.len(), MOST);
+        assert_eq!(names.len(), MAX_SESSIONS);
         assert_eq!(names[0], "new");
         assert!(!names.contains(&"7".to_owned()) && names.contains(&"0".to_owned()));
     }
