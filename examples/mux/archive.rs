@@ -1,7 +1,7 @@
-//! The archiver: one JSON Lines file per scroll, and `unbound.jsonl` for what belongs to none.
+//! The archiver. It writes one JSON Lines file per scroll, and `unbound.jsonl` for records without a scroll.
 //!
-//! Lines that came before their session's registration are held until a bound event of that session tells the scroll
-//! they belong to. What is still held at the end goes to `unbound.jsonl`.
+//! Records that precede their session's registration are held until a bound event of that session arrives, which
+//! carries the scroll id. Records that are still held at the end go to `unbound.jsonl`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -16,10 +16,10 @@ use uuid::Uuid;
 
 use crate::summary::Tally;
 
-/// Deliveries between two flushes, at most.
+/// Maximum number of deliveries between two flushes.
 const BATCH: usize = 1024;
 
-/// A directory to archive into.
+/// An archive directory.
 pub(crate) struct Archive {
     dir: PathBuf,
 }
@@ -32,7 +32,7 @@ impl Archive {
         Ok(Archive { dir: dir.to_owned() })
     }
 
-    /// Writes until the bus ends.
+    /// Writes the received events to files until the bus closes.
     pub(crate) fn write(&self, mut receiver: BusReceiver<Record>) -> io::Result<Tally> {
         let mut tally = Tally::default();
         let mut files = ScrollFiles::new(&self.dir);
@@ -84,14 +84,14 @@ fn archive(
     }
 }
 
-/// The record as received, with the scroll that the bus knows.
+/// Returns a copy of the record with the scroll id of the delivery.
 fn bound_record(delivery: &Delivery<Record>) -> Record {
     let mut record = Record::clone(&delivery.event);
     record.scroll_id = delivery.routing.scroll_id;
     record
 }
 
-/// The files of this run.
+/// The files that this run has opened.
 struct ScrollFiles<'a> {
     dir: &'a Path,
     scrolls: HashMap<Option<Uuid>, ScrollFile>,
@@ -117,7 +117,7 @@ impl<'a> ScrollFiles<'a> {
         }
     }
 
-    /// So that an interrupted run leaves whole lines behind.
+    /// Flushes all files, so that an interrupted run leaves only complete lines.
     fn flush(&mut self) -> io::Result<()> {
         for scroll in self.scrolls.values_mut() {
             scroll.flush().map_err(|error| with_path(&scroll.path, &error))?;
@@ -126,7 +126,7 @@ impl<'a> ScrollFiles<'a> {
     }
 }
 
-/// One file. It is closed with its session and appended to if the scroll goes on.
+/// The file of one scroll. It is closed when the session ends, and reopened for appending if the scroll continues.
 struct ScrollFile {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -163,7 +163,8 @@ impl ScrollFile {
     }
 }
 
-/// A file that this run has not begun replaces one of an earlier run.
+/// Opens a file for writing. A file that this run has already `created` is appended to. Any other existing file
+/// belongs to an earlier run and is replaced.
 fn open(path: &Path, created: bool) -> io::Result<BufWriter<File>> {
     let mut options = File::options();
     if created {
@@ -174,7 +175,7 @@ fn open(path: &Path, created: bool) -> io::Result<BufWriter<File>> {
     options.open(path).map(BufWriter::new)
 }
 
-/// An archive that cannot be written is no broken pipe, whatever it is on.
+/// Adds the path to an error. The kind becomes `Other`, so that no archive error is taken for a closed standard output.
 fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }

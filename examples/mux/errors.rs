@@ -1,4 +1,4 @@
-//! What went wrong: said at once on standard error, and remembered for the exit code.
+//! Error reports on standard error. The exit code depends on whether any error was reported.
 
 use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,9 +18,9 @@ impl ErrorReporter {
         }
     }
 
-    /// Says what went wrong and goes on.
+    /// Prints an error to standard error.
     pub(crate) fn report(&self, error: impl Display) {
-        // Ordering: Relaxed; read after the reporting threads were joined.
+        // Ordering: Relaxed. The flag is read after the reporting threads have been joined.
         self.reported.store(true, Ordering::Relaxed);
         self.progress.suspend(|| eprintln!("mux: {error}"));
     }

@@ -1,15 +1,21 @@
-//! A small host on `sharing-bus`: runs commands side by side, or replays a recording, and hands every line to a console
-//! view, an archiver and a progress line, each with a queue of its own.
+//! A small host on `sharing-bus` that runs commands concurrently or replays a recording.
+//!
+//! Each line becomes an event. A console view, an archiver and a progress line receive the events, each through its own
+//! queue.
 //!
 //! ```sh
 //! cargo run --release --example mux                                # three commands of the Rust toolchain
-//! cargo run --release --example mux -- 'make -j2' 'tail -f log'    # your own
+//! cargo run --release --example mux -- 'make -j2' 'tail -f log'    # your own commands
 //! cargo run --release --example mux -- --replay recording.jsonl --slow 5
 //! ```
 //!
-//! It is all threads: one for each output stream of a command and one for each subscriber. The rooms: `args` what was
-//! asked for; the crate `sharing-bus-example-sessions` publishes; `view`, `archive`, `progress` and `slow_subscriber` subscribe;
-//! `summary` tallies what they received and holds it against the bus's own statistics; `errors` collects what went wrong.
+//! The host uses plain threads: one for each output stream of a command and one for each subscriber. Its modules:
+//!
+//! - `args` parses the command line.
+//! - The crate `sharing-bus-example-sessions`, in `examples/sessions`, publishes the events.
+//! - `view`, `archive`, `progress` and `slow_subscriber` are the subscribers.
+//! - `summary` compares the subscribers' counts with the bus's own statistics.
+//! - `errors` reports errors.
 
 mod archive;
 mod args;
@@ -35,7 +41,8 @@ use crate::errors::ErrorReporter;
 use crate::progress::Progress;
 use crate::summary::{Summary, Tally};
 
-/// Enough for a burst of some seconds, so that who keeps up on average loses nothing.
+/// Capacity of the large queues. They absorb bursts of several seconds, so a subscriber that keeps up on average loses
+/// no event.
 const LARGE_QUEUE: usize = 65_536;
 
 fn main() -> ExitCode {
@@ -43,7 +50,7 @@ fn main() -> ExitCode {
     let progress = Progress::new();
     let errors = ErrorReporter::new(progress.clone());
     match run(&args, &progress, &errors) {
-        // Whoever read our output has enough: no reason to complain.
+        // A broken pipe means that the reader of standard output has exited, which is not an error.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => errors.report(error),
         _ => {}
     }
@@ -54,7 +61,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// One subscriber: its name in the account, and the thread that receives until the bus ends.
+/// A subscriber: its label in the summary, and its thread, which receives until the bus closes.
 struct Subscriber {
     label: &'static str,
     thread: JoinHandle<io::Result<Tally>>,
@@ -82,7 +89,7 @@ fn run(args: &Args, progress: &Progress, errors: &ErrorReporter) -> io::Result<(
     let mut summary = Summary::new(published, &stats);
     let mut broken_pipe = None;
     for Subscriber { label, thread } in subscribers {
-        match thread.join().expect("a subscriber does not panic") {
+        match thread.join().expect("subscriber threads do not panic") {
             Ok(tally) => summary.add_subscriber(label, tally),
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => broken_pipe = Some(error),
             Err(error) => errors.report(format_args!("{label}: {error}")),
@@ -94,12 +101,12 @@ fn run(args: &Args, progress: &Progress, errors: &ErrorReporter) -> io::Result<(
     }
     let printed = summary.print(&dir);
     for discrepancy in summary.discrepancies() {
-        errors.report(format_args!("the summary does not add up: {discrepancy}"));
+        errors.report(format_args!("inconsistent counts: {discrepancy}"));
     }
     printed
 }
 
-/// Starts everyone who subscribes, before the first event.
+/// Starts all subscribers. This happens before the first event is published.
 fn subscribe(bus: &Bus, args: &Args, archive: Archive, progress: &Progress) -> Vec<Subscriber> {
     let mut subscribers = Vec::new();
     if !args.quiet {
@@ -110,7 +117,7 @@ fn subscribe(bus: &Bus, args: &Args, archive: Archive, progress: &Progress) -> V
     }
     let subscription = bus.subscription().filter(args.filter()).queue_capacity(LARGE_QUEUE);
     subscribers.push(start("archive", subscription, move |receiver| archive.write(receiver)));
-    // Who shows the present can do without the oldest events.
+    // The progress line shows the current state, so it drops the oldest events if its queue is full.
     let subscription = bus
         .subscription()
         .overflow(Overflow::DropOldest)
@@ -140,6 +147,6 @@ fn start(
     let thread = thread::Builder::new()
         .name(label.into())
         .spawn(move || receive(receiver))
-        .expect("the system has room for another thread");
+        .expect("the system can start another thread");
     Subscriber { label, thread }
 }

@@ -1,4 +1,4 @@
-//! A subscriber that cannot keep up: it loses its own events and nobody else's.
+//! A subscriber that cannot keep up. It loses some of its own events and does not affect other subscribers.
 
 use std::thread;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use sharing_bus_example_sessions::Record;
 
 use crate::summary::Tally;
 
-/// Small, so that it shows soon.
+/// Capacity of the queue. It is small, so that losses occur early.
 pub(crate) const QUEUE_CAPACITY: usize = 32;
 
-/// Spends `delay` on every event as long as the bus is open.
+/// Sleeps for `delay` after each event while the bus is open, and then drains the queue.
 pub(crate) fn receive_slowly(mut receiver: BusReceiver<Record>, delay: Duration) -> Tally {
     let mut tally = Tally::default();
     while let Ok(delivery) = receiver.recv() {

@@ -1,4 +1,5 @@
-//! The closing account: what each subscriber received and missed, by its own count, against what the bus says it matched.
+//! The closing summary. It compares the subscribers' own counts of received and missed events with the bus's
+//! statistics.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::path::Path;
 use sharing_bus::{BusReceiver, BusStats, Delivery, SubscriberStats};
 use sharing_bus_example_sessions::Record;
 
-/// What one subscriber saw, counted by itself.
+/// Counts that one subscriber keeps of its own deliveries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     received: u64,
@@ -25,7 +26,7 @@ impl Tally {
         self.last_sequence = delivery.sequence();
     }
 
-    /// Adds what was lost after the last delivery.
+    /// Adds the events that were lost after the last delivery.
     pub(crate) fn finish(mut self, receiver: &BusReceiver<Record>) -> Self {
         self.missed = self.missed.max(receiver.lagged());
         self
@@ -40,16 +41,16 @@ impl Tally {
     }
 }
 
-/// All that has to add up.
+/// All counts that must be consistent with each other.
 pub(crate) struct Summary {
-    /// By the sources' own count.
+    /// Number of published events, as counted by the source.
     published: u64,
     stats: BusStats,
     subscribers: Vec<(SubscriberStats, Tally)>,
 }
 
 impl Summary {
-    /// `stats` as of a flush after the last event, with every subscriber still there.
+    /// Creates a summary. `stats` must be taken after the final flush, while all subscribers still exist.
     pub(crate) fn new(published: u64, stats: &BusStats) -> Self {
         Summary {
             published,
@@ -58,7 +59,7 @@ impl Summary {
         }
     }
 
-    /// Adds a subscriber that received to the end.
+    /// Adds a subscriber that has received all of its events.
     pub(crate) fn add_subscriber(&mut self, label: &str, tally: Tally) {
         let bus_stats = self
             .stats
@@ -93,13 +94,13 @@ impl Summary {
         } = self.stats;
         writeln!(
             out,
-            "{published} events published, {unmatched} matched nobody; archive in {}",
+            "{published} events published, {unmatched} matched no subscriber; archive in {}",
             archive.display()
         )?;
         out.flush()
     }
 
-    /// What does not add up, in words.
+    /// Returns a message for each inconsistency.
     pub(crate) fn discrepancies(&self) -> Vec<String> {
         let mut found = Vec::new();
         let mut check = |holds: bool, message: String| {
@@ -111,7 +112,7 @@ impl Summary {
         check(
             self.published == bus.published && bus.published == bus.dispatched,
             format!(
-                "the sources published {}, the bus accepted {} and dispatched {}",
+                "the source published {}, but the bus accepted {} and dispatched {}",
                 self.published, bus.published, bus.dispatched
             ),
         );
@@ -127,7 +128,7 @@ impl Summary {
             );
             check(
                 stats.lagged == tally.missed,
-                format!("{label} missed {}, but the bus says {}", tally.missed, stats.lagged),
+                format!("{label} missed {}, but the bus counted {}", tally.missed, stats.lagged),
             );
             check(
                 tally.out_of_order == 0,
@@ -135,7 +136,10 @@ impl Summary {
             );
             check(
                 stats.filter != "*" || matched == self.published,
-                format!("{label} takes everything and matched {matched} of {}", self.published),
+                format!(
+                    "{label} has no filter, but matched {matched} of {} events",
+                    self.published
+                ),
             );
         }
         found
@@ -156,7 +160,7 @@ mod tests {
         serde_json::from_str(line).unwrap()
     }
 
-    /// A run of five events with a subscriber that has room for three.
+    /// Publishes five events to a subscriber whose queue holds three, applies `change`, and returns the discrepancies.
     fn discrepancies_after(change: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
         let bus: SharingBus<Record> = SharingBus::new();
         let mut receiver = bus.subscription().queue_capacity(3).label("x").subscribe();
@@ -179,12 +183,12 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_run_adds_up() {
+    fn consistent_run_has_no_discrepancies() {
         assert_eq!(discrepancies_after(|_, _| {}), Vec::<String>::new());
     }
 
     #[test]
-    fn every_column_is_checked() {
+    fn each_inconsistent_count_is_reported() {
         assert_eq!(discrepancies_after(|tally, _| tally.received -= 1).len(), 1);
         assert_eq!(discrepancies_after(|tally, _| tally.missed += 1).len(), 2);
         assert_eq!(discrepancies_after(|tally, _| tally.out_of_order += 1).len(), 1);

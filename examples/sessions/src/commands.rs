@@ -1,7 +1,8 @@
-//! The source that runs commands: each is a connector, each of its output streams a session, each line an event.
+//! The source that runs commands. Each command is a connector, each of its output streams is a session, and each line
+//! is an event.
 //!
-//! A session is registered late, after its first lines, as a host does that learns of a session only once it talks:
-//! those lines pass unbound, what follows is bound by the bus.
+//! A session is registered only after its first lines, because many hosts learn of a session from its first output.
+//! Those lines are delivered unbound. The bus binds the later ones.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -18,10 +19,10 @@ use uuid::Uuid;
 use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
 use crate::{Bus, OnError};
 
-/// Lines of a session before it is registered.
+/// Number of lines that a session publishes before it is registered.
 const LINES_BEFORE_REGISTRATION: usize = 3;
 
-/// Runs the commands side by side to their end and returns how many events that made.
+/// Runs the commands concurrently until all have ended, and returns the number of published events.
 pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u64 {
     let connectors = connector_ids(commands);
     thread::scope(|scope| {
@@ -32,7 +33,7 @@ pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u6
             .collect();
         running
             .into_iter()
-            .map(|thread| thread.join().expect("a source does not panic"))
+            .map(|thread| thread.join().expect("command threads do not panic"))
             .sum()
     })
 }
@@ -51,17 +52,17 @@ fn run_command(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnErr
     let lines = thread::scope(|scope| {
         let stderr = scope.spawn(|| publish_lines(connector.session("stderr"), stderr));
         let stdout = publish_lines(connector.session("stdout"), stdout);
-        stdout + stderr.join().expect("a source does not panic")
+        stdout + stderr.join().expect("command threads do not panic")
     });
     match child.wait() {
         Ok(status) => {
             connector.publish("disconnected", json!({ "status": status.to_string() }));
-            // Once the bus is closed we hang up on our commands; that they fail then is no trouble of theirs.
+            // After the bus has closed, the commands lose their output pipes. Such a failure is not an error.
             if !status.success() && !bus.is_closed() {
                 on_error(&format_args!("`{command}` failed: {}", Failure(status)));
             }
         }
-        Err(error) => on_error(&format_args!("lost track of `{command}`: {error}")),
+        Err(error) => on_error(&format_args!("cannot wait for `{command}`: {error}")),
     }
     connector.published + lines
 }
@@ -81,7 +82,7 @@ fn spawn(command: &str) -> io::Result<Child> {
         .spawn()
 }
 
-/// Why a command failed, in the shell's convention.
+/// The reason why a command failed, by the exit codes of the shell.
 struct Failure(ExitStatus);
 
 impl fmt::Display for Failure {
@@ -93,13 +94,15 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Publishes a stream line by line until it ends or the bus closes, and returns how many events that made. Hanging up
-/// on a closed bus ends a command that goes on writing, as in a pipeline.
+/// Publishes a stream line by line until it ends or the bus closes, and returns the number of published events.
+///
+/// When the bus closes, the stream is dropped. A command that continues to write then gets a broken pipe, as in a
+/// pipeline.
 fn publish_lines(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     let Some(stream) = stream else { return 0 };
     let kind = session.session_id.clone().unwrap_or_default();
     let mut lines = 0;
-    // A stream that cannot be read is a stream that ended: the exit status tells what became of the command.
+    // A read error ends the stream. The exit status then shows whether the command failed.
     for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
         session.publish(&kind, json!({ "text": text }));
@@ -120,7 +123,7 @@ fn publish_lines(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     session.published
 }
 
-/// Publishes for one connector, or one session of it.
+/// A publisher for one connector or for one of its sessions.
 struct Publisher<'a> {
     bus: &'a Bus,
     connector_id: Arc<str>,
@@ -176,7 +179,7 @@ impl<'a> Publisher<'a> {
     }
 }
 
-/// Names each command after its program: `git`, and `git#2` for the next one.
+/// Names each command after its program: `git` for the first, `git#2` for the second.
 fn connector_ids(commands: &[String]) -> Vec<Arc<str>> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut name = |command| {
@@ -190,7 +193,7 @@ fn connector_ids(commands: &[String]) -> Vec<Arc<str>> {
     commands.iter().map(|command| name(command)).collect()
 }
 
-/// The first word that is no assignment, without its path.
+/// Returns the first word that is not an assignment, without its path.
 fn program(command: &str) -> &str {
     let word = command
         .split_whitespace()

@@ -1,7 +1,7 @@
 //! The event sources that the examples `mux` and `live-view` share.
 //!
 //! [`run_commands`] runs commands and publishes each line that they write. [`replay`] publishes the records of a
-//! recording. Both publish [`Record`]s and group them into sessions.
+//! recording. Both publish [`Record`]s and register the sessions that the records belong to.
 
 mod commands;
 mod record;
@@ -19,5 +19,5 @@ pub type Bus = sharing_bus::SharingBus<Record>;
 /// A filter of records.
 pub type Filter = sharing_bus::EventFilter<Record>;
 
-/// A callback that reports an error which does not stop the source. Sources call it from several threads.
+/// A callback for errors that do not stop the whole source. A source may call it from several threads.
 pub type OnError<'a> = &'a (dyn Fn(&dyn Display) + Sync);

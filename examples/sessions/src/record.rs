@@ -1,4 +1,4 @@
-//! What travels on this host's bus: [`Record`], also the line format of recordings and archives.
+//! The payload of the bus, [`Record`], which is also the line format of recordings and archives.
 
 use std::sync::Arc;
 
@@ -12,24 +12,24 @@ pub const SESSION_REGISTERED: &str = "session_registered";
 /// The kind of the record that ends a session.
 pub const SESSION_ENDED: &str = "session_ended";
 
-/// One event of a connector, one line of JSON.
+/// One event of a connector, serialized as one line of JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Record {
-    /// When it happened, as the source wrote it.
+    /// The time of the event, as the source wrote it.
     pub ts: String,
     /// Name of the connector.
     pub connector_id: Arc<str>,
-    /// `None`: of the connector itself.
+    /// The session of the connector, or `None` for an event of the connector itself.
     pub native_session_id: Option<Arc<str>>,
     /// Kind of the record, more specific than the kinds of the bus; see [`event_kind`].
     pub kind: String,
     /// Any JSON value. Lines of commands are `{"text": ...}`.
     #[serde(default)]
     pub payload: Value,
-    /// Absent in most recordings; the archiver adds it.
+    /// The session's scroll. Most recordings omit this field. The archiver adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scroll_id: Option<Uuid>,
-    /// The scroll of the session that this record registers, as text.
+    /// The scroll id of the session that this record registers, as text.
     #[serde(skip)]
     pub(crate) registered_scroll_id: Option<String>,
 }
@@ -53,7 +53,8 @@ impl Payload for Record {
 }
 
 impl Record {
-    /// The record as an event. Its scroll is set only if the record brings it: else the bus binds it.
+    /// Converts the record into an event. If the record has no scroll, the event has none either, and the bus binds
+    /// the event.
     pub fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
         let routing = EventRouting {
             scroll_id: self.scroll_id,
@@ -66,19 +67,19 @@ impl Record {
     }
 }
 
-/// A connector's unique id, derived from its name so that it is the same in every run.
+/// Returns the unique id of a connector. It is derived from the name, so it is the same in every run.
 fn connector_uid(connector_id: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, connector_id.as_bytes())
 }
 
-/// What the bus sees of a record's kind.
+/// Returns the kind that an event has on the bus, given the kind of its record.
 pub fn event_kind(kind: &str) -> EventKind {
     match kind {
         SESSION_REGISTERED | SESSION_ENDED => EventKind::SessionLifecycle,
         "connected" | "disconnected" => EventKind::ConnectorLifecycle,
         "stdout" => EventKind::Output,
         "stderr" => EventKind::Error,
-        // `tool_progress` among them: that work goes on counts for more than whose work it is.
+        // This arm comes before `tool_`, so `tool_progress` is a `Progress` event.
         _ if kind.ends_with("_progress") => EventKind::Progress,
         _ if kind.ends_with("_message") => EventKind::Message,
         _ if kind.ends_with("_thinking") => EventKind::Thinking,
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recorded_kind_has_its_kind_on_the_bus() {
+    fn record_kinds_map_to_event_kinds() {
         for (kind, expected) in [
             ("session_registered", EventKind::SessionLifecycle),
             ("assistant_message", EventKind::Message),
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_record_reads_back() {
+    fn record_round_trips_through_json() {
         let line = r#"{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k","payload":{"a":1}}"#;
         let record: Record = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), line);

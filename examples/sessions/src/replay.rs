@@ -1,7 +1,9 @@
-//! The source that replays a recording: one record a line, published in order, paced or as fast as it goes.
+//! The source that replays a recording. A recording has one record per line. The records are published in order, at a
+//! given rate or as fast as possible.
 //!
-//! A recording knows no scrolls; the host assigns one when a session's registration passes, always the same for the same
-//! session, so that two replays can be compared and `--filter scroll=` has something to go by.
+//! Recordings usually contain no scroll ids, so this source assigns one at each session's registration. A registration
+//! without a scroll id gets one that is derived from the names of the connector and the session. Therefore two replays
+//! can be compared, and the same `--filter scroll=` works in both.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -16,7 +18,8 @@ use uuid::Uuid;
 use crate::record::{Record, SESSION_REGISTERED};
 use crate::{Bus, OnError};
 
-/// Publishes what `source` holds and returns how many events that was. Stops early if the bus closes.
+/// Publishes the records in the file `source` and returns the number of published events. The path `-` reads standard
+/// input. Publishing stops early if the bus closes.
 pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnError<'_>) -> u64 {
     let (name, input): (_, Box<dyn BufRead>) = if source == Path::new("-") {
         ("<stdin>".to_owned(), Box::new(io::stdin().lock()))
@@ -60,7 +63,7 @@ pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnEr
     published
 }
 
-/// What is wrong with the line, without serde's "line 1", which would contradict ours.
+/// Describes the error without serde's line number, which is always 1 because each line is parsed by itself.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let position = format!(" at line {} column {}", error.line(), error.column());
@@ -85,7 +88,7 @@ fn assign_scroll(mut record: Record) -> Record {
     record
 }
 
-/// Keeps to a number of events per second, over the whole run: a pause that was too long is made up for.
+/// A rate limiter for the whole run. A pause that took too long shortens the next ones.
 struct Pacer {
     interval: Duration,
     next: Instant,
