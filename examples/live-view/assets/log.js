@@ -1,4 +1,4 @@
-// The list of events: the latest of them, following the end unless the reader scrolled away.
+// The list of the latest events. It scrolls to each new event unless the user has scrolled up.
 
 import { element, connectorClass, count } from "./panels.js";
 
@@ -55,7 +55,7 @@ function gap(missed) {
   return element("div", "row gap", `You missed ${count(missed, "event")} here`);
 }
 
-/// The time of day as the source wrote it, or what it wrote instead.
+/// Returns the time of day from a timestamp, or the whole text if it has another format.
 function clock(ts) {
   return /T(\d\d:\d\d:\d\d)/.exec(ts)?.[1] ?? ts;
 }

@@ -1,4 +1,4 @@
-// The overview: rate, subscribers, sessions. All text goes in as text.
+// The overview: event rate, subscribers and sessions. All strings are inserted as text, never as markup.
 
 const COLORS = 8;
 
@@ -15,7 +15,7 @@ export function count(number, noun) {
 
 const colors = new Map();
 
-/// Each connector has the next colour, and keeps it.
+/// Returns the color class of a connector. Each new connector gets the next color and keeps it.
 export function connectorClass(name) {
   if (!colors.has(name)) colors.set(name, `c${colors.size % COLORS}`);
   return colors.get(name);
@@ -28,7 +28,7 @@ export function showRates(rates) {
   const now = rates[rates.length - 1];
   set("chart-line", "d", `M${points.join("L")}`);
   set("chart-area", "d", `M0 39.5L${points.join("L")}L${rates.length - 1} 39.5Z`);
-  set("chart", "aria-label", `Events per second over the last minute: now ${now}, at most ${peak}`);
+  set("chart", "aria-label", `Events per second over the last minute: now ${now}, peak ${peak}`);
   document.getElementById("chart-top").textContent = top.toLocaleString("en");
   document.getElementById("rate-now").textContent = now.toLocaleString("en");
 }
@@ -37,13 +37,13 @@ function set(id, attribute, value) {
   document.getElementById(id).setAttribute(attribute, value);
 }
 
-/// 1, 2 or 5 with zeros, at least 10.
+/// Rounds up to 1, 2 or 5 times a power of ten, and to at least 10.
 function roundUp(number) {
   const zeros = 10 ** Math.floor(Math.log10(Math.max(number, 10)));
   return [1, 2, 5, 10].map((step) => step * zeros).find((step) => step >= number);
 }
 
-/// Rows by a key, made once and changed in place, so that focus and scrolling stay.
+/// Updates a list of rows with keys. Existing rows are changed in place, which keeps the focus and the scroll position.
 function updateKeyed(list, items, keyOf, make, change) {
   const known = new Map([...list.children].map((row) => [row.dataset.key, row]));
   items.forEach((item, index) => {
@@ -80,7 +80,7 @@ export function showSubscribers(subscribers, me) {
 function makeSubscriber() {
   const row = element("li", "subscriber");
   const bars = element("div", "bars");
-  bars.append(meter("depth", "Queue filled, in percent"), meter("lost", "Lost of what matched, in percent"));
+  bars.append(meter("depth", "Queue usage in percent"), meter("lost", "Lost events in percent of matching events"));
   row.append(element("span", "name"), element("span", "numbers"), element("code", "filter-text"), bars);
   return row;
 }
@@ -95,7 +95,7 @@ function meter(className, label) {
   return bar;
 }
 
-/// Anything above nothing is seen.
+/// Sets the width of a bar. Any value above zero is visible.
 function fill(bar, part, whole) {
   const share = whole > 0 ? (100 * part) / whole : 0;
   bar.setAttribute("aria-valuenow", share.toFixed(0));
@@ -107,7 +107,7 @@ export function showSessions(sessions, seen, selectSession) {
   document.getElementById("sessions-count").textContent = shown;
   const make = () => makeSession(selectSession);
   const list = document.getElementById("sessions");
-  // Both names may have a slash.
+  // Both names may contain a slash, so they cannot be joined by one.
   const keyOf = ({ connector, session }) => JSON.stringify([connector, session]);
   updateKeyed(list, sessions, keyOf, make, (row, session) => {
     row.session = session;

@@ -1,4 +1,4 @@
-//! An event as a browser is shown it: a line of JSON with text no longer than a screen.
+//! The JSON form of an event for the browser, with the text limited in length.
 
 use std::borrow::Cow;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use sharing_bus::Delivery;
 use sharing_bus_example_sessions::Record;
 
-/// Characters of an event's text; the rest is cut off.
+/// Maximum number of characters of an event's text. Longer text is truncated.
 const MAX_CHARACTERS: usize = 1000;
 
 #[derive(Serialize)]
@@ -42,10 +42,10 @@ pub(crate) fn event_json(delivery: &Delivery<Record>) -> String {
         kind: delivery.routing.kind.as_str(),
         text: truncate(&text),
     };
-    serde_json::to_string(&event).expect("strings and numbers are JSON")
+    serde_json::to_string(&event).expect("strings and numbers serialize")
 }
 
-/// The line that a command wrote, or a record's kind and payload.
+/// Returns the line that a command wrote, or the kind and payload of any other record.
 fn full_text(record: &Record) -> Cow<'_, str> {
     match (&record.payload, record.payload.get("text")) {
         (_, Some(Value::String(line))) => line.into(),
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn long_text_is_cut_between_characters() {
+    fn long_text_is_truncated_between_characters() {
         assert_eq!(truncate(&"ä".repeat(MAX_CHARACTERS)), "ä".repeat(MAX_CHARACTERS));
         assert_eq!(
             truncate(&"ä".repeat(MAX_CHARACTERS + 1)),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_its_text_and_anything_else_its_kind_and_payload() {
+    fn record_without_text_shows_its_kind_and_payload() {
         let record = |payload: &str| -> Record {
             let line =
                 format!(r#"{{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k","payload":{payload}}}"#);

@@ -1,15 +1,15 @@
-//! The filter language: what [`EventFilter`](sharing_bus::EventFilter) prints, and a shorter way to write it.
+//! The filter language. It accepts the text form of [`EventFilter`](sharing_bus::EventFilter) and a shorter notation.
 //!
 //! ```text
-//! filter    = words { "|" words }          any of them; "|" binds less than the blank
-//! words     = term { term }                all of them
+//! filter    = terms { "|" terms }          any of them; "|" binds less tightly than a space
+//! terms     = term { term }                all of them
 //! term      = "*" | "not" term | "(" filter ")" | "any(" list ")" | "all(" list ")" | condition
 //! list      = [ filter { "," filter } ]
 //! condition = name "=" value               kind, connector, connector_uid, scroll, session, origin
-//! value     = anything without blanks and ()|,"  or "quoted", with \" and \\ for " and \
+//! value     = text without spaces and ()|,"  or "quoted", with \" and \\ for " and \
 //! ```
 //!
-//! The value of `session` is `CONNECTOR/SESSION`, parted at the first slash.
+//! The value of `session` is `CONNECTOR/SESSION`. The first slash separates the two names.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -22,12 +22,12 @@ mod tokens;
 
 use tokens::{Token, Tokens};
 
-/// Longer texts are refused.
+/// Maximum length of a filter, in bytes. Longer filters are rejected.
 const MAX_LENGTH: usize = 1000;
-/// Deeper nesting is refused: the parser and the filter recurse.
+/// Maximum nesting depth. Deeper filters are rejected because the parser and the filter recurse.
 const MAX_DEPTH: usize = 32;
 
-/// Why a text is no filter, for people.
+/// The reason why a text is not a valid filter, as a message for users.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FilterError(String);
 
@@ -41,7 +41,7 @@ fn error<T>(message: impl Into<String>) -> Result<T, FilterError> {
     Err(FilterError(message.into()))
 }
 
-/// Reads a filter. An empty text asks for every event.
+/// Parses a filter. An empty text matches all events.
 pub(crate) fn parse(text: &str) -> Result<Filter, FilterError> {
     if text.len() > MAX_LENGTH {
         return error(format!("the filter is longer than {MAX_LENGTH} bytes"));
@@ -105,19 +105,19 @@ impl Parser<'_> {
         Ok(term)
     }
 
-    /// A word without `=`.
+    /// Parses a word without `=`.
     fn keyword(&mut self, token: &str) -> Result<Filter, FilterError> {
         let followed_by_list = matches!(self.tokens.peek()?, Some(Token::Open));
         match token {
             "*" => Ok(Filter::All),
             "not" => match self.tokens.peek()? {
                 Some(Token::Open | Token::Text { .. }) => Ok(Filter::not(self.term()?)),
-                _ => error("`not` wants a condition behind it, as in `not kind=progress`"),
+                _ => error("`not` must be followed by a condition, as in `not kind=progress`"),
             },
             "any" if followed_by_list => Ok(Filter::any(self.list()?)),
             "all" if followed_by_list => Ok(Filter::all(self.list()?)),
             _ => error(format!(
-                "`{token}` is no condition: write NAME=VALUE, as in `kind=output` or `connector=cargo`"
+                "`{token}` is not a condition; use NAME=VALUE, as in `kind=output` or `connector=cargo`"
             )),
         }
     }
@@ -147,7 +147,7 @@ impl Parser<'_> {
     }
 }
 
-/// One filter of several; one alone stays as it is.
+/// Combines several filters into one. A single filter is returned unchanged.
 fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> Filter {
     if filters.len() == 1 {
         filters.remove(0)
@@ -158,7 +158,7 @@ fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> F
 
 fn condition(name: &str, value: &str) -> Result<Filter, FilterError> {
     if value.is_empty() {
-        return error(format!("nothing behind `{name}=`"));
+        return error(format!("the value of `{name}=` is empty"));
     }
     match name {
         "kind" => parse_name(value, "kind", EventKind::ALL).map(Filter::Kind),
@@ -171,10 +171,12 @@ fn condition(name: &str, value: &str) -> Result<Filter, FilterError> {
                 connector_id: connector.into(),
                 native_session_id: session.into(),
             }),
-            None => error(format!("`session={value}` wants CONNECTOR/SESSION behind the `=`")),
+            None => error(format!(
+                "`session={value}` is not of the form session=CONNECTOR/SESSION"
+            )),
         },
         _ => error(format!(
-            "`{name}` is none of kind, connector, connector_uid, scroll, session, origin"
+            "unknown name `{name}`; expected kind, connector, connector_uid, scroll, session or origin"
         )),
     }
 }
@@ -182,14 +184,17 @@ fn condition(name: &str, value: &str) -> Result<Filter, FilterError> {
 fn parse_name<T: FromStr + Display>(value: &str, noun: &str, all: &[T]) -> Result<T, FilterError> {
     value.parse().or_else(|_| {
         let names: Vec<_> = all.iter().map(T::to_string).collect();
-        error(format!("`{value}` is no {noun}: it is one of {}", names.join(", ")))
+        error(format!(
+            "unknown {noun} `{value}`; expected one of {}",
+            names.join(", ")
+        ))
     })
 }
 
 fn parse_uuid(value: &str) -> Result<Uuid, FilterError> {
     value
         .parse()
-        .or_else(|cause| error(format!("`{value}` is no UUID: {cause}")))
+        .or_else(|cause| error(format!("`{value}` is not a UUID: {cause}")))
 }
 
 #[cfg(test)]

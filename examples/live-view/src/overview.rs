@@ -1,7 +1,7 @@
-//! What every browser is shown beside its events: the rate, the subscribers, the sessions.
+//! The overview that each browser shows beside its events: the event rate, the subscribers and the sessions.
 //!
-//! One task looks at the bus twice a second and leaves the text in a watch; a browser that is slow to take it gets the
-//! latest, never a queue of them.
+//! One task reads the statistics of the bus twice per second and publishes the JSON text in a watch channel. A slow
+//! browser skips old overviews and receives the latest one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use tokio::time::{self, MissedTickBehavior};
 use crate::session_table::{Session, SessionTable};
 
 const INTERVAL: Duration = Duration::from_millis(500);
-/// A minute of them.
+/// Number of rates in the overview, which together span one minute.
 const RATE_COUNT: usize = 120;
 const MAX_SESSIONS: usize = 40;
 
@@ -25,7 +25,7 @@ const MAX_SESSIONS: usize = 40;
 struct OverviewJson<'a> {
     published: u64,
     source_ended: bool,
-    /// Events per second, the latest last.
+    /// Events per second, with the latest last.
     rates: &'a VecDeque<u64>,
     subscribers: Vec<Subscriber>,
     sessions: Vec<Session>,
@@ -74,7 +74,7 @@ impl Overview {
         }
     }
 
-    /// The latest text if there is one, and those that follow.
+    /// Returns a receiver for the latest text, if there is one, and for all later ones.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<str>> {
         let mut text = self.text.subscribe();
         if !text.borrow().is_empty() {
@@ -84,11 +84,11 @@ impl Overview {
     }
 
     pub(crate) fn source_ended(&self) {
-        // Ordering: Relaxed, a flag that publishes nothing.
+        // Ordering: Relaxed. The flag publishes no other data.
         self.source_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Looks at the bus again and again.
+    /// Updates the overview periodically, and never returns.
     pub(crate) async fn run(&self) {
         let mut ticks = time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -104,20 +104,20 @@ impl Overview {
             let (sessions, sessions_seen) = self.sessions.latest(MAX_SESSIONS);
             let overview = OverviewJson {
                 published: stats.published,
-                // Ordering: Relaxed, as where it is stored.
+                // Ordering: Relaxed, as for the store.
                 source_ended: self.source_ended.load(Ordering::Relaxed),
                 rates: &rates,
                 subscribers: stats.subscribers.into_iter().map(Subscriber::from).collect(),
                 sessions,
                 sessions_seen,
             };
-            let text = serde_json::to_string(&overview).expect("strings and numbers are JSON");
+            let text = serde_json::to_string(&overview).expect("strings and numbers serialize");
             self.text.send_replace(text.into());
         }
     }
 }
 
-/// The first look comes at once, and tells of no more than an interval either.
+/// Returns the rate of events. The first tick completes immediately, so a shorter time counts as one interval.
 fn per_second(events: u64, time: Duration) -> u64 {
     let micros = time.max(INTERVAL).as_micros();
     u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX)

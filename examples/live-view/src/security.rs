@@ -1,7 +1,8 @@
-//! What is refused, and the headers that harden what is answered.
+//! Rejection of foreign requests, and security headers for all responses.
 //!
-//! A server on loopback is within reach of every page that the same browser has open. A page of another name that resolves
-//! to loopback (DNS rebinding) is told by the `Host` it asks for, one that merely asks across by `Sec-Fetch-Site`.
+//! Every page that is open in a browser can send requests to a server on loopback. DNS rebinding makes another host
+//! name resolve to loopback. The `Host` header reveals such a page. Other cross-site requests are recognized by their
+//! `Sec-Fetch-Site` header.
 
 use std::net::IpAddr;
 
@@ -23,15 +24,19 @@ const RESPONSE_HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Whether the server is bound to loopback alone.
+/// Whether the server is bound to a loopback address.
 #[derive(Clone, Copy)]
 pub(crate) struct Loopback(pub(crate) bool);
 
 pub(crate) async fn enforce(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
     let mut response = if loopback && !is_local(request.headers()) {
-        (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response()
+        (
+            StatusCode::FORBIDDEN,
+            "this server accepts requests to localhost only\n",
+        )
+            .into_response()
     } else if is_cross_site(&request) {
-        (StatusCode::FORBIDDEN, "another site may not read this\n").into_response()
+        (StatusCode::FORBIDDEN, "cross-site requests are not allowed\n").into_response()
     } else {
         next.run(request).await
     };
@@ -41,8 +46,8 @@ pub(crate) async fn enforce(State(Loopback(loopback)): State<Loopback>, request:
     response
 }
 
-/// Whether the `Host` asked for is loopback by number, which no name resolves to, or by the name that every machine gives
-/// itself. Any port: it may be forwarded.
+/// Returns whether the `Host` header is a loopback address or `localhost`. Neither can be the name of another site.
+/// Any port is accepted because the port may be forwarded.
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
         return false;
@@ -58,7 +63,7 @@ fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Whether a page of another site asks for the events. A link from elsewhere to the page itself is fine.
+/// Returns whether a page of another site requests anything but the page itself. Links to the page are allowed.
 fn is_cross_site(request: &Request) -> bool {
     request.uri().path() != "/"
         && request
@@ -72,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_are_local() {
+    fn only_loopback_hosts_are_local() {
         for (host, expected) in [
             ("localhost", true),
             ("LocalHost:7878", true),

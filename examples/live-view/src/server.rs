@@ -1,4 +1,4 @@
-//! The HTTP server: the page, its parts, and one stream of events for each browser.
+//! The HTTP server. It serves the page, its assets, and one stream of events for each browser.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,12 +24,12 @@ use crate::filter;
 use crate::overview::Overview;
 use crate::security::{self, Loopback};
 
-/// Connections beside those of the browsers that watch: for the page, and for refusals.
+/// Number of connections in addition to the event streams. They serve the page and send error responses.
 const EXTRA_CONNECTIONS: usize = 64;
-/// Seconds after which a browser that was refused may ask again.
+/// Number of seconds after which a rejected browser may try again.
 const RETRY_AFTER: &str = "2";
 
-/// The page: path, media type, content.
+/// The files of the page: path, media type and content.
 const ASSETS: [(&str, &str, &str); 7] = [
     ("/", "text/html; charset=utf-8", include_str!("../assets/index.html")),
     (
@@ -59,7 +59,7 @@ pub(crate) struct Server {
     state: Arc<AppState>,
 }
 
-/// Binds to the address asked for. Whoever connects from now on is served as soon as [`Server::serve`] runs.
+/// Binds to the requested address. The kernel accepts connections from now on, and [`Server::serve`] serves them.
 pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result<Server> {
     let listener = Listener::bind(args.listen)?;
     let max_browsers = args.max_browsers as usize;
@@ -81,7 +81,7 @@ impl Server {
         self.listener.address()
     }
 
-    /// Serves until ctrl-c; then ends the bus, and with it every stream.
+    /// Serves requests until ctrl-c, and then shuts the bus down, which ends all streams.
     pub(crate) async fn serve(self) {
         let Server { listener, state } = self;
         let overview = Arc::clone(&state.overview);
@@ -89,7 +89,7 @@ impl Server {
         let bus = state.bus.clone();
         let ended = async move {
             shutdown_signal().await;
-            // It joins the dispatch thread, which no task may wait for.
+            // `shutdown` joins the dispatch thread, so it must not run inside an async task.
             let ended = task::spawn_blocking(move || bus.shutdown()).await;
             ended.expect("shutdown does not panic");
         };
@@ -109,12 +109,12 @@ fn routes(state: Arc<AppState>, loopback: Loopback) -> Router {
     routes.layer(middleware::from_fn_with_state(loopback, security::enforce))
 }
 
-/// Ctrl-c, or what a service manager sends.
+/// Completes on ctrl-c, or on the `SIGTERM` of a service manager.
 async fn shutdown_signal() {
     #[cfg(unix)]
     {
         let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
-        let mut terminate = terminate.expect("the signal can be listened to");
+        let mut terminate = terminate.expect("the signal handler can be installed");
         select! {
             _ = signal::ctrl_c() => {}
             _ = terminate.recv() => {}
@@ -136,11 +136,11 @@ async fn events(State(state): State<Arc<AppState>>, Query(EventsQuery { filter }
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
     let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned() else {
-        let message = format!("no room for another browser: {} at most\n", state.max_browsers);
+        let message = format!("too many browsers: the limit is {}\n", state.max_browsers);
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, message).into_response();
     };
-    // Ordering: Relaxed, a number for a label.
+    // Ordering: Relaxed. The number is used only in a label.
     let number = state.browsers.fetch_add(1, Ordering::Relaxed) + 1;
     let text = filter.to_string();
     let receiver = state
@@ -148,9 +148,9 @@ async fn events(State(state): State<Arc<AppState>>, Query(EventsQuery { filter }
         .subscription()
         .filter(filter)
         .queue_capacity(state.queue)
-        // Who watches the present can do without the oldest events.
+        // The page shows the latest events, so a full queue drops the oldest ones.
         .overflow(Overflow::DropOldest)
-        // Half of the queue stays free for what comes meanwhile.
+        // Half of the queue remains free for new events.
         .backlog(state.queue / 2)
         .label(format!("browser {number}"))
         .subscribe();

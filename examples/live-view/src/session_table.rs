@@ -1,6 +1,7 @@
-//! The sessions seen so far: a subscriber of its own that counts, whatever browsers ask for.
+//! The table of all sessions so far. Its subscriber receives all events, independent of the filters of the browsers.
 //!
-//! One thread writes the table, the overview reads it; between them a mutex, held for a batch or a copy.
+//! One thread writes the table and the overview reads it. A mutex protects the table. It is held for one batch or one
+//! copy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -9,11 +10,12 @@ use serde::Serialize;
 use sharing_bus::{BusReceiver, Delivery, Overflow};
 use sharing_bus_example_sessions::{Bus, Record, SESSION_ENDED, SESSION_REGISTERED};
 
-/// Enough for a burst of some seconds.
+/// Capacity of the queue, which absorbs bursts of several seconds.
 const QUEUE: usize = 65_536;
-/// Deliveries between two looks of the overview, at most.
+/// Maximum number of deliveries that are counted under one lock.
 const BATCH: usize = 256;
-/// Sessions in the table; the one that ended first goes first, else the oldest.
+/// Maximum number of sessions in the table. A full table evicts its oldest ended session, or its oldest session if
+/// none has ended.
 const MAX_SESSIONS: usize = 500;
 
 #[derive(Clone, Debug, Serialize)]
@@ -25,11 +27,11 @@ pub(crate) struct Session {
     ended: bool,
 }
 
-/// A handle on the table.
+/// A handle to the table.
 #[derive(Clone, Default)]
 pub(crate) struct SessionTable(Arc<Mutex<Vec<Session>>>);
 
-/// Starts the thread that keeps the table, to the end of the bus.
+/// Starts the thread that updates the table until the bus closes.
 pub(crate) fn start(bus: &Bus) -> SessionTable {
     let receiver = bus
         .subscription()
@@ -44,7 +46,7 @@ pub(crate) fn start(bus: &Bus) -> SessionTable {
 }
 
 impl SessionTable {
-    /// The latest sessions, those that go on first, and how many there are in all.
+    /// Returns the latest sessions, with the active ones before the ended ones, and the total number of sessions.
     pub(crate) fn latest(&self, limit: usize) -> (Vec<Session>, usize) {
         let table = self.lock();
         let latest = |ended| table.iter().rev().filter(move |session| session.ended == ended);
@@ -134,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_go_on_come_first_and_the_latest_of_them_before_the_others() {
+    fn active_sessions_come_first_and_newer_ones_before_older_ones() {
         let sessions = table([
             record("a", "stdout"),
             record("b", "stdout"),
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_gives_up_what_ended() {
+    fn full_table_evicts_an_ended_session() {
         let mut records: Vec<_> = (0..MAX_SESSIONS).map(|n| record(&n.to_string(), "stdout")).collect();
         records.push(record("7", SESSION_ENDED));
         records.push(record("new", "stdout"));

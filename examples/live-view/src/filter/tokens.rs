@@ -1,4 +1,4 @@
-//! A filter's text, cut into words and marks.
+//! The tokens of a filter: words and punctuation.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -35,7 +35,7 @@ impl fmt::Display for Token {
     }
 }
 
-/// The words, with one of them in view.
+/// An iterator over the tokens of a text, with one token of lookahead.
 pub(super) struct Tokens<'a> {
     rest: Peekable<Chars<'a>>,
     peeked: Option<Token>,
@@ -63,7 +63,7 @@ impl<'a> Tokens<'a> {
         Ok(self.peeked.as_ref())
     }
 
-    /// Takes the next word if it is this one.
+    /// Consumes the next token if it equals `token`. Returns whether it did.
     pub(super) fn take_if(&mut self, token: &Token) -> Result<bool, FilterError> {
         let found = self.peek()? == Some(token);
         if found {
@@ -77,7 +77,7 @@ impl<'a> Tokens<'a> {
         let Some(&first) = self.rest.peek() else {
             return Ok(None);
         };
-        let mark = match first {
+        let punctuation = match first {
             '(' => Token::Open,
             ')' => Token::Close,
             '|' => Token::Pipe,
@@ -85,7 +85,7 @@ impl<'a> Tokens<'a> {
             _ => return self.text().map(Some),
         };
         self.rest.next();
-        Ok(Some(mark))
+        Ok(Some(punctuation))
     }
 
     fn text(&mut self) -> Result<Token, FilterError> {
@@ -100,12 +100,12 @@ impl<'a> Tokens<'a> {
             None
         };
         match self.rest.peek() {
-            Some('"') => error("a `\"` belongs right behind the `=`, as in connector=\"my agent\""),
+            Some('"') => error("a `\"` must directly follow the `=`, as in connector=\"my agent\""),
             _ => Ok(Token::Text { text, value }),
         }
     }
 
-    /// What comes before a blank, a mark, or what `goes_on` refuses.
+    /// Consumes characters up to a space, a punctuation character, or a character that `accepts` rejects.
     fn take_while(&mut self, accepts: impl Fn(char) -> bool) -> String {
         let mut text = String::new();
         while let Some(c) = self
