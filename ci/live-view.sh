@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Tests the live view: the server over plain connections, and the page in a headless Chromium. If Chromium is missing
-# and the script runs as root on Debian, the script installs it. Screenshots go to target/live-view/.
+# Tests the live view and its event sources: the server over plain connections, and the page in a headless Chromium. If
+# Chromium is missing and the script runs as root on Debian, the script installs it. Screenshots go to
+# target/live-view/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test -p live-view
+cargo test -p live-view -p sharing-bus-example-sessions
 
 chromium() {
     command -v "${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome

@@ -101,6 +101,7 @@ fn error_message_describes_the_problem() {
         // Missing conditions.
         ("kind=tool |", "a condition is missing at the end"),
         ("| kind=tool", "a condition is missing before `|`"),
+        // Missing conditions in parentheses.
         ("any(kind=tool,)", "a condition is missing before `)`"),
         ("()", "a condition is missing before `)`"),
         // Punctuation.
