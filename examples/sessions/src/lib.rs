@@ -1,6 +1,6 @@
 //! The event sources that the examples `mux` and `live-view` share.
 //!
-//! [`run_commands`] runs commands and publishes each line that they write. [`replay`] publishes the records of a
+//! [`run_commands`] runs commands and publishes each line that they write. [`replay()`] publishes the records of a
 //! recording. Both publish [`Record`]s and register the sessions that the records belong to.
 
 mod commands;
