@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Tests the live view: the server over plain connections, and the page in a headless Chromium, which it gets from Debian
-# where there is none and it may (as root). Screenshots go to target/live-view/.
+# Tests the live view and its event sources: the server over plain connections, and the page in a headless Chromium. If
+# Chromium is missing and the script runs as root on Debian, the script installs it. Screenshots go to
+# target/live-view/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-cargo test -p live-view
+cargo test -p live-view -p sharing-bus-example-sessions
 
 chromium() {
     command -v "${CHROMIUM:-chromium}" || command -v chromium-browser || command -v google-chrome
@@ -14,9 +15,9 @@ if ! chromium >/dev/null && command -v apt-get >/dev/null && [ "$(id -u)" = 0 ];
     (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 || true
 fi
 if ! CHROMIUM=$(chromium); then
-    echo 'No Chromium here, and none to be had: the tests in a browser were left out.'
+    echo 'Chromium is not installed and cannot be installed. The browser tests were skipped.'
     exit 0
 fi
 export CHROMIUM
-# Two at a time: each test has a browser of its own.
+# At most two tests run at a time, because each test starts its own browser.
 cargo test -p live-view --test browser -- --ignored --test-threads 2

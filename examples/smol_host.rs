@@ -1,11 +1,12 @@
-//! A host on smol: receivers as streams, a viewer that joins late and misses nothing, and a time limit for one wait.
+//! A host on smol, with receivers as streams, a late subscriber that misses nothing, and a receive with a timeout.
 //!
 //! ```sh
 //! cargo run --example smol_host
 //! ```
 //!
-//! A chat room. Its talk is kept for late joiners, whom the bus gives the last lines before the live ones, with no gap and
-//! no duplicate in between. A moderator looks for one word and gives up where it does not come in time.
+//! The host is a chat. The bus keeps a history for late subscribers. A late subscriber receives the last lines and
+//! then the live ones, with no gap and no duplicate in between. An alarm waits for one word and gives up after a
+//! timeout.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -14,39 +15,43 @@ use futures::StreamExt;
 use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, EventKind, EventRouting, Payload, SharingBus};
 use smol::future::FutureExt;
 
-/// A payload of one's own. It tells the bus of no sessions, so there is nothing to implement.
-struct Said {
-    by: &'static str,
+/// A custom payload. It registers no sessions, so its `Payload` implementation is empty.
+struct Message {
+    author: &'static str,
     text: String,
 }
 
-impl Payload for Said {}
+impl Payload for Message {}
 
-type Bus = SharingBus<Said>;
+type Bus = SharingBus<Message>;
 
 fn main() {
     smol::block_on(chat());
 }
 
 async fn chat() {
-    let bus = Bus::builder().history(100).build().expect("the system gives a thread");
+    let bus = Bus::builder()
+        .history(100)
+        .build()
+        .expect("the system can start a thread");
 
-    // Who is here from the beginning hears everything; who only counts need not keep the events.
+    // This subscriber exists from the start, so it receives all events. It only counts them.
     let all = bus.subscription().queue_capacity(1024).label("all").subscribe();
     let all = smol::spawn(all.fold(0, |count, _| async move { count + 1 }));
-    // A stream can be narrowed by what follows it, but a filter does it before the queue, where it costs no room.
+    // Stream combinators could filter as well, but the filter of a subscription also keeps other events out of the
+    // queue.
     let alarm = bus
         .subscription()
-        .filter(EventFilter::custom(|event: &BusEvent<Said>| {
+        .filter(EventFilter::custom(|event: &BusEvent<Message>| {
             event.event.text.contains("fire")
         }))
         .label("alarm")
         .subscribe();
-    let alarm = smol::spawn(first_within(alarm, Duration::from_secs(60)));
+    let alarm = smol::spawn(recv_within(alarm, Duration::from_secs(60)));
 
-    say(&bus, "ada", lines(1..=50)).await;
+    publish_lines(&bus, "ada", lines(1..=50)).await;
 
-    // After a flush all of that is history, and a late joiner begins with the last ten.
+    // After the flush, all of these events are in the history. The late subscriber starts with the last ten.
     bus.flush_async().await;
     let late = bus
         .subscription()
@@ -56,26 +61,26 @@ async fn chat() {
         .subscribe();
     let late = smol::spawn(late.collect::<Vec<_>>());
 
-    // Two at once, each in its own order.
+    // Two tasks publish concurrently. The bus keeps the order of each.
     let grace = smol::spawn({
         let bus = bus.clone();
-        async move { say(&bus, "grace", lines(1..=30)).await }
+        async move { publish_lines(&bus, "grace", lines(1..=30)).await }
     });
-    say(&bus, "ada", lines(51..=80)).await;
+    publish_lines(&bus, "ada", lines(51..=80)).await;
     grace.await;
-    say(&bus, "ada", ["fire!".to_owned()]).await;
+    publish_lines(&bus, "ada", ["fire!".to_owned()]).await;
 
-    // The streams end with the bus, each after what is in its queue.
+    // After `close`, each stream yields the events in its queue and then ends.
     bus.close();
     let late = late.await;
-    println!("all    {} heard", all.await);
+    println!("all    {} received", all.await);
     println!(
         "alarm  {}",
-        alarm.await.map_or("nothing in time", |delivery| delivery.event.by)
+        alarm.await.map_or("timed out", |delivery| delivery.event.author)
     );
     let backlog = late.iter().filter(|delivery| delivery.is_backlog()).count();
     println!(
-        "late   {backlog} from before, {} live, from \"{}\" on",
+        "late   {backlog} from the backlog, {} live, first \"{}\"",
         late.len() - backlog,
         late[0].event.text
     );
@@ -90,29 +95,30 @@ fn lines(numbers: RangeInclusive<usize>) -> impl Iterator<Item = String> {
     numbers.map(|number| format!("line {number}"))
 }
 
-/// Says one text after the other; waits, as a task, while the bus is full.
-async fn say(bus: &Bus, by: &'static str, texts: impl IntoIterator<Item = String>) {
+/// Publishes the texts in order. While the ingress is full, the task is suspended.
+async fn publish_lines(bus: &Bus, author: &'static str, texts: impl IntoIterator<Item = String>) {
     for text in texts {
         let routing = EventRouting {
             kind: EventKind::Message,
             ..Default::default()
         };
         if bus
-            .publish_async(BusEvent::new(routing, Said { by, text }))
+            .publish_async(BusEvent::new(routing, Message { author, text }))
             .await
             .is_err()
         {
-            return; // The chat is over.
+            return; // The bus is closed.
         }
     }
 }
 
-/// The next delivery, if it comes in time. The future that loses is dropped, which takes nothing out of the queue.
-async fn first_within(mut receiver: BusReceiver<Said>, limit: Duration) -> Option<Delivery<Said>> {
+/// Returns the next delivery, or `None` after the timeout. Dropping the unfinished receive future takes nothing out of
+/// the queue.
+async fn recv_within(mut receiver: BusReceiver<Message>, limit: Duration) -> Option<Delivery<Message>> {
     let next = async { receiver.recv_async().await.ok() };
-    let late = async {
+    let timeout = async {
         smol::Timer::after(limit).await;
         None
     };
-    next.or(late).await
+    next.or(timeout).await
 }

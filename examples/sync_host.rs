@@ -1,12 +1,13 @@
-//! A host without a runtime: plain threads, and a `select!` that waits for the bus and for other things.
+//! A host without an async runtime. It uses plain threads, and a `select!` over the bus and other channels.
 //!
 //! ```sh
 //! cargo run --example sync_host
 //! ```
 //!
-//! Three connectors publish their output, each from a thread of its own. Two subscribers receive it. The *archiver* has
-//! nothing else to wait for, so it iterates over its receiver. The *desk* repaints a status line now and then and can be
-//! told to stop, so it has the bus deliver into a channel and selects over that, a ticker and a stop channel.
+//! Three connectors publish their output, each from its own thread. Two subscribers receive the events. The *archiver*
+//! waits for events only, so it iterates over its receiver. The *monitor* also repaints a status line periodically and
+//! stops on request. Its events are therefore delivered into a channel, and it selects over that channel, a ticker and
+//! a stop channel.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -20,20 +21,22 @@ const LINES: usize = 100;
 fn main() {
     let bus = SharingBus::new();
 
-    // Subscribe first: whatever is published after this line is seen. A capacity is how far a subscriber may fall behind
-    // before it loses events; these have room for the whole run.
+    // A subscriber receives all matching events that are published after it has subscribed, so subscribe first. The
+    // capacity limits how many events can wait in a queue before the subscriber loses some. The queues here can hold
+    // all events of the run.
     let mut archive = bus.subscription().label("archive").queue_capacity(1024).subscribe();
     let archiver = thread::spawn(move || (archive.iter().count(), archive.lagged()));
 
-    // The channel takes the place of a queue, so its capacity counts. What the filter leaves out never gets there.
+    // The channel replaces the subscriber's queue, so its capacity is the limit. Only events that match the filter are
+    // sent into the channel.
     let (sender, events) = bounded(1024);
     let (stop, stopped) = bounded::<()>(0);
     let forward = bus
         .subscription()
-        .label("desk")
+        .label("monitor")
         .filter(EventFilter::Kind(EventKind::Output))
         .forward_to(sender);
-    let desk = thread::spawn(move || Desk::default().run(&events, &stopped));
+    let monitor = thread::spawn(move || Monitor::default().run(&events, &stopped));
 
     let connectors = ["build", "shell", "tests"].map(|name| {
         let bus = bus.clone();
@@ -43,27 +46,27 @@ fn main() {
         connector.join().expect("a connector panicked");
     }
 
-    // After a flush everything accepted is in the queues, so the desk finds all of it when it is told to stop.
+    // After the flush, all accepted events are in the queues, so the monitor receives all of them before it stops.
     bus.flush();
     drop(stop);
-    let desk = desk.join().expect("the desk panicked");
+    let monitor = monitor.join().expect("the monitor panicked");
 
-    // What is left ends with the bus: the archiver's iterator is over once its queue is drained.
+    // Shutdown closes the bus. The archiver's iterator ends once the archiver has drained its queue.
     bus.shutdown();
     let (archived, missed) = archiver.join().expect("the archiver panicked");
 
-    // The closing account. The forward knows what the channel took and refused; the bus knows it all.
+    // The summary. The forward counts the events that the channel accepted and rejected. The bus has all statistics.
     let stats = bus.stats();
     println!("published  {}", stats.published);
     println!("archive    {archived} received, {missed} missed");
-    println!("desk       {} received, {} missed", desk.received, forward.lagged());
-    for (connector, lines) in &desk.lines {
+    println!("monitor    {} received, {} missed", monitor.received, forward.lagged());
+    for (connector, lines) in &monitor.lines {
         println!("  {connector:<8} {lines} lines");
     }
 }
 
-/// A connector: says hello, and writes its lines. `publish` waits while the bus is full, so it is never ahead of dispatch
-/// by more than the ingress holds; it never waits for a subscriber.
+/// Publishes the events of one connector: `Connected`, and then its lines. `publish` waits while the ingress is full,
+/// so the connector is ahead of dispatch by at most the ingress capacity. It never waits for a subscriber.
 fn connector(bus: &SharingBus, name: &str) {
     let publish = |kind, event| bus.publish(BusEvent::new(EventRouting::session(name, "1", kind), event));
     let run = || {
@@ -74,27 +77,27 @@ fn connector(bus: &SharingBus, name: &str) {
         }
         Ok::<_, sharing_bus::PublishError>(())
     };
-    // The bus is closed: somebody has ended the host, so there is nothing left to say.
+    // An error means that the bus has been closed.
     if run().is_err() {
-        eprintln!("{name} was cut short");
+        eprintln!("{name} stopped early: the bus is closed");
     }
 }
 
 #[derive(Default)]
-struct Desk {
+struct Monitor {
     received: u64,
     lines: BTreeMap<String, u64>,
     changed: bool,
 }
 
-impl Desk {
+impl Monitor {
     fn run(mut self, events: &Receiver<Delivery>, stopped: &Receiver<()>) -> Self {
         let ticker = tick(Duration::from_millis(20));
         loop {
             select! {
                 recv(events) -> delivery => match delivery {
                     Ok(delivery) => self.show(&delivery),
-                    Err(_closed) => return self, // The bus has ended.
+                    Err(_closed) => return self, // The bus has closed.
                 },
                 recv(ticker) -> _ => self.repaint(),
                 recv(stopped) -> _ => {
@@ -112,7 +115,7 @@ impl Desk {
         self.changed = true;
     }
 
-    /// On the error stream, where a terminal would have its status line; nothing depends on how often.
+    /// Prints the status line to standard error. The number of repaints varies from run to run.
     fn repaint(&mut self) {
         if std::mem::take(&mut self.changed) {
             eprintln!("{} lines so far", self.received);

@@ -1,11 +1,12 @@
-//! A host on tokio: a task for each view, `select!`, loss that is told where it happened, and a shutdown in order.
+//! A host on tokio, with a task for each view, `select!`, loss reports at the place of the loss, and an orderly
+//! shutdown.
 //!
 //! ```sh
 //! cargo run --example tokio_host
 //! ```
 //!
-//! The bus itself knows nothing of tokio: its `_async` calls are futures like any other. Two sessions write, each has a
-//! view that shows it alone, and a console that is busy elsewhere loses what it has no room for.
+//! The bus does not depend on tokio. Its `_async` methods return ordinary futures. Two sessions publish lines, and
+//! each has a view that shows only that session. A slow console loses the events that do not fit into its queue.
 
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ const LIMIT: Duration = Duration::from_secs(60);
 async fn main() {
     let bus = SharingBus::new();
 
-    // A task for each view. It asks for its session by the global id; events that carry none are bound to it as soon as
-    // the session's registration has passed.
+    // One task for each view. A view selects its session by the global scroll id. The events below carry no scroll id,
+    // so the bus binds each of them once the registration of its session has been dispatched.
     let mut views = JoinSet::new();
     for (connector, scroll) in SESSIONS {
         let receiver = bus.subscribe_filtered(EventFilter::ScrollId(scroll), 1024);
         views.spawn(view(connector, receiver));
     }
-    // The present counts more here than what is long past, so a full queue drops its oldest.
+    // The console should show the latest events, so a full queue drops the oldest ones.
     let receiver = bus
         .subscription()
         .filter(EventFilter::Kind(EventKind::Output))
@@ -38,32 +39,33 @@ async fn main() {
         .overflow(Overflow::DropOldest)
         .label("console")
         .subscribe();
-    let (free, busy) = oneshot::channel();
+    let (resume, busy) = oneshot::channel();
     let console = tokio::spawn(slow_console(receiver, busy));
 
     let mut sessions = JoinSet::new();
     for (connector, scroll) in SESSIONS {
         sessions.spawn(session(bus.clone(), connector, scroll));
     }
-    // A host waits here for whatever ends it; beside these two for `tokio::signal::ctrl_c()`.
+    // A real host would also wait for `tokio::signal::ctrl_c()` here.
     tokio::select! {
         () = async { while sessions.join_next().await.is_some() {} } => {}
-        () = sleep(LIMIT) => eprintln!("that takes too long"),
+        () = sleep(LIMIT) => eprintln!("the sessions take too long"),
     }
 
-    // Shutting down, in the order in which events flow. First the publishers, if any are left;
+    // Shut down in the order in which events flow. First, stop any publishers that are still running.
     sessions.shutdown().await;
-    // then the bus: nothing new is accepted, and what was accepted is dispatched (`shutdown` would block this thread);
+    // Then close the bus. It rejects new events and dispatches the accepted ones. `shutdown` would block this thread.
     bus.close();
     bus.flush_async().await;
-    // then the subscribers, which drain their queues and see the end. One that hangs is not waited for for ever.
-    free.send(()).expect("the console waits");
+    // Finally, wait for the subscribers. Their receives return an error after the queues are drained. The timeout
+    // limits the wait in case one of them hangs.
+    resume.send(()).expect("the console is waiting");
     let drained = async {
         let mut lines = views.join_all().await;
         lines.sort_unstable();
         (lines, console.await.expect("the console panicked"))
     };
-    let (lines, (received, missed)) = timeout(LIMIT, drained).await.expect("a view hangs");
+    let (lines, (received, missed)) = timeout(LIMIT, drained).await.expect("a subscriber hangs");
 
     for (connector, lines) in lines {
         println!("{connector:<8} {lines} lines");
@@ -76,8 +78,8 @@ async fn main() {
     );
 }
 
-/// A session: registers its global id, and writes. `publish_async` waits, as a task, while the bus is full; on a closed
-/// bus it gives the event back, and this session has nobody left to tell.
+/// Registers a session with its scroll id, and then publishes lines. `publish_async` suspends the task while the
+/// ingress is full. On a closed bus it returns an error with the event, and the session ends.
 async fn session(bus: SharingBus, connector: &'static str, scroll: Uuid) {
     let registered = Event::SessionRegistered {
         connector_id: connector.into(),
@@ -96,8 +98,8 @@ async fn session(bus: SharingBus, connector: &'static str, scroll: Uuid) {
     }
 }
 
-/// Counts its session's lines until the bus ends, and repaints now and then. `recv_async` is cancel safe: where the ticker
-/// wins, no event is lost.
+/// Counts the lines of a session until the bus closes, and prints the count periodically. `recv_async` is cancel safe,
+/// so no event is lost when the ticker completes first.
 async fn view(connector: &'static str, mut receiver: BusReceiver) -> (&'static str, usize) {
     let mut repaint = interval(Duration::from_millis(20));
     let (mut lines, mut painted) = (0, 0);
@@ -115,10 +117,10 @@ async fn view(connector: &'static str, mut receiver: BusReceiver) -> (&'static s
     }
 }
 
-/// Busy with something else at first, and so behind. That is no error and no end: the next delivery says how many are
-/// missing right before it.
+/// Receives nothing until `busy` completes, and so loses events. The subscription continues. The next delivery reports
+/// how many events were lost right before it.
 async fn slow_console(mut receiver: BusReceiver, busy: oneshot::Receiver<()>) -> (u64, u64) {
-    busy.await.expect("the host tells");
+    busy.await.expect("the host sends the signal");
     let mut received = 0;
     while let Ok(delivery) = receiver.recv_async().await {
         if delivery.missed() > 0 {

@@ -1,6 +1,6 @@
-//! The example `mux`, run as a process: sessions, archives, losses, bad input, exit codes.
+//! Tests of the example `mux`, run as a process: sessions, archives, losses, invalid input and exit codes.
 
-#![cfg(unix)] // The commands are for `sh`.
+#![cfg(unix)] // The commands need `sh`.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -22,7 +22,7 @@ fn executable() -> &'static Path {
     })
 }
 
-/// The example, archiving into `archive` and not into the system's temporary directory.
+/// Returns a command that runs the example and archives into `archive`.
 fn mux(archive: &TempDir, args: &[&str]) -> Command {
     let mut command = Command::new(executable());
     command.arg("--archive").arg(archive.path()).args(args);
@@ -50,7 +50,8 @@ fn record(connector: &str, session: Option<&str>, kind: &str, number: usize) -> 
     format!("{record}\n")
 }
 
-/// Two sessions of two connectors, in turns: two records before each registration and `after` behind it.
+/// Returns a recording of two sessions of two connectors, with alternating records. Each session has two records
+/// before its registration and `after` records after it.
 fn recording(after: usize) -> String {
     let sessions = [("red", Some("r")), ("blue", Some("b"))];
     let kinds = ["user_message", "tool_call", "session_registered"].into_iter();
@@ -66,7 +67,7 @@ fn recording(after: usize) -> String {
     text
 }
 
-/// The archive: each file's records, by file name.
+/// Returns the records of each file in the archive, by file name.
 fn archived(archive: &TempDir) -> HashMap<String, Vec<Value>> {
     let entries = fs::read_dir(archive.path()).unwrap().map(Result::unwrap);
     let read = |path: PathBuf| {
@@ -78,7 +79,7 @@ fn archived(archive: &TempDir) -> HashMap<String, Vec<Value>> {
         .collect()
 }
 
-/// The row of a subscriber in the closing table: matched, received, missed.
+/// Returns the counts of a subscriber in the closing table: matched, received and missed.
 fn row(stdout: &str, label: &str) -> [u64; 3] {
     let row = stdout
         .lines()
@@ -89,7 +90,7 @@ fn row(stdout: &str, label: &str) -> [u64; 3] {
 }
 
 #[test]
-fn a_replay_ends_up_in_one_file_per_scroll_early_records_included() {
+fn replay_is_archived_in_one_file_per_scroll_including_early_records() {
     let archive = temp();
     let (stdout, stderr, code) = output(mux(&archive, &["--replay", "-"]).write_stdin(recording(100)));
     assert_eq!((stderr.as_str(), code), ("", Some(0)));
@@ -113,7 +114,7 @@ fn a_replay_ends_up_in_one_file_per_scroll_early_records_included() {
 }
 
 #[test]
-fn an_archive_replays_to_the_same_archive() {
+fn replaying_an_archive_reproduces_it() {
     let (first, second) = (temp(), temp());
     mux(&first, &["--quiet", "--replay", "-"])
         .write_stdin(recording(5))
@@ -131,7 +132,7 @@ fn an_archive_replays_to_the_same_archive() {
 }
 
 #[test]
-fn a_second_run_replaces_its_files() {
+fn second_run_replaces_the_files_of_the_first() {
     let archive = temp();
     for _ in 0..2 {
         mux(&archive, &["--quiet", "--replay", "-"])
@@ -143,7 +144,7 @@ fn a_second_run_replaces_its_files() {
 }
 
 #[test]
-fn early_lines_are_shown_unbound_and_later_ones_with_their_scroll() {
+fn lines_before_the_registration_are_shown_unbound() {
     let archive = temp();
     let (stdout, _, _) = output(mux(&archive, &["--replay", "-"]).write_stdin(recording(1)));
     let of_red: Vec<_> = stdout.lines().filter(|line| line.starts_with("red ")).collect();
@@ -152,7 +153,7 @@ fn early_lines_are_shown_unbound_and_later_ones_with_their_scroll() {
 }
 
 #[test]
-fn bad_lines_are_named_and_the_rest_goes_on() {
+fn invalid_lines_are_reported_and_skipped() {
     let archive = temp();
     let mut input = recording(0).into_bytes();
     input.splice(0..0, *b"not json\n\n\xff\xfe\n{\"ts\":\"only\"}\n[\n");
@@ -172,7 +173,7 @@ fn bad_lines_are_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_missing_recording_is_named() {
+fn missing_recording_is_reported_by_name() {
     let archive = temp();
     let (_, stderr, code) = output(&mut mux(&archive, &["--quiet", "--replay", "no/such/file.jsonl"]));
     assert_eq!(code, Some(1));
@@ -180,7 +181,7 @@ fn a_missing_recording_is_named() {
 }
 
 #[test]
-fn an_archive_that_cannot_be_made_is_named() {
+fn archive_that_cannot_be_created_is_reported_by_name() {
     let file = temp().path().join("file");
     let archive = file.join("sub");
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -197,7 +198,7 @@ fn an_archive_that_cannot_be_made_is_named() {
 }
 
 #[test]
-fn filters_narrow_console_and_archive_but_not_the_progress_line() {
+fn filters_apply_to_console_and_archive_but_not_to_the_progress_line() {
     let by = |args: &[&str]| {
         let archive = temp();
         let mut all = vec!["--replay", "-"];
@@ -215,16 +216,16 @@ fn filters_narrow_console_and_archive_but_not_the_progress_line() {
     assert_eq!(by(&["--filter", "kind=user_message"]).0, 2);
     assert_eq!(by(&["--filter", "kind=user_message", "--filter", "kind=tool"]).0, 4);
     assert_eq!(by(&["--filter", "kind=message", "--filter", "connector=red"]).0, 11);
-    assert_eq!(by(&["--filter", "connector=nobody"]).0, 0);
+    assert_eq!(by(&["--filter", "connector=none"]).0, 0);
 
-    // A replay gives a session the same scroll each time, and what was bound matches it.
+    // A session gets the same scroll id in each replay. The filter matches the events that are bound to the scroll.
     let (_, files) = by(&["--filter", "connector=blue"]);
     let scroll = files.keys().find_map(|name| name.strip_suffix(".jsonl")).unwrap();
     assert_eq!(by(&["--filter", &format!("scroll={scroll}")]).0, 12);
 }
 
 #[test]
-fn a_slow_subscriber_loses_only_its_own_events() {
+fn slow_subscriber_loses_only_its_own_events() {
     let archive = temp();
     let args = ["--quiet", "--replay", "-", "--slow", "20"];
     let (stdout, stderr, code) = output(mux(&archive, &args).write_stdin(recording(500)));
@@ -236,12 +237,12 @@ fn a_slow_subscriber_loses_only_its_own_events() {
 }
 
 #[test]
-fn commands_are_connectors_and_their_streams_sessions() {
+fn commands_are_connectors_and_their_streams_are_sessions() {
     let archive = temp();
     let commands = ["printf '1\\n2\\n3\\n4\\n5\\n'; echo oops >&2", "true", "echo 6"];
     let (stdout, stderr, code) = output(&mut mux(&archive, &commands));
     assert_eq!((stderr.as_str(), code), ("", Some(0)));
-    // Lines, a registration and an end for each of three streams, and two events for each connector.
+    // Seven lines, a registration and an end for each of three streams, and two events for each of three connectors.
     assert_eq!(row(&stdout, "archive"), [19, 19, 0]);
 
     let mut files = archived(&archive);
@@ -263,7 +264,7 @@ fn commands_are_connectors_and_their_streams_sessions() {
     ];
     assert_eq!(sessions, expected.map(|(c, s, l)| (c.into(), s.into(), l.into())));
 
-    // The registration comes after the first lines.
+    // The session is registered after its third line.
     let printf = files.values().find(|records| records.len() == 7).unwrap();
     let kinds: Vec<_> = printf.iter().map(|record| record["kind"].as_str().unwrap()).collect();
     assert_eq!(
@@ -281,7 +282,7 @@ fn commands_are_connectors_and_their_streams_sessions() {
 }
 
 #[test]
-fn a_command_that_is_not_there_or_fails_is_named_and_the_rest_goes_on() {
+fn failed_commands_are_reported_and_the_others_continue() {
     let archive = temp();
     let commands = ["no-such-command-here", "exit 3", "echo fine"];
     let (stdout, stderr, code) = output(&mut mux(&archive, &commands));
@@ -295,7 +296,7 @@ fn a_command_that_is_not_there_or_fails_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn without_arguments_it_runs_three_commands_of_the_toolchain() {
+fn default_commands_run_without_errors() {
     let archive = temp();
     let (stdout, stderr, code) = output(mux(&archive, &[]).current_dir(env!("CARGO_MANIFEST_DIR")));
     assert_eq!((stderr.as_str(), code), ("", Some(0)));
@@ -308,9 +309,9 @@ fn without_arguments_it_runs_three_commands_of_the_toolchain() {
 }
 
 #[test]
-fn bad_usage_ends_with_two() {
+fn usage_error_exits_with_code_two() {
     for args in [
-        ["--filter", "colour=red"],
+        ["--filter", "color=red"],
         ["--filter", "scroll=7"],
         ["--filter", "kind="],
         ["--rate", "0"],
@@ -324,8 +325,8 @@ fn bad_usage_ends_with_two() {
 }
 
 #[test]
-fn a_rate_paces_the_replay() {
-    // Nineteen records at a thousand a second: it cannot be done sooner than in 18 ms.
+fn rate_limits_the_replay() {
+    // Publishing 19 records at 1000 per second takes at least 18 ms.
     let started = std::time::Instant::now();
     mux(&temp(), &["--quiet", "--replay", "-", "--rate", "1000"])
         .write_stdin(recording(5))
@@ -335,7 +336,7 @@ fn a_rate_paces_the_replay() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_it_quietly() {
+fn closed_standard_output_ends_the_run_without_an_error() {
     let archive = temp();
     let mut child = process::Command::new(executable())
         .arg("--archive")
@@ -351,15 +352,15 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         .unwrap();
     assert!(line.starts_with("while "), "{line}");
 
-    let mut complaints = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut complaints).unwrap();
-    assert_eq!(complaints, "");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    assert_eq!(stderr, "");
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
-fn colours_are_for_terminals_and_never_where_they_are_not_wanted() {
-    let shown = |variable: (&str, &str)| {
+fn colors_follow_the_terminal_and_the_environment_variables() {
+    let has_colors = |variable: (&str, &str)| {
         let mut command = mux(&temp(), &["--replay", "-"]);
         command
             .env_remove("NO_COLOR")
@@ -367,7 +368,7 @@ fn colours_are_for_terminals_and_never_where_they_are_not_wanted() {
             .env(variable.0, variable.1);
         output(command.write_stdin(recording(1))).0.contains('\x1b')
     };
-    assert!(!shown(("CLICOLOR", "1")), "a pipe is no terminal");
-    assert!(!shown(("NO_COLOR", "1")));
-    assert!(shown(("CLICOLOR_FORCE", "1")));
+    assert!(!has_colors(("CLICOLOR", "1")), "a pipe is not a terminal");
+    assert!(!has_colors(("NO_COLOR", "1")));
+    assert!(has_colors(("CLICOLOR_FORCE", "1")));
 }

@@ -1,10 +1,10 @@
-//! The manifest's promises: what is published is described, and builds with the Rust version it declares.
+//! Checks of the manifest: required metadata, documented features, and no dependency that needs a newer Rust version.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// What cargo knows of this package and of everything in its lock file, for every platform.
+/// Returns the metadata of this package and of all packages in the lock file. All platforms are included.
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--manifest-path"])
@@ -16,14 +16,14 @@ fn packages() -> Vec<Value> {
     serde_json::from_value(metadata["packages"].take()).unwrap()
 }
 
-/// Major, minor, patch; a part that is left out is zero.
+/// Parses a version into major, minor and patch. Omitted parts are zero.
 fn version(text: &str) -> [u64; 3] {
     let mut parts = text.split('.').map(|part| part.parse().unwrap());
     [(); 3].map(|()| parts.next().unwrap_or(0))
 }
 
 #[test]
-fn no_dependency_asks_for_a_newer_compiler_than_the_package() {
+fn no_dependency_requires_a_newer_rust_version() {
     let declared = version(env!("CARGO_PKG_RUST_VERSION"));
     let newer: Vec<_> = packages()
         .into_iter()
@@ -34,7 +34,7 @@ fn no_dependency_asks_for_a_newer_compiler_than_the_package() {
         })
         .map(|package| {
             format!(
-                "{} {} asks for {}",
+                "{} {} requires Rust {}",
                 package["name"], package["version"], package["rust_version"]
             )
         })
@@ -48,7 +48,7 @@ fn this_package() -> Value {
 }
 
 #[test]
-fn the_package_is_described() {
+fn package_has_the_required_metadata() {
     let package = this_package();
     for field in [
         "description",
@@ -60,47 +60,50 @@ fn the_package_is_described() {
     ] {
         assert!(package[field].is_string(), "{field}");
     }
-    // What crates.io admits: five of each at most, and keywords of twenty letters, digits and dashes.
+    // crates.io accepts at most five keywords and five categories. A keyword has at most 20 letters, digits and dashes.
     for field in ["keywords", "categories"] {
         let list = package[field].as_array().unwrap();
         assert!((1..=5).contains(&list.len()), "{field}");
         for word in list.iter().map(|word| word.as_str().unwrap()) {
-            let admitted = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-            assert!(word.len() <= 20 && word.chars().all(admitted), "{field}: {word}");
+            let is_allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
+            assert!(word.len() <= 20 && word.chars().all(is_allowed), "{field}: {word}");
         }
     }
 }
 
 #[test]
-fn docs_rs_shows_every_feature() {
+fn docs_rs_builds_with_all_features() {
     let docs_rs = &this_package()["metadata"]["docs"]["rs"];
     assert_eq!(docs_rs["all-features"], true);
     assert_eq!(docs_rs["rustdoc-args"], serde_json::json!(["--cfg", "docsrs"]));
 }
 
 #[test]
-fn the_readme_tells_of_every_feature() {
+fn readme_documents_every_feature() {
     let readme = include_str!("../README.md");
     let package = this_package();
     for feature in package["features"].as_object().unwrap().keys() {
         let row = format!("| `{feature}` |");
-        assert!(feature == "default" || readme.contains(&row), "no row of {feature}");
+        assert!(
+            feature == "default" || readme.contains(&row),
+            "the README has no row for `{feature}`"
+        );
     }
 }
 
-/// A release has its own section, with its date; what is to come has one above it.
+/// The changelog must start with an `Unreleased` section, followed by a dated section for the current version.
 #[test]
-fn the_changelog_has_this_version() {
+fn changelog_has_a_section_for_this_version() {
     let changelog = include_str!("../CHANGELOG.md");
     let sections: Vec<_> = changelog.lines().filter_map(|line| line.strip_prefix("## [")).collect();
     assert_eq!(sections[0], "Unreleased]");
     let latest = sections[1].strip_prefix(env!("CARGO_PKG_VERSION"));
     let date = latest
         .and_then(|rest| rest.strip_prefix("] - "))
-        .expect("this version's section");
+        .expect("a section for this version");
     assert!(date.parse::<jiff::civil::Date>().is_ok(), "{date}");
     for version in ["Unreleased", env!("CARGO_PKG_VERSION")] {
         let link = format!("\n[{version}]: {}", env!("CARGO_PKG_REPOSITORY"));
-        assert!(changelog.contains(&link), "no link of {version}");
+        assert!(changelog.contains(&link), "no link for {version}");
     }
 }

@@ -1,7 +1,7 @@
-//! The archiver: one JSON Lines file per scroll, and `unbound.jsonl` for what belongs to none.
+//! The archiver. It writes one JSON Lines file per scroll, and `unbound.jsonl` for records without a scroll.
 //!
-//! Lines that came before their session's registration are held until a bound event of that session tells the scroll
-//! they belong to. What is still held at the end goes to `unbound.jsonl`.
+//! Records that precede their session's registration are held until a bound event of that session arrives, which
+//! carries the scroll id. Records that are still held at the end go to `unbound.jsonl`.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -11,143 +11,142 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sharing_bus::{BusReceiver, Delivery};
+use sharing_bus_example_sessions::{Record, SESSION_ENDED};
 use uuid::Uuid;
 
-use crate::account::Tally;
-use crate::record::{Record, SESSION_ENDED};
+use crate::summary::Tally;
 
-/// Deliveries between two flushes, at most.
+/// Maximum number of deliveries between two flushes.
 const BATCH: usize = 1024;
 
-/// A directory to archive into.
+/// An archive directory.
 pub(crate) struct Archive {
     dir: PathBuf,
 }
 
-type Session = (Arc<str>, Arc<str>);
+type SessionKey = (Arc<str>, Arc<str>);
 
 impl Archive {
     pub(crate) fn create(dir: &Path) -> io::Result<Self> {
-        fs::create_dir_all(dir).map_err(|error| in_path(dir, &error))?;
+        fs::create_dir_all(dir).map_err(|error| with_path(dir, &error))?;
         Ok(Archive { dir: dir.to_owned() })
     }
 
-    /// Writes until the bus ends.
+    /// Writes the received events to files until the bus closes.
     pub(crate) fn write(&self, mut receiver: BusReceiver<Record>) -> io::Result<Tally> {
         let mut tally = Tally::default();
-        let mut shelf = Shelf::new(&self.dir);
-        let mut early: HashMap<Session, Vec<Record>> = HashMap::new();
+        let mut files = ScrollFiles::new(&self.dir);
+        let mut unbound: HashMap<SessionKey, Vec<Record>> = HashMap::new();
         let mut batch = Vec::with_capacity(BATCH);
         while receiver.recv_many(&mut batch, BATCH) > 0 {
             for delivery in batch.drain(..) {
                 tally.count(&delivery);
-                take(&mut shelf, &mut early, &delivery)?;
+                archive(&mut files, &mut unbound, &delivery)?;
             }
-            shelf.flush()?;
+            files.flush()?;
         }
-        for record in early.into_values().flatten() {
-            shelf.append(None, &record)?;
+        for record in unbound.into_values().flatten() {
+            files.append(None, &record)?;
         }
-        shelf.flush()?;
-        Ok(tally.end(&receiver))
+        files.flush()?;
+        Ok(tally.finish(&receiver))
     }
 }
 
-fn take(
-    shelf: &mut Shelf<'_>,
-    early: &mut HashMap<Session, Vec<Record>>,
+fn archive(
+    files: &mut ScrollFiles<'_>,
+    unbound: &mut HashMap<SessionKey, Vec<Record>>,
     delivery: &Delivery<Record>,
 ) -> io::Result<()> {
-    let record = received(delivery);
+    let record = bound_record(delivery);
     let session = record
         .native_session_id
         .clone()
         .map(|native| (Arc::clone(&record.connector_id), native));
     match (record.scroll_id, session) {
         (Some(scroll), session) => {
-            let held = session.and_then(|session| early.remove(&session)).unwrap_or_default();
+            let held = session.and_then(|session| unbound.remove(&session)).unwrap_or_default();
             for mut earlier in held {
                 earlier.scroll_id = Some(scroll);
-                shelf.append(Some(scroll), &earlier)?;
+                files.append(Some(scroll), &earlier)?;
             }
-            shelf.append(Some(scroll), &record)?;
+            files.append(Some(scroll), &record)?;
             if record.kind == SESSION_ENDED {
-                shelf.close(scroll)?;
+                files.close(scroll)?;
             }
             Ok(())
         }
         (None, Some(session)) => {
-            early.entry(session).or_default().push(record);
+            unbound.entry(session).or_default().push(record);
             Ok(())
         }
-        (None, None) => shelf.append(None, &record),
+        (None, None) => files.append(None, &record),
     }
 }
 
-/// The record as received, with the scroll that the bus knows.
-fn received(delivery: &Delivery<Record>) -> Record {
-    Record {
-        scroll_id: delivery.routing.scroll_id,
-        ..Record::clone(&delivery.event)
-    }
+/// Returns a copy of the record with the scroll id of the delivery.
+fn bound_record(delivery: &Delivery<Record>) -> Record {
+    let mut record = Record::clone(&delivery.event);
+    record.scroll_id = delivery.routing.scroll_id;
+    record
 }
 
-/// The files of this run.
-struct Shelf<'a> {
+/// The files that this run has opened.
+struct ScrollFiles<'a> {
     dir: &'a Path,
-    scrolls: HashMap<Option<Uuid>, Scroll>,
+    scrolls: HashMap<Option<Uuid>, ScrollFile>,
 }
 
-impl<'a> Shelf<'a> {
+impl<'a> ScrollFiles<'a> {
     fn new(dir: &'a Path) -> Self {
-        Shelf {
+        ScrollFiles {
             dir,
             scrolls: HashMap::new(),
         }
     }
 
     fn append(&mut self, id: Option<Uuid>, record: &Record) -> io::Result<()> {
-        let scroll = self.scrolls.entry(id).or_insert_with(|| Scroll::new(self.dir, id));
-        scroll.append(record).map_err(|error| in_path(&scroll.path, &error))
+        let scroll = self.scrolls.entry(id).or_insert_with(|| ScrollFile::new(self.dir, id));
+        scroll.append(record).map_err(|error| with_path(&scroll.path, &error))
     }
 
     fn close(&mut self, id: Uuid) -> io::Result<()> {
         match self.scrolls.get_mut(&Some(id)) {
-            Some(scroll) => scroll.close().map_err(|error| in_path(&scroll.path, &error)),
+            Some(scroll) => scroll.close().map_err(|error| with_path(&scroll.path, &error)),
             None => Ok(()),
         }
     }
 
-    /// So that an interrupted run leaves whole lines behind.
+    /// Flushes all files, so that an interrupted run leaves only complete lines.
     fn flush(&mut self) -> io::Result<()> {
         for scroll in self.scrolls.values_mut() {
-            scroll.flush().map_err(|error| in_path(&scroll.path, &error))?;
+            scroll.flush().map_err(|error| with_path(&scroll.path, &error))?;
         }
         Ok(())
     }
 }
 
-/// One file. It is closed with its session and appended to if the scroll goes on.
-struct Scroll {
+/// The file of one scroll. It is closed when the session ends, and reopened for appending if the scroll continues.
+struct ScrollFile {
     path: PathBuf,
     file: Option<BufWriter<File>>,
-    begun: bool,
+    created: bool,
 }
 
-impl Scroll {
+impl ScrollFile {
     fn new(dir: &Path, id: Option<Uuid>) -> Self {
         let name = id.map_or_else(|| "unbound".to_owned(), |id| id.to_string());
-        Scroll {
+        ScrollFile {
             path: dir.join(name).with_extension("jsonl"),
             file: None,
-            begun: false,
+            created: false,
         }
     }
 
     fn append(&mut self, record: &Record) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
-            closed => closed.insert(open(&self.path, mem::replace(&mut self.begun, true))?),
+            closed => closed.insert(open(&self.path, mem::replace(&mut self.created, true))?),
         };
         serde_json::to_writer(&mut *file, record)?;
         file.write_all(b"\n")
@@ -164,10 +163,11 @@ impl Scroll {
     }
 }
 
-/// A file that this run has not begun replaces one of an earlier run.
-fn open(path: &Path, begun: bool) -> io::Result<BufWriter<File>> {
+/// Opens a file for writing. A file that this run has already `created` is appended to. Any other existing file
+/// belongs to an earlier run and is replaced.
+fn open(path: &Path, created: bool) -> io::Result<BufWriter<File>> {
     let mut options = File::options();
-    if begun {
+    if created {
         options.append(true);
     } else {
         options.write(true).create(true).truncate(true);
@@ -175,7 +175,7 @@ fn open(path: &Path, begun: bool) -> io::Result<BufWriter<File>> {
     options.open(path).map(BufWriter::new)
 }
 
-/// An archive that cannot be written is no broken pipe, whatever it is on.
-fn in_path(path: &Path, error: &io::Error) -> io::Error {
+/// Adds the path to an error. The kind becomes `Other`, so that no archive error is taken for a closed standard output.
+fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }

@@ -1,4 +1,4 @@
-//! What was asked for on the command line.
+//! The command-line arguments.
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -8,22 +8,21 @@ use std::time::Duration;
 
 use clap::Parser;
 use sharing_bus::EventKind;
+use sharing_bus_example_sessions::{Filter, Record, event_kind};
 use uuid::Uuid;
 
-use crate::Filter;
-use crate::record::{self, Record};
-
-/// Commands that every machine with a Rust toolchain has.
+/// Commands that are available with every Rust toolchain.
 const DEFAULT_COMMANDS: [&str; 3] = ["cargo tree", "rustc --print target-list", "rustdoc --help"];
 
-/// Runs commands side by side, or replays a recording, through an event bus.
+/// Runs commands concurrently, or replays a recording, through an event bus.
 ///
-/// Every line is an event. The console view, the archiver and the progress line receive what they ask for; a closing
-/// table tells what each matched, received and missed. It ends with 1 if anything went wrong.
+/// Each line is an event. The console view, the archiver and the progress line are subscribers. At the end, a table
+/// shows how many events each subscriber matched, received and missed. The exit code is 1 if any error was reported.
 #[derive(Debug, Parser)]
 #[command(name = "mux")]
 pub(crate) struct Args {
-    /// Commands to run by the shell, each in quotes [default: 'cargo tree' 'rustc --print target-list' 'rustdoc --help']
+    /// Commands to run in the shell, each in quotes [default: 'cargo tree' 'rustc --print target-list' 'rustdoc
+    /// --help']
     #[arg(value_name = "CMD", conflicts_with = "replay")]
     commands: Vec<String>,
 
@@ -31,24 +30,25 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
 
-    /// Replay so many events per second [default: as fast as it goes]
+    /// Replay N events per second [default: as fast as possible]
     #[arg(long, value_name = "N", requires = "replay")]
     pub(crate) rate: Option<NonZeroU32>,
 
-    /// Write one JSON Lines file per scroll there, replacing files of an earlier run [default: a new temporary directory]
+    /// Write one JSON Lines file per scroll to DIR, replacing files of earlier runs [default: a new temporary
+    /// directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) archive: Option<PathBuf>,
 
-    /// What console, archive and --slow receive: connector=NAME, scroll=UUID or kind=KIND (of the bus or of the record).
-    /// Repeated: any of those with the same name, all of those with different ones
+    /// Filter for the console, the archive and --slow: connector=NAME, scroll=UUID or kind=KIND (of the bus or of the
+    /// record). Conditions with the same name are alternatives; conditions with different names must all hold
     #[arg(long = "filter", value_name = "NAME=VALUE")]
     conditions: Vec<Condition>,
 
-    /// Add a subscriber that spends so many milliseconds on every event
+    /// Add a subscriber that takes MS milliseconds for each event
     #[arg(long, value_name = "MS")]
     slow: Option<u64>,
 
-    /// No console view
+    /// Disable the console view
     #[arg(long)]
     pub(crate) quiet: bool,
 }
@@ -66,10 +66,11 @@ impl Args {
         self.slow.map(Duration::from_millis)
     }
 
-    /// The conditions as one filter. Equalities stay equalities, which the bus finds by index.
+    /// Combines the conditions into one filter. Equality conditions remain equality filters, so the bus can look them
+    /// up in its index.
     pub(crate) fn filter(&self) -> Filter {
-        let alternatives = |belongs: fn(&Condition) -> bool| {
-            let conditions = self.conditions.iter().filter(|condition| belongs(condition));
+        let alternatives = |has_name: fn(&Condition) -> bool| {
+            let conditions = self.conditions.iter().filter(|condition| has_name(condition));
             combine(conditions.map(Condition::filter).collect(), Filter::any)
         };
         let groups = [
@@ -81,7 +82,7 @@ impl Args {
     }
 }
 
-/// One filter of several; one alone stays as it is, for the closing table's sake.
+/// Combines several filters into one. A single filter is returned unchanged, which keeps the closing table readable.
 fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> Option<Filter> {
     match filters.len() {
         0 => None,
@@ -90,7 +91,7 @@ fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> O
     }
 }
 
-/// One `--filter`.
+/// The value of one `--filter` option.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Condition {
     Connector(Arc<str>),
@@ -111,11 +112,12 @@ impl Condition {
     }
 }
 
-/// A kind that only records know: looked for among the events of the kind that the bus sees.
+/// Returns a filter for a kind of records that is not a kind of the bus. The bus narrows the events down by their own
+/// kind first.
 fn record_kind(kind: String) -> Filter {
-    let seen_as = record::event_kind(&kind);
+    let bus_kind = event_kind(&kind);
     let exact = Filter::custom(move |event: &sharing_bus::BusEvent<Record>| event.event.kind == kind);
-    Filter::all([Filter::Kind(seen_as), exact])
+    Filter::all([Filter::Kind(bus_kind), exact])
 }
 
 impl FromStr for Condition {
@@ -124,16 +126,16 @@ impl FromStr for Condition {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
         if value.is_empty() {
-            return Err(format!("nothing behind `{name}=`"));
+            return Err(format!("the value of `{name}=` is empty"));
         }
         match name {
             "connector" => Ok(Condition::Connector(value.into())),
             "scroll" => value
                 .parse()
                 .map(Condition::Scroll)
-                .map_err(|error| format!("`{value}` is no UUID: {error}")),
+                .map_err(|error| format!("`{value}` is not a UUID: {error}")),
             "kind" => Ok(Condition::Kind(value.into())),
-            _ => Err(format!("`{name}` is none of connector, scroll, kind")),
+            _ => Err(format!("unknown name `{name}`; expected connector, scroll or kind")),
         }
     }
 }
@@ -151,12 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_definition_is_valid() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn conditions_of_one_name_are_alternatives_and_names_add_up() {
+    fn conditions_with_the_same_name_are_alternatives() {
         assert_eq!(filter(&[]), "*");
         assert_eq!(filter(&["connector=git"]), "connector=git");
         assert_eq!(
@@ -166,8 +168,8 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_makes_no_sense_is_refused() {
-        for text in ["connector", "connector=", "scroll=7", "colour=red", "=x"] {
+    fn invalid_condition_is_rejected() {
+        for text in ["connector", "connector=", "scroll=7", "color=red", "=x"] {
             assert!(text.parse::<Condition>().is_err(), "{text}");
         }
     }

@@ -1,31 +1,31 @@
-//! The progress line: a subscriber that shows on a terminal how much has passed.
+//! The progress line: a subscriber that shows the number of events and of open sessions on a terminal.
 
 use std::collections::HashSet;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use sharing_bus::BusReceiver;
+use sharing_bus_example_sessions::{Record, SESSION_ENDED};
 
-use crate::account::Tally;
-use crate::record::{Record, SESSION_ENDED};
+use crate::summary::Tally;
 
-/// A handle on the line. Whoever else prints does so [`aside`](Self::aside).
+/// A handle to the progress line. All other output must be printed inside [`suspend`](Self::suspend).
 #[derive(Clone)]
 pub(crate) struct Progress {
-    /// Draws on standard error, and nothing at all if that is no terminal.
+    /// The line on standard error. It is hidden if standard error is not a terminal.
     line: ProgressBar,
 }
 
 impl Progress {
     pub(crate) fn new() -> Self {
         let style = ProgressStyle::with_template("{spinner} events: {pos}, open sessions: {msg} [{elapsed}]")
-            .expect("the template is well formed");
+            .expect("the template is valid");
         let line = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
             .with_style(style)
             .with_message("0");
         Progress { line }
     }
 
-    /// Counts until the bus ends.
+    /// Counts events and sessions until the bus closes.
     pub(crate) fn follow(&self, mut receiver: BusReceiver<Record>) -> Tally {
         let mut tally = Tally::default();
         let mut open = HashSet::new();
@@ -50,11 +50,11 @@ impl Progress {
             }
             self.line.set_position(tally.received() + tally.missed());
         }
-        tally.end(&receiver)
+        tally.finish(&receiver)
     }
 
-    /// Runs `print` with the line out of the way.
-    pub(crate) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    /// Runs `print` while the line is hidden.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         if self.line.is_hidden() {
             print()
         } else {
@@ -62,7 +62,7 @@ impl Progress {
         }
     }
 
-    /// Takes the line away.
+    /// Removes the line from the terminal.
     pub(crate) fn finish(&self) {
         self.line.finish_and_clear();
     }

@@ -1,4 +1,4 @@
-//! The console view: every event as a line, behind its connector in colour and its scroll.
+//! The console view. It prints each event as one line, prefixed with the colored connector name and the scroll id.
 
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -7,13 +7,12 @@ use std::sync::Arc;
 use console::{Color, Style};
 use serde_json::Value;
 use sharing_bus::{BusReceiver, Delivery, EventKind};
+use sharing_bus_example_sessions::{Bus, Record};
 
-use crate::Bus;
-use crate::account::Tally;
 use crate::progress::Progress;
-use crate::record::Record;
+use crate::summary::Tally;
 
-/// Lines printed in one go.
+/// Maximum number of lines printed at once.
 const BATCH: usize = 256;
 
 const COLORS: [Color; 6] = [
@@ -25,7 +24,7 @@ const COLORS: [Color; 6] = [
     Color::Red,
 ];
 
-/// Prints until the bus ends. If nobody reads any more, closes the bus: there is nothing left to run for.
+/// Prints events until the bus closes. If standard output is closed, this function closes the bus to end the program.
 pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Progress) -> io::Result<Tally> {
     let mut tally = Tally::default();
     let mut prefixes = Prefixes::default();
@@ -36,7 +35,7 @@ pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Prog
             tally.count(&delivery);
             write_line(&mut text, &mut prefixes, &delivery)?;
         }
-        let printed = progress.aside(|| {
+        let printed = progress.suspend(|| {
             let mut stdout = io::stdout().lock();
             stdout.write_all(&text).and_then(|()| stdout.flush())
         });
@@ -46,19 +45,19 @@ pub(crate) fn show(mut receiver: BusReceiver<Record>, bus: &Bus, progress: &Prog
         }
         text.clear();
     }
-    Ok(tally.end(&receiver))
+    Ok(tally.finish(&receiver))
 }
 
 fn write_line(text: &mut Vec<u8>, prefixes: &mut Prefixes, delivery: &Delivery<Record>) -> io::Result<()> {
     if delivery.missed() > 0 {
         writeln!(text, "... {} missed here", delivery.missed())?;
     }
-    // The start of the scroll's id, or dashes before the session is registered.
+    // The first 8 digits of the scroll id, or dashes if the event is not bound.
     let scroll = match delivery.routing.scroll_id {
         Some(id) => id.simple().to_string()[..8].to_owned(),
         None => "--------".to_owned(),
     };
-    let prefix = prefixes.of(&delivery.event.connector_id);
+    let prefix = prefixes.styled(&delivery.event.connector_id);
     let content = content(&delivery.event);
     let content = match delivery.routing.kind {
         EventKind::Output | EventKind::Message => content,
@@ -68,7 +67,7 @@ fn write_line(text: &mut Vec<u8>, prefixes: &mut Prefixes, delivery: &Delivery<R
     writeln!(text, "{prefix} {scroll} | {content}")
 }
 
-/// The line that a command wrote, or a record's kind and payload.
+/// Returns the line that a command wrote, or the kind and payload of any other record.
 fn content(record: &Record) -> String {
     match (&record.payload, record.payload.get("text")) {
         (_, Some(Value::String(line))) => line.clone(),
@@ -77,7 +76,7 @@ fn content(record: &Record) -> String {
     }
 }
 
-/// Connectors as they are shown: each with the next colour, and as wide as the widest so far.
+/// The prefixes of the lines. Each new connector gets the next color. All names are padded to the longest one so far.
 #[derive(Default)]
 struct Prefixes {
     styles: HashMap<Arc<str>, Style>,
@@ -85,7 +84,7 @@ struct Prefixes {
 }
 
 impl Prefixes {
-    fn of(&mut self, connector_id: &Arc<str>) -> String {
+    fn styled(&mut self, connector_id: &Arc<str>) -> String {
         let next = COLORS[self.styles.len() % COLORS.len()];
         let style = self
             .styles

@@ -1,68 +1,68 @@
-// The page: one stream at a time, replaced when the filter changes.
+// The page. It shows one event stream at a time, and replaces the stream when the filter changes.
 
-import { ask, serverEvents } from "./feed.js";
+import { requestEvents, serverEvents } from "./feed.js";
 import * as log from "./log.js";
 import { count, showRates, showSessions, showSubscribers } from "./panels.js";
 
 const RETRY_SECONDS = 2;
-/// From the last key to the new stream: typing on is quicker than this.
-const SETTLE_MILLISECONDS = 150;
+/// Delay between the last keystroke and the request. Ordinary typing is faster than this delay.
+const DEBOUNCE_MILLISECONDS = 150;
 
 const byId = (id) => document.getElementById(id);
 const input = byId("filter");
 
-/// The stream that is shown, and the one that was asked for and has not answered.
-let shown = null;
-let asked = null;
+/// Abort controllers of the stream that is shown and of the request that has no response yet.
+let active = null;
+let pending = null;
 let retry = 0;
-let settle = 0;
+let debounce = 0;
 
 async function connect() {
   const filter = input.value;
-  const mine = new AbortController();
+  const controller = new AbortController();
   clearTimeout(retry);
-  clearTimeout(settle);
-  asked?.abort();
-  asked = mine;
+  clearTimeout(debounce);
+  pending?.abort();
+  pending = controller;
   let response;
-  let refusal = "The server does not answer";
+  let problem = "The server does not respond";
   try {
-    response = await ask(filter, mine.signal);
-    if (!response.ok) refusal = (await response.text()).trim();
+    response = await requestEvents(filter, controller.signal);
+    if (!response.ok) problem = (await response.text()).trim();
   } catch {
-    // Told below, unless it was given up for another.
+    // The error is shown below, unless another request has replaced this one.
   }
-  if (asked !== mine) return;
-  asked = null;
+  if (pending !== controller) return;
+  pending = null;
   if (response?.ok) {
-    await show(response, filter, mine);
+    await show(response, filter, controller);
   } else if (response?.status === 400) {
-    refuse(refusal);
+    showFilterError(problem);
   } else {
-    tryAgain(refusal, response?.headers.get("retry-after"));
+    scheduleRetry(problem, response?.headers.get("retry-after"));
   }
 }
 
-/// The filter is bad: what was shown before goes on.
-function refuse(message) {
+/// Shows why a filter is invalid. The current stream continues.
+function showFilterError(message) {
   input.setAttribute("aria-invalid", "true");
   byId("filter-error").textContent = message;
   byId("filter-error").hidden = false;
-  if (shown === null) setStatus("waiting", "Waiting for a filter");
+  if (active === null) setStatus("waiting", "Waiting for a valid filter");
 }
 
-function tryAgain(what, seconds) {
-  shown?.abort();
-  shown = null;
+function scheduleRetry(problem, seconds) {
+  active?.abort();
+  active = null;
   const after = Number(seconds) || RETRY_SECONDS;
-  setStatus("broken", `${what}; trying again every ${after} s`);
+  setStatus("broken", `${problem}; retrying every ${after} s`);
   clearTimeout(retry);
   retry = setTimeout(connect, after * 1000);
 }
 
-async function show(response, filter, mine) {
-  shown?.abort();
-  shown = mine;
+async function show(response, filter, controller) {
+  active?.abort();
+  active = controller;
   input.removeAttribute("aria-invalid");
   byId("filter-error").hidden = true;
   history.replaceState(null, "", filter.trim() === "" ? "/" : `/?${new URLSearchParams({ filter })}`);
@@ -70,38 +70,38 @@ async function show(response, filter, mine) {
   const view = new View();
   try {
     for await (const { name, data } of serverEvents(response)) {
-      if (shown !== mine) return;
+      if (active !== controller) return;
       view[name]?.(data);
     }
   } catch {
-    // Cut off; told below as the end is.
+    // The connection was lost. This is handled below, like the end of the stream.
   }
-  if (shown !== mine) return;
-  shown = null;
-  // If another filter is being asked for, its answer tells.
-  if (asked === null) tryAgain(view.ended ? "The server has ended" : "The connection is lost");
+  if (active !== controller) return;
+  active = null;
+  // If another request is pending, its response determines the status.
+  if (pending === null) scheduleRetry(view.ended ? "The server has shut down" : "The connection was lost");
 }
 
-/// What one stream shows.
+/// The view of one stream.
 class View {
   id = null;
   label = "";
   received = 0;
-  /// Missed before the events so far, and by the server's own count, which is ahead of them.
+  /// Number of missed events: before the received events, and as counted by the server, which is more up to date.
   missed = 0;
   lagged = 0;
   ended = false;
 
   constructor() {
     this.count();
-    this.tellMissed();
+    this.showMissed();
   }
 
   hello({ id, label, filter }) {
     this.id = id;
     this.label = label;
     byId("filter-read").textContent = `Showing ${filter === "*" ? "every event" : filter}`;
-    setStatus("live", `Live as ${label}`);
+    setStatus("live", `Connected as ${label}`);
   }
 
   event(event) {
@@ -110,17 +110,17 @@ class View {
     log.add(event);
     if (event.missed > 0) {
       this.missed += event.missed;
-      this.tellMissed();
+      this.showMissed();
     }
   }
 
   overview({ rates, subscribers, sessions, sessions_seen, source_ended }) {
     showRates(rates);
     showSubscribers(subscribers, this.id);
-    showSessions(sessions, sessions_seen, pick);
-    setStatus("live", source_ended ? `Live as ${this.label}; the source has ended` : `Live as ${this.label}`);
+    showSessions(sessions, sessions_seen, selectSession);
+    setStatus("live", source_ended ? `Connected as ${this.label}; the source has ended` : `Connected as ${this.label}`);
     this.lagged = subscribers.find((subscriber) => subscriber.id === this.id)?.lagged ?? this.lagged;
-    this.tellMissed();
+    this.showMissed();
   }
 
   end() {
@@ -131,11 +131,11 @@ class View {
     byId("count").textContent = `${this.received.toLocaleString("en")} received`;
   }
 
-  tellMissed() {
+  showMissed() {
     const missed = Math.max(this.missed, this.lagged);
     const text = missed === 0 ? "" : `You missed ${count(missed, "event")}: this page did not keep up`;
     const banner = byId("missed");
-    // Said once, and not again and again to those who listen.
+    // The text changes only when necessary, so that screen readers do not repeat it.
     if (banner.textContent !== text) banner.textContent = text;
     banner.hidden = missed === 0;
   }
@@ -148,8 +148,9 @@ function setStatus(state, text) {
   status.textContent = text;
 }
 
-/// Shows one session. The filter parts its names at the first slash, so a connector that has one is known by the scroll.
-function pick({ connector, session, scroll }) {
+/// Filters for one session. In a `session` filter, the first slash ends the connector name. A connector name with a
+/// slash therefore needs a filter for the scroll.
+function selectSession({ connector, session, scroll }) {
   if (!connector.includes("/")) input.value = condition("session", `${connector}/${session}`);
   else input.value = scroll === null ? condition("connector", connector) : condition("scroll", scroll);
   connect();
@@ -162,8 +163,8 @@ function condition(name, value) {
 }
 
 input.addEventListener("input", () => {
-  clearTimeout(settle);
-  settle = setTimeout(connect, SETTLE_MILLISECONDS);
+  clearTimeout(debounce);
+  debounce = setTimeout(connect, DEBOUNCE_MILLISECONDS);
 });
 byId("filter-form").addEventListener("submit", (event) => {
   event.preventDefault();

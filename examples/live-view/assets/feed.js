@@ -1,11 +1,11 @@
-// The stream of server-sent events. By `fetch` and not by `EventSource`, which hides why it was refused.
+// The stream of server-sent events. It uses `fetch` because `EventSource` hides the text of error responses.
 
-/// Asks for the events that match `filter`.
-export function ask(filter, signal) {
+/// Requests the events that match `filter`.
+export function requestEvents(filter, signal) {
   return fetch(`/events?${new URLSearchParams({ filter })}`, { signal, cache: "no-store" });
 }
 
-/// The events of a response, each with its name and its data. Ends with the response.
+/// Yields the events of a response, each with its name and data, until the response ends.
 export async function* serverEvents(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
@@ -15,7 +15,7 @@ export async function* serverEvents(response) {
     text += value;
     let from = 0;
     for (let end = text.indexOf("\n\n"); end >= 0; end = text.indexOf("\n\n", from)) {
-      const event = read(text.slice(from, end));
+      const event = parseEvent(text.slice(from, end));
       from = end + 2;
       if (event.data !== undefined) yield event;
     }
@@ -23,8 +23,8 @@ export async function* serverEvents(response) {
   }
 }
 
-/// One event. What is neither its name nor its data keeps the connection alive.
-function read(lines) {
+/// Parses one event. Other lines, such as keep-alive comments, are ignored.
+function parseEvent(lines) {
   const event = {};
   for (const line of lines.split("\n")) {
     if (line.startsWith("event: ")) event.name = line.slice(7);

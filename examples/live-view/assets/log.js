@@ -1,9 +1,9 @@
-// The list of events: the latest of them, following the end unless the reader scrolled away.
+// The list of the latest events. It scrolls to each new event unless the user has scrolled up.
 
 import { element, connectorClass, count } from "./panels.js";
 
-const MOST = 500;
-const NEAR = 40;
+const MAX_ROWS = 500;
+const BOTTOM_TOLERANCE = 40;
 
 const log = document.getElementById("log");
 const latest = document.getElementById("latest");
@@ -14,7 +14,7 @@ let following = true;
 
 export function add(event) {
   pending.push(event);
-  if (pending.length > MOST) pending.splice(0, pending.length - MOST);
+  if (pending.length > MAX_ROWS) pending.splice(0, pending.length - MAX_ROWS);
   if (!scheduled) {
     scheduled = true;
     requestAnimationFrame(draw);
@@ -36,7 +36,7 @@ function draw() {
   }
   pending = [];
   log.append(rows);
-  while (log.childElementCount > MOST) log.firstElementChild.remove();
+  while (log.childElementCount > MAX_ROWS) log.firstElementChild.remove();
   if (following) log.scrollTop = log.scrollHeight;
 }
 
@@ -55,7 +55,7 @@ function gap(missed) {
   return element("div", "row gap", `You missed ${count(missed, "event")} here`);
 }
 
-/// The time of day as the source wrote it, or what it wrote instead.
+/// Returns the time of day from a timestamp, or the whole text if it has another format.
 function clock(ts) {
   return /T(\d\d:\d\d:\d\d)/.exec(ts)?.[1] ?? ts;
 }
@@ -67,7 +67,7 @@ function follow() {
 }
 
 log.addEventListener("scroll", () => {
-  following = log.scrollHeight - log.scrollTop - log.clientHeight < NEAR;
+  following = log.scrollHeight - log.scrollTop - log.clientHeight < BOTTOM_TOLERANCE;
   latest.hidden = following;
 });
 new ResizeObserver(() => {

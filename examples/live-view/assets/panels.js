@@ -1,6 +1,6 @@
-// The overview: rate, subscribers, sessions. All text goes in as text.
+// The overview: event rate, subscribers and sessions. All strings are inserted as text, never as markup.
 
-const COLOURS = 8;
+const COLORS = 8;
 
 export function element(tag, className, text = "") {
   const made = document.createElement(tag);
@@ -13,22 +13,22 @@ export function count(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-const colours = new Map();
+const colors = new Map();
 
-/// Each connector has the next colour, and keeps it.
+/// Returns the color class of a connector. Each new connector gets the next color and keeps it.
 export function connectorClass(name) {
-  if (!colours.has(name)) colours.set(name, `c${colours.size % COLOURS}`);
-  return colours.get(name);
+  if (!colors.has(name)) colors.set(name, `c${colors.size % COLORS}`);
+  return colors.get(name);
 }
 
 export function showRates(rates) {
-  const most = Math.max(...rates);
-  const top = niceAbove(most);
+  const peak = Math.max(...rates);
+  const top = roundUp(peak);
   const points = rates.map((rate, index) => `${index} ${(39.5 - (39 * rate) / top).toFixed(2)}`);
   const now = rates[rates.length - 1];
   set("chart-line", "d", `M${points.join("L")}`);
   set("chart-area", "d", `M0 39.5L${points.join("L")}L${rates.length - 1} 39.5Z`);
-  set("chart", "aria-label", `Events per second over the last minute: now ${now}, at most ${most}`);
+  set("chart", "aria-label", `Events per second over the last minute: now ${now}, peak ${peak}`);
   document.getElementById("chart-top").textContent = top.toLocaleString("en");
   document.getElementById("rate-now").textContent = now.toLocaleString("en");
 }
@@ -37,14 +37,14 @@ function set(id, attribute, value) {
   document.getElementById(id).setAttribute(attribute, value);
 }
 
-/// 1, 2 or 5 with zeros, at least 10.
-function niceAbove(number) {
+/// Rounds up to 1, 2 or 5 times a power of ten, and to at least 10.
+function roundUp(number) {
   const zeros = 10 ** Math.floor(Math.log10(Math.max(number, 10)));
   return [1, 2, 5, 10].map((step) => step * zeros).find((step) => step >= number);
 }
 
-/// Rows by a key, made once and changed in place, so that focus and scrolling stay.
-function keyed(list, items, keyOf, make, change) {
+/// Updates a list of rows with keys. Existing rows are changed in place, which keeps the focus and the scroll position.
+function updateKeyed(list, items, keyOf, make, change) {
   const known = new Map([...list.children].map((row) => [row.dataset.key, row]));
   items.forEach((item, index) => {
     const key = keyOf(item);
@@ -61,7 +61,7 @@ export function showSubscribers(subscribers, me) {
   const list = document.getElementById("subscribers");
   const isMine = (subscriber) => subscriber.id === me;
   const mineFirst = [...subscribers.filter(isMine), ...subscribers.filter((subscriber) => !isMine(subscriber))];
-  keyed(list, mineFirst, (subscriber) => subscriber.id, makeSubscriber, (row, subscriber) => {
+  updateKeyed(list, mineFirst, (subscriber) => subscriber.id, makeSubscriber, (row, subscriber) => {
     const [name, numbers, filter, bars] = row.children;
     const [depth, lost] = bars.children;
     const mine = isMine(subscriber);
@@ -80,7 +80,7 @@ export function showSubscribers(subscribers, me) {
 function makeSubscriber() {
   const row = element("li", "subscriber");
   const bars = element("div", "bars");
-  bars.append(meter("depth", "Queue filled, in percent"), meter("lost", "Lost of what matched, in percent"));
+  bars.append(meter("depth", "Queue usage in percent"), meter("lost", "Lost events in percent of matching events"));
   row.append(element("span", "name"), element("span", "numbers"), element("code", "filter-text"), bars);
   return row;
 }
@@ -95,21 +95,21 @@ function meter(className, label) {
   return bar;
 }
 
-/// Anything above nothing is seen.
+/// Sets the width of a bar. Any value above zero is visible.
 function fill(bar, part, whole) {
   const share = whole > 0 ? (100 * part) / whole : 0;
   bar.setAttribute("aria-valuenow", share.toFixed(0));
   bar.firstElementChild.style.width = part > 0 ? `${Math.max(share, 1)}%` : "0";
 }
 
-export function showSessions(sessions, seen, pick) {
+export function showSessions(sessions, seen, selectSession) {
   const shown = sessions.length < seen ? `latest ${sessions.length} of ${seen}` : `${seen}`;
   document.getElementById("sessions-count").textContent = shown;
-  const make = () => makeSession(pick);
+  const make = () => makeSession(selectSession);
   const list = document.getElementById("sessions");
-  // Both names may have a slash.
+  // Both names may contain a slash, so they cannot be joined by one.
   const keyOf = ({ connector, session }) => JSON.stringify([connector, session]);
-  keyed(list, sessions, keyOf, make, (row, session) => {
+  updateKeyed(list, sessions, keyOf, make, (row, session) => {
     row.session = session;
     const [connector, name, events] = row.firstElementChild.children;
     row.classList.toggle("ended", session.ended);
@@ -122,12 +122,12 @@ export function showSessions(sessions, seen, pick) {
   });
 }
 
-function makeSession(pick) {
+function makeSession(selectSession) {
   const row = element("li", "session");
   const button = element("button", "");
   button.type = "button";
   button.append(element("span", "source"), element("span", "name"), element("span", "numbers"));
-  button.addEventListener("click", () => pick(row.session));
+  button.addEventListener("click", () => selectSession(row.session));
   row.append(button);
   return row;
 }

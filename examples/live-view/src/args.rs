@@ -1,4 +1,4 @@
-//! What was asked for on the command line.
+//! The command-line arguments.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
@@ -6,26 +6,26 @@ use std::path::PathBuf;
 
 use clap::{Parser, value_parser};
 
-/// Both beyond any use. Far more than these there cannot be: of browsers at the start,
-const MOST_BROWSERS: i64 = 10_000;
-/// of the queue as the first browser comes, which would be the end of the process.
-const LONGEST_QUEUE: i64 = 1_000_000;
+/// Upper limit of `--max-browsers`. Much larger numbers could exceed the limit of a semaphore.
+const MAX_BROWSERS: i64 = 10_000;
+/// Upper limit of `--queue`. A much larger queue could not be allocated, which would abort the process.
+const MAX_QUEUE: i64 = 1_000_000;
 
-/// What every machine with a Rust toolchain and a shell has, at a pace that the eye can follow.
+/// Commands that are available with every Rust toolchain and shell. They are slowed down to a readable rate.
 const DEFAULT_COMMANDS: [&str; 3] = [
     r#"cargo tree | while IFS= read -r line; do printf '%s\n' "$line"; sleep 0.2; done"#,
     r#"rustc --print target-list | while IFS= read -r line; do printf '%s\n' "$line"; sleep 0.1; done"#,
     r#"rustdoc --help | while IFS= read -r line; do printf '%s\n' "$line" >&2; sleep 0.5; done"#,
 ];
 
-/// Runs commands side by side, or replays a recording, and shows their sessions live in the browser.
+/// Runs commands concurrently, or replays a recording, and shows the sessions live in the browser.
 ///
-/// Every line is an event. Each browser subscribes with a filter and a queue of its own; one that does not keep up loses
-/// its own events and is told how many. Ends with ctrl-c.
+/// Each line is an event. Each browser subscribes with its own filter and queue. A browser that does not keep up loses
+/// some of its own events and shows how many. Press ctrl-c to stop the server.
 #[derive(Debug, Parser)]
 #[command(name = "live-view")]
 pub(crate) struct Args {
-    /// Commands to run by the shell, each in quotes [default: some of the Rust toolchain, slowed down, with --repeat]
+    /// Commands to run in the shell, each in quotes [default: Rust toolchain commands, slowed down, with --repeat]
     #[arg(value_name = "CMD", conflicts_with = "replay")]
     commands: Vec<String>,
 
@@ -33,24 +33,24 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) replay: Option<PathBuf>,
 
-    /// Replay so many events per second; 0: as fast as it goes
+    /// Replay N events per second; 0 means as fast as possible
     #[arg(long, value_name = "N", requires = "replay", default_value_t = 50)]
     rate: u32,
 
-    /// Begin again at the end
+    /// Start again when the source has ended
     #[arg(long)]
     repeat: bool,
 
-    /// Serve there. Beyond loopback, everyone who reaches the address can read along
+    /// Address to listen on. Every client that can reach this address can read the events
     #[arg(long, value_name = "ADDR", default_value_t = SocketAddr::from((Ipv4Addr::LOCALHOST, 7878)))]
     pub(crate) listen: SocketAddr,
 
-    /// Browsers at once
-    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(1..=MOST_BROWSERS))]
+    /// Maximum number of browsers at the same time
+    #[arg(long, value_name = "N", default_value = "64", value_parser = value_parser!(u32).range(1..=MAX_BROWSERS))]
     pub(crate) max_browsers: u32,
 
-    /// Events that wait for a browser before it loses the oldest
-    #[arg(long, value_name = "N", default_value = "256", value_parser = value_parser!(u32).range(1..=LONGEST_QUEUE))]
+    /// Queue capacity of each browser, in events. A full queue drops the oldest event
+    #[arg(long, value_name = "N", default_value = "256", value_parser = value_parser!(u32).range(1..=MAX_QUEUE))]
     pub(crate) queue: u32,
 }
 
@@ -82,18 +82,18 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_is_well_formed() {
+    fn command_line_definition_is_valid() {
         Args::command().debug_assert();
     }
 
     #[test]
-    fn it_listens_on_loopback_unless_told() {
+    fn default_address_is_loopback() {
         assert!(parse(&[]).listen.ip().is_loopback());
         assert_eq!(parse(&["--listen", "0.0.0.0:80"]).listen.to_string(), "0.0.0.0:80");
     }
 
     #[test]
-    fn only_the_default_repeats_unasked() {
+    fn only_the_default_commands_repeat_by_default() {
         assert!(parse(&[]).repeat());
         assert!(!parse(&["true"]).repeat());
         assert!(!parse(&["--replay", "-"]).repeat());
@@ -101,17 +101,17 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_of_zero_is_no_pace() {
+    fn rate_of_zero_means_unlimited() {
         assert_eq!(parse(&["--replay", "-", "--rate", "0"]).rate(), None);
         assert_eq!(parse(&["--replay", "-"]).rate(), NonZeroU32::new(50));
     }
 
     #[test]
-    fn so_many_browsers_and_so_long_queues_as_cannot_be_had_are_refused() {
+    fn limits_outside_the_allowed_range_are_rejected() {
         for option in ["--max-browsers", "--queue"] {
             for number in ["0", "4294967295"] {
-                let refused = Args::try_parse_from(["live-view", option, number]).unwrap_err();
-                assert!(refused.to_string().contains("1..="), "{option} {number}: {refused}");
+                let error = Args::try_parse_from(["live-view", option, number]).unwrap_err();
+                assert!(error.to_string().contains("1..="), "{option} {number}: {error}");
             }
         }
     }

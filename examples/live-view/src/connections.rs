@@ -1,6 +1,7 @@
-//! The connections: how many, how long they may be idle, and how much is buffered for them.
+//! The connections, with limits on their number, their idle time and their buffers.
 //!
-//! Little is buffered, so that what a browser does not read waits in its queue on the bus, where it is counted.
+//! The buffers are small. Events that a browser does not read therefore wait in its queue on the bus, which counts
+//! losses.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,18 +18,18 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::{select, task, time};
 
-/// Bytes for one connection in this process, which is also the longest request,
-const BUFFER: usize = 16 * 1024;
-/// and in the system.
+/// Size of the buffer of one connection in this process, in bytes. It also limits the size of a request head.
+const MAX_BUFFER: usize = 16 * 1024;
+/// Size of the send buffer of one connection in the kernel, in bytes.
 const SEND_BUFFER: u32 = 32 * 1024;
-/// Connections that the system holds until there is room.
-const BACKLOG: u32 = 1024;
-/// How long a request, or the next one, may take to come.
-const REQUEST: Duration = Duration::from_secs(10);
-/// How long clients may take for the end of their answers once the server stops.
-const GRACE: Duration = Duration::from_secs(2);
-/// The pause after a connection that could not be had: there may be too many open files.
-const PAUSE: Duration = Duration::from_millis(500);
+/// Number of connections that the kernel queues until the server accepts them.
+const ACCEPT_BACKLOG: u32 = 1024;
+/// Maximum time to wait for the head of a request, including the next request on a kept-alive connection.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Maximum time to finish the open responses when the server stops.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Delay after a failed `accept`, which can fail because too many files are open.
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 pub(crate) struct Listener {
     listener: TcpListener,
@@ -37,42 +38,43 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
-        let listener = listen(address).map_err(named)?;
+        let with_address = |error: io::Error| io::Error::new(error.kind(), format!("{address}: {error}"));
+        let listener = listen(address).map_err(with_address)?;
         Ok(Listener {
             address: listener.local_addr()?,
             listener,
         })
     }
 
-    /// Where it listens; the port is the one it was given if any was asked for.
+    /// Returns the local address. If port 0 was requested, it has the port that the system assigned.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Serves at most so many connections at once, until `stop` is done and every answer is, or the grace is over.
-    pub(crate) async fn serve(self, routes: Router, most: usize, stop: impl Future<Output = ()>) {
+    /// Serves at most `max_connections` connections at a time until `stop` completes. Then waits until all responses
+    /// are finished, but no longer than the shutdown timeout.
+    pub(crate) async fn serve(self, routes: Router, max_connections: usize, stop: impl Future<Output = ()>) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(REQUEST)
-            .max_buf_size(BUFFER);
-        let room = Arc::new(Semaphore::new(most));
+            .header_read_timeout(REQUEST_TIMEOUT)
+            .max_buf_size(MAX_BUFFER);
+        let permits = Arc::new(Semaphore::new(max_connections));
         let open = GracefulShutdown::new();
         let mut stop = pin!(stop);
         loop {
-            let (stream, place) = select! {
-                accepted = accept(&self.listener, &room) => accepted,
+            let (stream, permit) = select! {
+                accepted = accept(&self.listener, &permits) => accepted,
                 () = &mut stop => break,
             };
             let service = TowerToHyperService::new(routes.clone());
             let connection = open.watch(http.serve_connection(TokioIo::new(stream), service));
             task::spawn(async move {
-                // An error is the client's: it is gone, or it did not speak HTTP.
+                // Errors are ignored: the client has disconnected or has sent invalid HTTP.
                 let _ = connection.await;
-                drop(place);
+                drop(permit);
             });
         }
-        let _ = time::timeout(GRACE, open.shutdown()).await;
+        let _ = time::timeout(SHUTDOWN_TIMEOUT, open.shutdown()).await;
     }
 }
 
@@ -82,24 +84,24 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // So that a restart need not wait; elsewhere it would mean sharing the port.
+    // A restarted server can bind the port immediately. On other systems, this option would share the port.
     socket.set_reuseaddr(cfg!(unix))?;
-    // Connections have it from the listener.
+    // Accepted connections inherit this size from the listener.
     socket.set_send_buffer_size(SEND_BUFFER)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    socket.listen(ACCEPT_BACKLOG)
 }
 
-/// The next connection, once there is room for it. Cancel safe.
-async fn accept(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
-    let place = Arc::clone(room)
+/// Accepts the next connection once a permit is available. This function is cancel safe.
+async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    let permit = Arc::clone(permits)
         .acquire_owned()
         .await
-        .expect("the room is never closed");
+        .expect("the semaphore is never closed");
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return (stream, place),
-            Err(_) => time::sleep(PAUSE).await,
+            Ok((stream, _)) => return (stream, permit),
+            Err(_) => time::sleep(RETRY_DELAY).await,
         }
     }
 }

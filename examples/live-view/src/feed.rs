@@ -1,7 +1,7 @@
-//! One browser's stream: its deliveries and the overview, as server-sent events.
+//! The stream of one browser: its deliveries and the overview, as server-sent events.
 //!
-//! The stream takes from its receiver only when the connection asks for more, which it does as the socket accepts. So a
-//! browser that does not read fills its own queue and nothing else.
+//! The stream receives an event only when the connection polls for more data, and the connection does so only while the
+//! socket accepts data. A browser that does not read therefore fills its own queue and nothing else.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,35 +10,36 @@ use axum::response::sse::Event;
 use futures_util::stream::{self, Stream};
 use serde_json::json;
 use sharing_bus::BusReceiver;
+use sharing_bus_example_sessions::Record;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
-use crate::record::Record;
-use crate::shown;
+use crate::event_json;
 
 pub(crate) struct Feed {
     pub(crate) receiver: BusReceiver<Record>,
-    /// The filter as it was read.
+    /// The parsed filter, as text.
     pub(crate) filter: String,
     pub(crate) overview: watch::Receiver<Arc<str>>,
-    /// The browser's place, given back with the stream.
-    pub(crate) _place: OwnedSemaphorePermit,
+    /// The permit of this browser, released when the stream is dropped.
+    pub(crate) _permit: OwnedSemaphorePermit,
 }
 
-/// What comes next.
+/// The next step of the stream.
 enum Step {
     Hello,
     Live,
-    Over,
+    Done,
 }
 
 impl Feed {
-    /// `hello`, then `event` and `overview` as they come, and `end` when the bus has ended.
+    /// Returns the stream of server-sent events. It starts with `hello`, continues with `event` and `overview` as they
+    /// occur, and finishes with `end` when the bus has closed.
     pub(crate) fn stream(self) -> impl Stream<Item = Result<Event, Infallible>> + Send {
         stream::unfold((self, Step::Hello), |(mut feed, step)| async move {
             let (event, next) = match step {
                 Step::Hello => (feed.hello(), Step::Live),
                 Step::Live => feed.next().await,
-                Step::Over => return None,
+                Step::Done => return None,
             };
             Some((Ok(event), (feed, next)))
         })
@@ -54,7 +55,8 @@ impl Feed {
         Event::default().event("hello").data(hello.to_string())
     }
 
-    /// The overview goes first: it comes twice a second and must not wait for a pause in the events.
+    /// Returns the next event. The overview has priority because it must not wait for a pause in the events. It occurs
+    /// only twice per second.
     async fn next(&mut self) -> (Event, Step) {
         tokio::select! {
             biased;
@@ -63,8 +65,8 @@ impl Feed {
                 (Event::default().event("overview").data(&*text), Step::Live)
             }
             received = self.receiver.recv_async() => match received {
-                Ok(delivery) => (Event::default().event("event").data(shown::json(&delivery)), Step::Live),
-                Err(_) => (Event::default().event("end").data("{}"), Step::Over),
+                Ok(delivery) => (Event::default().event("event").data(event_json::event_json(&delivery)), Step::Live),
+                Err(_) => (Event::default().event("end").data("{}"), Step::Done),
             },
         }
     }

@@ -1,34 +1,33 @@
-//! The filter language: what [`EventFilter`](sharing_bus::EventFilter) prints, and a shorter way to write it.
+//! The filter language. It accepts the text form of [`EventFilter`](sharing_bus::EventFilter) and a shorter notation.
 //!
 //! ```text
-//! filter    = words { "|" words }          any of them; "|" binds less than the blank
-//! words     = term { term }                all of them
+//! filter    = terms { "|" terms }          any of them; "|" binds less tightly than a space
+//! terms     = term { term }                all of them
 //! term      = "*" | "not" term | "(" filter ")" | "any(" list ")" | "all(" list ")" | condition
 //! list      = [ filter { "," filter } ]
 //! condition = name "=" value               kind, connector, connector_uid, scroll, session, origin
-//! value     = anything without blanks and ()|,"  or "quoted", with \" and \\ for " and \
+//! value     = text without spaces and ()|,"  or "quoted", with \" and \\ for " and \
 //! ```
 //!
-//! The value of `session` is `CONNECTOR/SESSION`, parted at the first slash.
+//! The value of `session` is `CONNECTOR/SESSION`. The first slash separates the two names.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
 use sharing_bus::{EventKind, EventOrigin};
+use sharing_bus_example_sessions::Filter;
 use uuid::Uuid;
 
-use crate::Filter;
+mod tokens;
 
-mod words;
+use tokens::{Token, Tokens};
 
-use words::{Word, Words};
+/// Maximum length of a filter, in bytes. Longer filters are rejected.
+const MAX_LENGTH: usize = 1000;
+/// Maximum nesting depth. Deeper filters are rejected because the parser and the filter recurse.
+const MAX_DEPTH: usize = 32;
 
-/// Longer texts are refused.
-const LONGEST: usize = 1000;
-/// Deeper nesting is refused: the parser and the filter recurse.
-const DEEPEST: usize = 32;
-
-/// Why a text is no filter, for people.
+/// The reason why a text is not a valid filter, as a message for users.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FilterError(String);
 
@@ -42,34 +41,34 @@ fn error<T>(message: impl Into<String>) -> Result<T, FilterError> {
     Err(FilterError(message.into()))
 }
 
-/// Reads a filter. An empty text asks for every event.
+/// Parses a filter. An empty text matches all events.
 pub(crate) fn parse(text: &str) -> Result<Filter, FilterError> {
-    if text.len() > LONGEST {
-        return error(format!("the filter is longer than {LONGEST} bytes"));
+    if text.len() > MAX_LENGTH {
+        return error(format!("the filter is longer than {MAX_LENGTH} bytes"));
     }
     if text.trim().is_empty() {
         return Ok(Filter::All);
     }
     let mut parser = Parser {
-        words: Words::new(text),
+        tokens: Tokens::new(text),
         depth: 0,
     };
     let filter = parser.alternatives()?;
-    match parser.words.next()? {
+    match parser.tokens.next()? {
         None => Ok(filter),
-        Some(word) => error(format!("unexpected {word}")),
+        Some(token) => error(format!("unexpected {token}")),
     }
 }
 
 struct Parser<'a> {
-    words: Words<'a>,
+    tokens: Tokens<'a>,
     depth: usize,
 }
 
 impl Parser<'_> {
     fn alternatives(&mut self) -> Result<Filter, FilterError> {
         let mut filters = vec![self.conjunction()?];
-        while self.words.take(&Word::Bar)? {
+        while self.tokens.take_if(&Token::Pipe)? {
             filters.push(self.conjunction()?);
         }
         Ok(combine(filters, Filter::any))
@@ -77,7 +76,7 @@ impl Parser<'_> {
 
     fn conjunction(&mut self) -> Result<Filter, FilterError> {
         let mut filters = vec![self.term()?];
-        while let Some(Word::Open | Word::Text { .. }) = self.words.peek()? {
+        while let Some(Token::Open | Token::Text { .. }) = self.tokens.peek()? {
             filters.push(self.term()?);
         }
         Ok(combine(filters, Filter::all))
@@ -85,53 +84,53 @@ impl Parser<'_> {
 
     fn term(&mut self) -> Result<Filter, FilterError> {
         self.depth += 1;
-        if self.depth > DEEPEST {
-            return error(format!("the filter is nested more than {DEEPEST} deep"));
+        if self.depth > MAX_DEPTH {
+            return error(format!("the filter is nested more than {MAX_DEPTH} deep"));
         }
-        let term = match self.words.next()? {
-            Some(Word::Open) => {
+        let term = match self.tokens.next()? {
+            Some(Token::Open) => {
                 let inner = self.alternatives()?;
                 self.close()?;
                 inner
             }
-            Some(Word::Text { text, value: None }) => self.bare(&text)?,
-            Some(Word::Text {
+            Some(Token::Text { text, value: None }) => self.keyword(&text)?,
+            Some(Token::Text {
                 text,
                 value: Some(value),
             }) => condition(&text, &value)?,
-            Some(word) => return error(format!("a condition is missing before {word}")),
+            Some(token) => return error(format!("a condition is missing before {token}")),
             None => return error("a condition is missing at the end"),
         };
         self.depth -= 1;
         Ok(term)
     }
 
-    /// A word without `=`.
-    fn bare(&mut self, word: &str) -> Result<Filter, FilterError> {
-        let called = matches!(self.words.peek()?, Some(Word::Open));
-        match word {
+    /// Parses a word without `=`.
+    fn keyword(&mut self, token: &str) -> Result<Filter, FilterError> {
+        let followed_by_list = matches!(self.tokens.peek()?, Some(Token::Open));
+        match token {
             "*" => Ok(Filter::All),
-            "not" => match self.words.peek()? {
-                Some(Word::Open | Word::Text { .. }) => Ok(Filter::not(self.term()?)),
-                _ => error("`not` wants a condition behind it, as in `not kind=progress`"),
+            "not" => match self.tokens.peek()? {
+                Some(Token::Open | Token::Text { .. }) => Ok(Filter::not(self.term()?)),
+                _ => error("`not` must be followed by a condition, as in `not kind=progress`"),
             },
-            "any" if called => Ok(Filter::any(self.list()?)),
-            "all" if called => Ok(Filter::all(self.list()?)),
+            "any" if followed_by_list => Ok(Filter::any(self.list()?)),
+            "all" if followed_by_list => Ok(Filter::all(self.list()?)),
             _ => error(format!(
-                "`{word}` is no condition: write NAME=VALUE, as in `kind=output` or `connector=cargo`"
+                "`{token}` is not a condition; use NAME=VALUE, as in `kind=output` or `connector=cargo`"
             )),
         }
     }
 
     fn list(&mut self) -> Result<Vec<Filter>, FilterError> {
         let mut filters = Vec::new();
-        self.words.take(&Word::Open)?;
-        if self.words.take(&Word::Close)? {
+        self.tokens.take_if(&Token::Open)?;
+        if self.tokens.take_if(&Token::Close)? {
             return Ok(filters);
         }
         loop {
             filters.push(self.alternatives()?);
-            if !self.words.take(&Word::Comma)? {
+            if !self.tokens.take_if(&Token::Comma)? {
                 break;
             }
         }
@@ -140,7 +139,7 @@ impl Parser<'_> {
     }
 
     fn close(&mut self) -> Result<(), FilterError> {
-        if self.words.take(&Word::Close)? {
+        if self.tokens.take_if(&Token::Close)? {
             Ok(())
         } else {
             error("a `)` is missing")
@@ -148,7 +147,7 @@ impl Parser<'_> {
     }
 }
 
-/// One filter of several; one alone stays as it is.
+/// Combines several filters into one. A single filter is returned unchanged.
 fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> Filter {
     if filters.len() == 1 {
         filters.remove(0)
@@ -159,38 +158,43 @@ fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> F
 
 fn condition(name: &str, value: &str) -> Result<Filter, FilterError> {
     if value.is_empty() {
-        return error(format!("nothing behind `{name}=`"));
+        return error(format!("the value of `{name}=` is empty"));
     }
     match name {
-        "kind" => named(value, "kind", EventKind::ALL).map(Filter::Kind),
-        "origin" => named(value, "origin", EventOrigin::ALL).map(Filter::Origin),
+        "kind" => parse_name(value, "kind", EventKind::ALL).map(Filter::Kind),
+        "origin" => parse_name(value, "origin", EventOrigin::ALL).map(Filter::Origin),
         "connector" => Ok(Filter::ConnectorId(value.into())),
-        "connector_uid" => uuid(value).map(Filter::ConnectorUid),
-        "scroll" => uuid(value).map(Filter::ScrollId),
+        "connector_uid" => parse_uuid(value).map(Filter::ConnectorUid),
+        "scroll" => parse_uuid(value).map(Filter::ScrollId),
         "session" => match value.split_once('/') {
             Some((connector, session)) => Ok(Filter::Session {
                 connector_id: connector.into(),
                 native_session_id: session.into(),
             }),
-            None => error(format!("`session={value}` wants CONNECTOR/SESSION behind the `=`")),
+            None => error(format!(
+                "`session={value}` is not of the form session=CONNECTOR/SESSION"
+            )),
         },
         _ => error(format!(
-            "`{name}` is none of kind, connector, connector_uid, scroll, session, origin"
+            "unknown name `{name}`; expected kind, connector, connector_uid, scroll, session or origin"
         )),
     }
 }
 
-fn named<T: FromStr + Display>(value: &str, what: &str, all: &[T]) -> Result<T, FilterError> {
+fn parse_name<T: FromStr + Display>(value: &str, noun: &str, all: &[T]) -> Result<T, FilterError> {
     value.parse().or_else(|_| {
         let names: Vec<_> = all.iter().map(T::to_string).collect();
-        error(format!("`{value}` is no {what}: it is one of {}", names.join(", ")))
+        error(format!(
+            "unknown {noun} `{value}`; expected one of {}",
+            names.join(", ")
+        ))
     })
 }
 
-fn uuid(value: &str) -> Result<Uuid, FilterError> {
+fn parse_uuid(value: &str) -> Result<Uuid, FilterError> {
     value
         .parse()
-        .or_else(|cause| error(format!("`{value}` is no UUID: {cause}")))
+        .or_else(|cause| error(format!("`{value}` is not a UUID: {cause}")))
 }
 
 #[cfg(test)]

@@ -1,49 +1,46 @@
-//! The sessions of a bus, live in the browser: runs commands, or replays a recording, and serves a page that shows what
-//! passes. Each browser is a subscription of its own, with its own filter and its own bounded queue.
+//! A web page that shows the sessions of a bus live. The server runs commands or replays a recording, and serves the
+//! page. Each browser has its own subscription, with its own filter and its own bounded queue.
 //!
 //! ```sh
 //! cargo run --release -p live-view                                # three commands of the Rust toolchain, slowed down
-//! cargo run --release -p live-view -- 'make -j2' 'tail -f log'    # your own
+//! cargo run --release -p live-view -- 'make -j2' 'tail -f log'    # your own commands
 //! cargo run --release -p live-view -- --replay recording.jsonl --rate 50
 //! ```
 //!
-//! The rooms: `args` what was asked for; `record`, `commands` and `replay`, shared with the example `mux`, publish; `filter`
-//! reads what a browser asks for; `feed` is one browser's stream; `sessions` and `overview` watch the bus for all of them;
-//! `connections` speaks HTTP, `guard` refuses and hardens, `server` puts it together.
+//! The modules:
+//!
+//! - `args` parses the command line.
+//! - The crate `sharing-bus-example-sessions`, in `examples/sessions`, publishes the events.
+//! - `filter` parses the filter of a browser.
+//! - `feed` is the event stream of one browser, and `event_json` formats its events.
+//! - `session_table` and `overview` collect the sessions and statistics that all browsers show.
+//! - `connections` accepts connections and serves HTTP.
+//! - `security` rejects foreign requests and adds security headers.
+//! - `server` combines these parts.
 
 mod args;
-#[path = "../../mux/commands.rs"]
-mod commands;
 mod connections;
+mod event_json;
 mod feed;
 mod filter;
-mod guard;
 mod overview;
-#[path = "../../mux/record.rs"]
-mod record;
-#[path = "../../mux/replay.rs"]
-mod replay;
+mod security;
 mod server;
-mod sessions;
-mod shown;
-mod troubles;
+mod session_table;
 
+use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
 
 use clap::Parser;
+use sharing_bus_example_sessions::{Bus, replay, run_commands};
 
 use crate::args::Args;
 use crate::overview::Overview;
-use crate::record::Record;
-use crate::troubles::Troubles;
 
-type Bus = sharing_bus::SharingBus<Record>;
-type Filter = sharing_bus::EventFilter<Record>;
-
-/// Events kept for browsers that open later.
+/// Number of events that the bus keeps for browsers that connect later.
 const HISTORY: usize = 1000;
 
 fn main() -> ExitCode {
@@ -59,7 +56,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(args: Args) -> io::Result<()> {
     let bus = Bus::builder().history(HISTORY).build().map_err(io::Error::other)?;
-    let sessions = sessions::follow(&bus);
+    let sessions = session_table::start(&bus);
     let overview = Arc::new(Overview::new(bus.clone(), sessions));
     let server = server::bind(&args, bus.clone(), Arc::clone(&overview))?;
     println!("live view on http://{}", server.address());
@@ -71,15 +68,15 @@ async fn run(args: Args) -> io::Result<()> {
     Ok(())
 }
 
-/// Publishes what was asked for, again and again if so asked, until the bus closes.
+/// Runs the source once, or repeatedly with `--repeat`, until the bus closes.
 fn publish(bus: &Bus, args: &Args) {
-    let troubles = Troubles;
+    let report = |error: &dyn Display| eprintln!("live-view: {error}");
     loop {
         let published = match &args.replay {
-            Some(source) => replay::replay(bus, source, args.rate(), &troubles),
-            None => commands::run(bus, &args.commands(), &troubles),
+            Some(source) => replay(bus, source, args.rate(), &report),
+            None => run_commands(bus, &args.commands(), &report),
         };
-        // Nothing comes of a source that has nothing, however often.
+        // A source that published nothing would publish nothing next time, too.
         if !args.repeat() || published == 0 || bus.is_closed() {
             return;
         }

@@ -1,7 +1,7 @@
-//! What every browser is shown beside its events: the rate, the subscribers, the sessions.
+//! The overview that each browser shows beside its events: the event rate, the subscribers and the sessions.
 //!
-//! One task looks at the bus twice a second and leaves the text in a watch; a browser that is slow to take it gets the
-//! latest, never a queue of them.
+//! One task reads the statistics of the bus twice per second and publishes the JSON text in a watch channel. A slow
+//! browser skips old overviews and receives the latest one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,22 +10,22 @@ use std::time::Duration;
 
 use serde::Serialize;
 use sharing_bus::SubscriberStats;
+use sharing_bus_example_sessions::Bus;
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 
-use crate::Bus;
-use crate::sessions::{Session, Sessions};
+use crate::session_table::{Session, SessionTable};
 
 const INTERVAL: Duration = Duration::from_millis(500);
-/// A minute of them.
-const RATES: usize = 120;
-const SESSIONS: usize = 40;
+/// Number of rates in the overview, which together span one minute.
+const RATE_COUNT: usize = 120;
+const MAX_SESSIONS: usize = 40;
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct OverviewJson<'a> {
     published: u64,
     source_ended: bool,
-    /// Events per second, the latest last.
+    /// Events per second, with the latest last.
     rates: &'a VecDeque<u64>,
     subscribers: Vec<Subscriber>,
     sessions: Vec<Session>,
@@ -59,13 +59,13 @@ impl From<SubscriberStats> for Subscriber {
 
 pub(crate) struct Overview {
     bus: Bus,
-    sessions: Sessions,
+    sessions: SessionTable,
     source_ended: AtomicBool,
     text: watch::Sender<Arc<str>>,
 }
 
 impl Overview {
-    pub(crate) fn new(bus: Bus, sessions: Sessions) -> Self {
+    pub(crate) fn new(bus: Bus, sessions: SessionTable) -> Self {
         Overview {
             bus,
             sessions,
@@ -74,7 +74,7 @@ impl Overview {
         }
     }
 
-    /// The latest text if there is one, and those that follow.
+    /// Returns a receiver for the latest text, if there is one, and for all later ones.
     pub(crate) fn watch(&self) -> watch::Receiver<Arc<str>> {
         let mut text = self.text.subscribe();
         if !text.borrow().is_empty() {
@@ -84,15 +84,15 @@ impl Overview {
     }
 
     pub(crate) fn source_ended(&self) {
-        // Ordering: Relaxed, a flag that publishes nothing.
+        // Ordering: Relaxed. The flag publishes no other data.
         self.source_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Looks at the bus again and again.
-    pub(crate) async fn keep(&self) {
+    /// Updates the overview periodically, and never returns.
+    pub(crate) async fn run(&self) {
         let mut ticks = time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut rates = VecDeque::from([0; RATES]);
+        let mut rates = VecDeque::from([0; RATE_COUNT]);
         let (mut before, mut dispatched) = (time::Instant::now(), 0);
         loop {
             ticks.tick().await;
@@ -101,23 +101,23 @@ impl Overview {
             rates.pop_front();
             rates.push_back(per_second(stats.dispatched - dispatched, now - before));
             (before, dispatched) = (now, stats.dispatched);
-            let (sessions, sessions_seen) = self.sessions.latest(SESSIONS);
-            let shown = Shown {
+            let (sessions, sessions_seen) = self.sessions.latest(MAX_SESSIONS);
+            let overview = OverviewJson {
                 published: stats.published,
-                // Ordering: Relaxed, as where it is stored.
+                // Ordering: Relaxed, as for the store.
                 source_ended: self.source_ended.load(Ordering::Relaxed),
                 rates: &rates,
                 subscribers: stats.subscribers.into_iter().map(Subscriber::from).collect(),
                 sessions,
                 sessions_seen,
             };
-            let text = serde_json::to_string(&shown).expect("strings and numbers are JSON");
+            let text = serde_json::to_string(&overview).expect("strings and numbers serialize");
             self.text.send_replace(text.into());
         }
     }
 }
 
-/// The first look comes at once, and tells of no more than an interval either.
+/// Returns the rate of events. The first tick completes immediately, so a shorter time counts as one interval.
 fn per_second(events: u64, time: Duration) -> u64 {
     let micros = time.max(INTERVAL).as_micros();
     u64::try_from(u128::from(events) * 1_000_000 / micros).unwrap_or(u64::MAX)

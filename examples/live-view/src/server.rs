@@ -1,4 +1,4 @@
-//! The HTTP server: the page, its parts, and one stream of events for each browser.
+//! The HTTP server. It serves the page, its assets, and one stream of events for each browser.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,22 +13,23 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use serde::Deserialize;
 use sharing_bus::Overflow;
+use sharing_bus_example_sessions::Bus;
 use tokio::sync::Semaphore;
 use tokio::{select, signal, task};
 
 use crate::args::Args;
 use crate::connections::Listener;
 use crate::feed::Feed;
-use crate::guard::{Loopback, guard};
+use crate::filter;
 use crate::overview::Overview;
-use crate::{Bus, filter};
+use crate::security::{self, Loopback};
 
-/// Connections beside those of the browsers that watch: for the page, and for refusals.
-const OTHERS: usize = 64;
-/// Seconds after which a browser that was refused may ask again.
+/// Number of connections in addition to the event streams. They serve the page and send error responses.
+const EXTRA_CONNECTIONS: usize = 64;
+/// Number of seconds after which a rejected browser may try again.
 const RETRY_AFTER: &str = "2";
 
-/// The page: path, media type, content.
+/// The files of the page: path, media type and content.
 const ASSETS: [(&str, &str, &str); 7] = [
     ("/", "text/html; charset=utf-8", include_str!("../assets/index.html")),
     (
@@ -44,10 +45,10 @@ const ASSETS: [(&str, &str, &str); 7] = [
 ];
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-struct Host {
+struct AppState {
     bus: Bus,
     overview: Arc<Overview>,
-    places: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     max_browsers: usize,
     queue: usize,
     browsers: AtomicU64,
@@ -55,19 +56,19 @@ struct Host {
 
 pub(crate) struct Server {
     listener: Listener,
-    host: Arc<Host>,
+    state: Arc<AppState>,
 }
 
-/// Binds to the address asked for. Whoever connects from now on is served as soon as [`Server::serve`] runs.
+/// Binds to the requested address. The kernel accepts connections from now on, and [`Server::serve`] serves them.
 pub(crate) fn bind(args: &Args, bus: Bus, overview: Arc<Overview>) -> io::Result<Server> {
     let listener = Listener::bind(args.listen)?;
     let max_browsers = args.max_browsers as usize;
     Ok(Server {
         listener,
-        host: Arc::new(Host {
+        state: Arc::new(AppState {
             bus,
             overview,
-            places: Arc::new(Semaphore::new(max_browsers)),
+            permits: Arc::new(Semaphore::new(max_browsers)),
             max_browsers,
             queue: args.queue as usize,
             browsers: AtomicU64::new(0),
@@ -80,40 +81,40 @@ impl Server {
         self.listener.address()
     }
 
-    /// Serves until ctrl-c; then ends the bus, and with it every stream.
+    /// Serves requests until ctrl-c, and then shuts the bus down, which ends all streams.
     pub(crate) async fn serve(self) {
-        let Server { listener, host } = self;
-        let overview = Arc::clone(&host.overview);
-        let overview = task::spawn(async move { overview.keep().await });
-        let bus = host.bus.clone();
+        let Server { listener, state } = self;
+        let overview = Arc::clone(&state.overview);
+        let overview = task::spawn(async move { overview.run().await });
+        let bus = state.bus.clone();
         let ended = async move {
-            stop_asked().await;
-            // It joins the dispatch thread, which no task may wait for.
+            shutdown_signal().await;
+            // `shutdown` joins the dispatch thread, so it must not run inside an async task.
             let ended = task::spawn_blocking(move || bus.shutdown()).await;
             ended.expect("shutdown does not panic");
         };
-        let most = host.max_browsers + OTHERS;
+        let max_connections = state.max_browsers + EXTRA_CONNECTIONS;
         let loopback = Loopback(listener.address().ip().is_loopback());
-        listener.serve(routes(host, loopback), most, ended).await;
+        listener.serve(routes(state, loopback), max_connections, ended).await;
         overview.abort();
     }
 }
 
-fn routes(host: Arc<Host>, loopback: Loopback) -> Router {
-    let mut routes = Router::new().route("/events", get(events)).with_state(host);
+fn routes(state: Arc<AppState>, loopback: Loopback) -> Router {
+    let mut routes = Router::new().route("/events", get(events)).with_state(state);
     for (path, media_type, content) in ASSETS {
         let asset = move || async move { ([(header::CONTENT_TYPE, media_type)], content) };
         routes = routes.route(path, get(asset));
     }
-    routes.layer(middleware::from_fn_with_state(loopback, guard))
+    routes.layer(middleware::from_fn_with_state(loopback, security::enforce))
 }
 
-/// Ctrl-c, or what a service manager sends.
-async fn stop_asked() {
+/// Completes on ctrl-c, or on the `SIGTERM` of a service manager.
+async fn shutdown_signal() {
     #[cfg(unix)]
     {
         let terminate = signal::unix::signal(signal::unix::SignalKind::terminate());
-        let mut terminate = terminate.expect("the signal can be listened to");
+        let mut terminate = terminate.expect("the signal handler can be installed");
         select! {
             _ = signal::ctrl_c() => {}
             _ = terminate.recv() => {}
@@ -124,40 +125,40 @@ async fn stop_asked() {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct EventsQuery {
     #[serde(default)]
     filter: String,
 }
 
-async fn events(State(host): State<Arc<Host>>, Query(Wanted { filter }): Query<Wanted>) -> Response {
+async fn events(State(state): State<Arc<AppState>>, Query(EventsQuery { filter }): Query<EventsQuery>) -> Response {
     let filter = match filter::parse(&filter) {
         Ok(filter) => filter,
         Err(error) => return (StatusCode::BAD_REQUEST, format!("{error}\n")).into_response(),
     };
-    let Ok(place) = Arc::clone(&host.places).try_acquire_owned() else {
-        let message = format!("no room for another browser: {} at most\n", host.max_browsers);
+    let Ok(permit) = Arc::clone(&state.permits).try_acquire_owned() else {
+        let message = format!("too many browsers: the limit is {}\n", state.max_browsers);
         let headers = [(header::RETRY_AFTER, RETRY_AFTER)];
         return (StatusCode::SERVICE_UNAVAILABLE, headers, message).into_response();
     };
-    // Ordering: Relaxed, a number for a label.
-    let number = host.browsers.fetch_add(1, Ordering::Relaxed) + 1;
+    // Ordering: Relaxed. The number is used only in a label.
+    let number = state.browsers.fetch_add(1, Ordering::Relaxed) + 1;
     let text = filter.to_string();
-    let receiver = host
+    let receiver = state
         .bus
         .subscription()
         .filter(filter)
-        .queue_capacity(host.queue)
-        // Who watches the present can do without the oldest events.
+        .queue_capacity(state.queue)
+        // The page shows the latest events, so a full queue drops the oldest ones.
         .overflow(Overflow::DropOldest)
-        // Half of the queue stays free for what comes meanwhile.
-        .backlog(host.queue / 2)
+        // Half of the queue remains free for new events.
+        .backlog(state.queue / 2)
         .label(format!("browser {number}"))
         .subscribe();
     let feed = Feed {
         receiver,
         filter: text,
-        overview: host.overview.watch(),
-        _place: place,
+        overview: state.overview.watch(),
+        _permit: permit,
     };
     Sse::new(feed.stream()).keep_alive(KeepAlive::default()).into_response()
 }

@@ -1,4 +1,4 @@
-//! The page in a real browser, a headless Chromium. `ci/live-view.sh` gets one and runs these.
+//! Tests of the page in a headless Chromium. `ci/live-view.sh` installs Chromium and runs these tests.
 
 #![cfg(unix)]
 
@@ -22,7 +22,7 @@ fn open(chromium: &mut Chromium, server: &Server, query: &str) -> Page {
     page
 }
 
-/// A server with one browser, which shows everything.
+/// Starts a server, and one browser that shows all events.
 fn open_alone() -> (Server, Chromium, Page) {
     let server = Server::start(&[]);
     let mut chromium = Chromium::start();
@@ -54,12 +54,12 @@ fn events_appear_and_markup_is_shown_as_text() {
     let made = page.evaluate("document.querySelectorAll('main script, main img, main b, main i').length");
     assert_eq!(made, 0);
     assert_eq!(page.evaluate("document.title"), "Live view");
-    assert_eq!(page.complaints(), Vec::<Value>::new());
+    assert_eq!(page.errors(), Vec::<Value>::new());
 }
 
 #[test]
 #[ignore = "needs Chromium"]
-fn the_filter_applies_as_it_is_typed() {
+fn filter_applies_while_it_is_typed() {
     let (mut server, _chromium, mut page) = open_alone();
     server.publish("a", "stdout", ["1"]);
     server.publish("a", "stderr", ["2"]);
@@ -72,64 +72,64 @@ fn the_filter_applies_as_it_is_typed() {
     wait_for_row(&mut page, "4");
     assert_eq!(rows(&mut page), ["2", "4"]);
     assert_eq!(page.evaluate("location.search"), "?filter=kind%3Derror");
-    // A subscription for each browser, and not for each filter it ever had.
+    // A browser has one subscription, however often its filter changes.
     page.wait_for("document.querySelectorAll('.subscriber').length === 2");
 }
 
-/// Good and bad ones after each other, each asked for while the answer to the one before may still be under way.
+/// Submits valid and invalid filters in turn. The response to the previous filter may still be pending.
 #[test]
 #[ignore = "needs Chromium"]
-fn the_latest_filter_wins() {
+fn latest_filter_is_shown() {
     let (_server, _chromium, mut page) = open_alone();
     page.evaluate(
         "(async () => {
              for (let number = 1; number <= 100; number += 1) {
                  document.querySelector('#filter').value = number % 2 ? 'kind=' : `session=a/${number}`;
                  document.querySelector('#filter-form').requestSubmit();
-                 for (let turns = number % 7; turns > 0; turns -= 1) await fetch('/icon.svg');
+                 for (let round = number % 7; round > 0; round -= 1) await fetch('/icon.svg');
              }
          })()",
     );
     page.wait_for("document.querySelector('#filter-read').textContent === 'Showing session=a/100'");
     assert_eq!(page.evaluate("document.querySelector('#filter-error').hidden"), true);
     page.wait_for("document.querySelectorAll('.subscriber').length === 2");
-    let complaints = page.complaints().into_iter();
-    let exceptions: Vec<_> = complaints
-        .filter(|entry| entry["exceptionDetails"].is_object())
-        .collect();
+    let errors = page.errors().into_iter();
+    let exceptions: Vec<_> = errors.filter(|entry| entry["exceptionDetails"].is_object()).collect();
     assert_eq!(exceptions, Vec::<Value>::new());
 }
 
 #[test]
 #[ignore = "needs Chromium"]
-fn a_bad_filter_says_why_and_what_was_shown_goes_on() {
+fn invalid_filter_shows_an_error_and_the_stream_continues() {
     let mut server = Server::start(&[]);
     let mut chromium = Chromium::start();
     let mut page = open(&mut chromium, &server, "?filter=kind%3Dtelepathy");
     let error = page.text("#filter-error");
     assert!(
-        error.starts_with("`telepathy` is no kind: it is one of system,"),
+        error.starts_with("unknown kind `telepathy`; expected one of system,"),
         "{error}"
     );
     assert_eq!(page.evaluate("document.querySelector('#filter').ariaInvalid"), "true");
 
     let mut page = open(&mut chromium, &server, "?filter=kind%3Doutput");
     page.evaluate("document.querySelector('#filter').focus()");
-    page.type_text(" colour=red");
-    page.wait_for("document.querySelector('#filter-error').textContent.startsWith('`colour` is none of kind,')");
+    page.type_text(" color=red");
+    page.wait_for(
+        "document.querySelector('#filter-error').textContent.startsWith('unknown name `color`; expected kind,')",
+    );
     server.publish("a", "stdout", ["still here"]);
     wait_for_row(&mut page, "still here");
     show_as(&mut page, 390, "light");
     page.evaluate("document.querySelector('details').open = true");
-    page.screenshot(&shot("bad-filter-390-light.png"));
+    page.screenshot(&screenshot_path("bad-filter-390-light.png"));
     assert_eq!(page.evaluate("document.documentElement.scrollWidth"), 390);
     show_as(&mut page, 1280, "dark");
-    page.screenshot(&shot("bad-filter-1280-dark.png"));
+    page.screenshot(&screenshot_path("bad-filter-1280-dark.png"));
 }
 
 #[test]
 #[ignore = "needs Chromium"]
-fn the_keyboard_is_enough() {
+fn page_can_be_used_by_keyboard_alone() {
     let (mut server, _chromium, mut page) = open_alone();
     let focus = |page: &mut Page| page.evaluate("document.activeElement.id || document.activeElement.className");
     page.press(TAB.0, TAB.1);
@@ -147,7 +147,7 @@ fn the_keyboard_is_enough() {
     wait_for_row(&mut page, "2");
     assert_eq!(rows(&mut page), ["2"]);
 
-    // On to a session, whose button makes the filter.
+    // Tab to the button of a session, which sets the filter.
     page.wait_for("document.querySelectorAll('.session').length === 2");
     let mut passed = vec![];
     while page.evaluate("document.activeElement.getAttribute('aria-label')") != "Show b/main, 1 event" {
@@ -164,16 +164,16 @@ fn the_keyboard_is_enough() {
     wait_for_row(&mut page, "1");
     assert_eq!(rows(&mut page), ["1"]);
 
-    // The skip link goes to the events.
+    // The skip link moves the focus to the events.
     page.evaluate("document.querySelector('.skip').focus()");
     page.press(ENTER.0, ENTER.1);
     assert_eq!(focus(&mut page), "log");
 }
 
-/// Its filter named another connector, so the page went empty.
+/// Regression test: the filter named another connector, so the page showed no events.
 #[test]
 #[ignore = "needs Chromium"]
-fn a_session_of_a_connector_with_a_slash_is_shown_by_its_scroll() {
+fn session_of_a_connector_with_a_slash_is_filtered_by_its_scroll() {
     let (mut server, _chromium, mut page) = open_alone();
     server.publish("tools/\"lint\"", "stdout", ["unbound"]);
     server.publish("b", "stdout", ["1"]);
@@ -212,22 +212,22 @@ fn every_control_has_a_name() {
     for control in controls {
         let name = control["name"]["value"].as_str().unwrap_or_default();
         assert_ne!(name, "", "{control}");
-        // A placeholder makes a name, too, but not this one.
+        // A placeholder is a name, too, but the text box must have the name of its label.
         assert!(control["role"]["value"] != "textbox" || name == "Filter", "{control}");
     }
 }
 
-/// A tab whose JavaScript stands still, as under a debugger, reads no more of its stream than Chromium buffers.
+/// A tab whose JavaScript is paused by the debugger. It reads no more of its stream than Chromium buffers.
 #[test]
 #[ignore = "needs Chromium"]
-fn a_stopped_tab_loses_only_its_own_and_says_how_many() {
+fn paused_tab_loses_only_its_own_events_and_shows_how_many() {
     const BATCH: usize = 100;
     let mut server = Server::start(&[]);
     let mut chromium = Chromium::start();
-    let mut attentive = server.watch("");
+    let mut reader = server.watch("");
     let mut page = open(&mut chromium, &server, "");
     server.publish("c", "stdout", ["first"]);
-    attentive.until("first");
+    reader.until("first");
     wait_for_row(&mut page, "first");
 
     page.wait_for("document.querySelector('.mine')");
@@ -240,33 +240,33 @@ fn a_stopped_tab_loses_only_its_own_and_says_how_many() {
     let mut published = 1;
     let mut lost = 0;
     while lost == 0 {
-        assert!(published < 100_000, "a stopped tab loses nothing");
+        assert!(published < 100_000, "the paused tab has lost nothing");
         server.publish("c", "stdout", (0..BATCH).map(|_| &text));
         published += BATCH;
         for _ in 0..BATCH {
-            let event = attentive.next().unwrap();
+            let event = reader.next().unwrap();
             assert_eq!(event["missed"], 0);
         }
-        lost = lagged(&attentive.overview, id);
+        lost = lagged(&reader.overview, id);
     }
     server.publish("c", "stdout", ["last"]);
-    assert!(attentive.until("last").is_empty());
-    let lost = lagged(&attentive.next_overview(), id);
+    assert!(reader.until("last").is_empty());
+    let lost = lagged(&reader.next_overview(), id);
 
     page.call("Debugger.resume", json!({}));
     page.call("Debugger.disable", json!({}));
     wait_for_row(&mut page, "last");
     page.wait_for("!document.querySelector('#missed').hidden");
-    let said = page.text("#missed");
-    let number: String = said.chars().filter(char::is_ascii_digit).collect();
-    assert_eq!(number, lost.to_string(), "{said}");
+    let banner = page.text("#missed");
+    let number: String = banner.chars().filter(char::is_ascii_digit).collect();
+    assert_eq!(number, lost.to_string(), "{banner}");
     let received: String = page.text("#count").chars().filter(char::is_ascii_digit).collect();
     assert_eq!(received.parse::<u64>().unwrap() + lost, published as u64 + 1);
-    assert_eq!(lagged(&attentive.next_overview(), &attentive.id), 0);
+    assert_eq!(lagged(&reader.next_overview(), &reader.id), 0);
 
     for (width, scheme) in [(390, "dark"), (1280, "light")] {
         show_as(&mut page, width, scheme);
-        page.screenshot(&shot(&format!("missed-{width}-{scheme}.png")));
+        page.screenshot(&screenshot_path(&format!("missed-{width}-{scheme}.png")));
         assert_eq!(page.evaluate("document.documentElement.scrollWidth"), width);
     }
 }
@@ -282,11 +282,11 @@ fn lagged(overview: &Value, id: &str) -> u64 {
     subscriber(overview, id).map_or(0, |stats| stats["lagged"].as_u64().unwrap())
 }
 
-/// Ten pages, each in a browser context of its own since one context makes at most six connections to a server, and four
-/// `EventSource`s beside the stream that each page shows. Fifty streams, that is, in one Chromium.
+/// Opens fifty streams in one Chromium. Each of ten pages has its own stream and four `EventSource`s. Each page has
+/// its own browser context, because one context opens at most six connections to a server.
 #[test]
 #[ignore = "needs Chromium"]
-fn fifty_streams_at_once() {
+fn fifty_streams_receive_all_events() {
     const EVENTS: usize = 200;
     let mut server = Server::start(&[]);
     let mut chromium = Chromium::start();
@@ -304,9 +304,9 @@ fn fifty_streams_at_once() {
     }
     let mut raw = server.watch("");
     let started = Instant::now();
-    // The server's own, fifty streams, and ours.
+    // One subscriber of the server, fifty streams, and the connection of this test.
     while subscribers(&raw.next_overview()).len() != 1 + 50 + 1 {
-        assert!(started.elapsed() < DEADLINE, "not all of them subscribe");
+        assert!(started.elapsed() < DEADLINE, "some streams have not subscribed");
     }
 
     server.publish("c", "stdout", (1..=EVENTS).map(|number| number.to_string()));
@@ -325,12 +325,12 @@ fn fifty_streams_at_once() {
 
 #[test]
 #[ignore = "needs Chromium"]
-fn one_too_many_is_told_so_and_gets_in_later() {
+fn browser_beyond_the_limit_is_rejected_and_connects_later() {
     let mut server = Server::start(&["--max-browsers", "1"]);
     let mut chromium = Chromium::start();
     let raw = server.watch("");
     let mut page = open(&mut chromium, &server, "");
-    page.wait_for("document.querySelector('#status').textContent.startsWith('no room for another browser: 1 at most')");
+    page.wait_for("document.querySelector('#status').textContent.startsWith('too many browsers: the limit is 1')");
     drop(raw);
     page.wait_for("document.querySelector('#status').dataset.state === 'live'");
     server.publish("c", "stdout", ["hello"]);
@@ -340,24 +340,24 @@ fn one_too_many_is_told_so_and_gets_in_later() {
     page.wait_for("document.querySelector('#status').textContent.startsWith('The server')");
 }
 
-/// Screenshots for the eye, in `target/live-view/`; what can be checked without one is.
+/// Takes screenshots for visual review, in `target/live-view/`, and checks the width and the colors.
 #[test]
 #[ignore = "needs Chromium"]
-fn it_fits_narrow_and_wide_light_and_dark() {
+fn page_fits_narrow_and_wide_screens_in_light_and_dark() {
     let mut server = Server::start(&[]);
     let mut chromium = Chromium::start();
     let others: Vec<_> = ["connector=claude-code@dev-2", "kind=error+|+kind=tool"]
         .map(|filter| server.watch(filter))
         .into();
     let mut page = open(&mut chromium, &server, "");
-    let mut attentive = server.watch("kind=session_lifecycle");
+    let mut reader = server.watch("kind=session_lifecycle");
     for agent in ["claude-code@dev-1", "claude-code@dev-2", "codex", "cargo", "git"] {
         server.publish(agent, "session_registered", ["registered"]);
     }
-    // Each round falls into another interval of the chart.
+    // Each round falls into a separate interval of the chart.
     for round in 1..=12 {
         publish_round(&mut server, round);
-        attentive.next_overview();
+        reader.next_overview();
     }
     server.publish("git", "session_ended", ["ended"]);
     server.publish("cargo", "stdout", ["done"]);
@@ -366,7 +366,7 @@ fn it_fits_narrow_and_wide_light_and_dark() {
     for width in [390, 1280] {
         for scheme in ["light", "dark"] {
             show_as(&mut page, width, scheme);
-            page.screenshot(&shot(&format!("{width}-{scheme}.png")));
+            page.screenshot(&screenshot_path(&format!("{width}-{scheme}.png")));
             assert_eq!(page.evaluate("document.documentElement.scrollWidth"), width, "{scheme}");
             let background = page.evaluate("getComputedStyle(document.body).backgroundColor");
             assert_eq!(background == "rgb(17, 20, 24)", scheme == "dark", "{background}");
@@ -387,22 +387,22 @@ fn show_as(page: &mut Page, width: u32, scheme: &str) {
     page.wait_for(&format!("innerWidth === {width}"));
 }
 
-fn shot(name: &str) -> PathBuf {
+fn screenshot_path(name: &str) -> PathBuf {
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     target.join("live-view").join(name)
 }
 
 fn publish_round(server: &mut Server, round: usize) {
-    let user = "Make the tests of the parser pass, then say what was wrong.";
-    let thought = "The failure is in the lexer: a quote right behind the sign is taken for a word of its own.";
-    let error = "error[E0308]: mismatched types: expected `Option<Word>`, found `Word`";
+    let user = "Fix the parser tests, then explain the cause.";
+    let thought = "The failure is in the lexer: a quote directly after the equals sign starts a new token.";
+    let error = "error[E0308]: mismatched types: expected `Option<Token>`, found `Token`";
     server.publish("claude-code@dev-1", "user_message", [user]);
     server.publish("claude-code@dev-1", "assistant_thinking", [thought]);
     for step in 0..=round % 5 {
         server.publish(
             "claude-code@dev-2",
             "tool_call",
-            [format!("Read src/filter/words.rs:{step}")],
+            [format!("Read src/filter/tokens.rs:{step}")],
         );
     }
     server.publish(

@@ -1,6 +1,6 @@
-//! The server over real connections, without a browser.
+//! Tests of the server over plain connections, without a browser.
 
-#![cfg(unix)] // It is ended by a signal.
+#![cfg(unix)] // The tests stop the server with a signal.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn events_appear_with_their_scroll() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0]["kind"], "session_lifecycle");
 
-    // A browser that comes later begins with what has passed.
+    // A browser that connects later starts with the events from the history.
     let mut late = server.watch("kind=message");
     let event = late.next().unwrap();
     assert_eq!(
@@ -42,9 +42,9 @@ fn events_appear_with_their_scroll() {
     assert!(event["scroll"].is_string());
 }
 
-/// With a queue full of what has passed, a late browser would lose what comes next.
+/// If the backlog filled the whole queue, a late browser would lose the next events.
 #[test]
-fn what_has_passed_leaves_room_for_what_comes() {
+fn backlog_leaves_space_for_new_events() {
     let mut server = Server::start(&["--queue", "10"]);
     let mut first = server.watch("");
     for number in numbers(0, 20) {
@@ -59,34 +59,34 @@ fn what_has_passed_leaves_room_for_what_comes() {
 }
 
 #[test]
-fn a_filter_narrows() {
+fn filter_selects_events() {
     let mut server = Server::start(&[]);
-    let mut everything = server.watch("");
-    let mut narrow = server.watch("connector=a+(kind=error+|+kind=tool)");
+    let mut all = server.watch("");
+    let mut filtered = server.watch("connector=a+(kind=error+|+kind=tool)");
     server.publish("a", "stdout", ["1"]);
     server.publish("a", "stderr", ["2"]);
     server.publish("b", "stderr", ["3"]);
     server.publish("a", "tool_call", ["4"]);
     server.publish("a", "stderr", ["last"]);
-    assert_eq!(texts(&everything.until("last")), ["1", "2", "3", "4"]);
-    assert_eq!(texts(&narrow.until("last")), ["2", "4"]);
+    assert_eq!(texts(&all.until("last")), ["1", "2", "3", "4"]);
+    assert_eq!(texts(&filtered.until("last")), ["2", "4"]);
 }
 
 #[test]
-fn a_bad_filter_is_refused_with_its_reason() {
+fn invalid_filter_is_rejected_with_a_reason() {
     let server = Server::start(&[]);
     let response = server.get("/events?filter=kind%3Dtelepathy");
     assert_eq!(response.status, 400);
     assert_eq!(response.headers["content-type"], "text/plain; charset=utf-8");
     let message = response.text();
     assert!(
-        message.contains("`telepathy` is no kind: it is one of system,"),
+        message.contains("unknown kind `telepathy`; expected one of system,"),
         "{message}"
     );
 }
 
 #[test]
-fn fifty_at_once_each_get_every_event() {
+fn fifty_browsers_receive_every_event() {
     const EVENTS: usize = 2000;
     let mut server = Server::start(&["--queue", "4096"]);
     let mut browsers: Vec<_> = (0..50).map(|_| server.watch("")).collect();
@@ -105,20 +105,20 @@ fn fifty_at_once_each_get_every_event() {
 }
 
 #[test]
-fn one_too_many_is_refused_until_a_place_is_free() {
+fn browser_beyond_the_limit_is_rejected_until_another_disconnects() {
     let mut server = Server::start(&[]);
     let mut browsers: Vec<_> = (0..64).map(|_| server.watch("")).collect();
-    let refused = server.get("/events");
-    assert_eq!(refused.status, 503);
-    assert_eq!(refused.headers["retry-after"], "2");
-    assert_eq!(refused.text(), "no room for another browser: 64 at most\n");
-    // The page itself is always to be had.
+    let response = server.get("/events");
+    assert_eq!(response.status, 503);
+    assert_eq!(response.headers["retry-after"], "2");
+    assert_eq!(response.text(), "too many browsers: the limit is 64\n");
+    // The page itself is still served.
     assert_eq!(server.get("/").status, 200);
 
     browsers.pop();
     let started = Instant::now();
     while server.get("/events").status != 200 {
-        assert!(started.elapsed() < DEADLINE, "no place became free");
+        assert!(started.elapsed() < DEADLINE, "the server still rejects browsers");
     }
     server.publish("c", "stdout", ["hello"]);
     for mut browser in browsers {
@@ -127,64 +127,66 @@ fn one_too_many_is_refused_until_a_place_is_free() {
 }
 
 #[test]
-fn a_limit_of_ones_own_is_kept() {
+fn max_browsers_option_sets_the_limit() {
     let server = Server::start(&["--max-browsers", "1"]);
     let _browser = server.watch("");
     assert_eq!(server.get("/events").status, 503);
 }
 
-/// As many as the server admits are hung up on after ten seconds, so that others get their turn.
+/// The server closes connections that send no request within ten seconds. Otherwise they would block all others.
 #[test]
-fn who_connects_and_says_nothing_is_hung_up_on() {
+fn connection_without_a_request_is_closed() {
     let server = Server::start(&["--max-browsers", "1"]);
     let mut silent: Vec<_> = (0..70).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     assert_eq!(server.get("/").status, 200);
-    // One of them has made room for that; which of those that came together is first, is up to the runtime.
+    // The server has closed a silent connection before it served this request. It need not be the first one, because
+    // the runtime decides the order of the timeouts.
     silent[0].set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
 }
 
-/// Publishes, with `attentive` reading along, until `id` has lost some. Returns how many that took and what was seen.
-fn publish_until_lost(server: &mut Server, attentive: &mut Events, id: &str) -> (usize, Vec<Value>) {
+/// Publishes until subscriber `id` has lost events, while `reader` receives all events. Returns the number of published
+/// events and the events that `reader` received.
+fn publish_until_lost(server: &mut Server, reader: &mut Events, id: &str) -> (usize, Vec<Value>) {
     const BATCH: usize = 100;
     let text = "x".repeat(900);
     let mut seen = Vec::new();
     for published in (BATCH..=100_000).step_by(BATCH) {
         server.publish("c", "stdout", (0..BATCH).map(|_| &text));
         while seen.len() < published {
-            seen.push(attentive.next().unwrap());
+            seen.push(reader.next().unwrap());
         }
-        let lagged = subscriber(&attentive.overview, id).map_or(0, |stats| stats["lagged"].as_u64().unwrap());
+        let lagged = subscriber(&reader.overview, id).map_or(0, |stats| stats["lagged"].as_u64().unwrap());
         if lagged > 0 {
             return (published, seen);
         }
     }
-    panic!("who does not read loses nothing");
+    panic!("a browser that does not read has lost nothing");
 }
 
 #[test]
-fn who_does_not_read_loses_only_its_own_and_is_told_how_many() {
+fn browser_that_does_not_read_loses_only_its_own_events() {
     let mut server = Server::start(&[]);
-    let mut attentive = server.watch("");
+    let mut reader = server.watch("");
     let mut stopped = server.watch("");
     let id = stopped.id.clone();
-    let (published, seen) = publish_until_lost(&mut server, &mut attentive, &id);
+    let (published, seen) = publish_until_lost(&mut server, &mut reader, &id);
     assert_eq!(missed(&seen), 0);
 
     server.publish("c", "stdout", ["last"]);
-    assert_eq!(attentive.until("last").len(), 0);
+    assert_eq!(reader.until("last").len(), 0);
     let late = stopped.until("last");
-    // The last one itself may be behind a gap, but then it is behind others, which came first.
+    // The last event may follow a gap as well, but the first gap precedes an earlier event.
     assert!(missed(&late) > 0);
     assert_eq!(late.len() as u64 + missed(&late), published as u64);
 
-    // What the server counts is what it told.
+    // The count of the server equals the sum of the reported losses.
     let overview = stopped.next_overview();
     assert_eq!(subscriber(&overview, &id).unwrap()["lagged"], missed(&late));
 }
 
 #[test]
-fn everything_is_hardened() {
+fn all_responses_have_security_headers() {
     let server = Server::start(&[]);
     for path in ["/", "/app.js", "/style.css", "/nothing", "/events", "/events?filter=x"] {
         let headers = server.get(path).headers;
@@ -201,7 +203,7 @@ fn everything_is_hardened() {
 }
 
 #[test]
-fn the_page_loads_nothing_from_elsewhere_and_never_writes_markup() {
+fn page_loads_only_local_files_and_inserts_no_markup() {
     let server = Server::start(&[]);
     let page = server.get("/").text();
     let parts: Vec<_> = page
@@ -213,7 +215,7 @@ fn the_page_loads_nothing_from_elsewhere_and_never_writes_markup() {
         let response = server.get(path);
         assert_eq!(response.status, 200, "{path}");
         let text = response.text().replace("http://www.w3.org/2000/svg", "");
-        for never in [
+        for forbidden in [
             "://",
             "innerHTML",
             "insertAdjacentHTML",
@@ -222,13 +224,13 @@ fn the_page_loads_nothing_from_elsewhere_and_never_writes_markup() {
             " style=\"",
             " onclick=",
         ] {
-            assert!(!text.contains(never), "{path} has {never}");
+            assert!(!text.contains(forbidden), "{path} contains {forbidden}");
         }
     }
 }
 
 #[test]
-fn on_loopback_only_local_names_are_served() {
+fn server_on_loopback_accepts_only_local_host_names() {
     let server = Server::start(&[]);
     let port = server.address.port();
     for (host, status) in [
@@ -244,7 +246,7 @@ fn on_loopback_only_local_names_are_served() {
 }
 
 #[test]
-fn another_site_reads_nothing() {
+fn cross_site_requests_are_rejected() {
     let server = Server::start(&[]);
     let host = server.address.to_string();
     let from = |site, path| {
@@ -260,8 +262,8 @@ fn another_site_reads_nothing() {
 }
 
 #[test]
-fn it_is_on_loopback_alone_unless_told() {
-    // The port may be taken; it is named all the same.
+fn default_address_is_loopback_only() {
+    // The port may be in use. The error message then contains the address, too.
     let mut child = Command::new(env!("CARGO_BIN_EXE_live-view"))
         .args(["--replay", "-"])
         .stdin(Stdio::piped())
@@ -269,16 +271,16 @@ fn it_is_on_loopback_alone_unless_told() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut said = String::new();
+    let mut output = String::new();
     BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut said)
+        .read_line(&mut output)
         .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(said.contains("127.0.0.1:7878"), "{said}");
+    child.stderr.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(output.contains("127.0.0.1:7878"), "{output}");
 
-    // Bound to one address, and not to all of them.
+    // The server is bound to one loopback address only.
     let server = Server::start(&[]);
     let other = SocketAddr::from(([127, 0, 0, 2], server.address.port()));
     assert!(TcpStream::connect(other).is_err());
@@ -288,7 +290,7 @@ fn it_is_on_loopback_alone_unless_told() {
 }
 
 #[test]
-fn ctrl_c_delivers_what_was_accepted_and_ends_every_stream() {
+fn ctrl_c_delivers_accepted_events_and_ends_all_streams() {
     let mut server = Server::start(&[]);
     let mut browsers: Vec<_> = (0..5).map(|_| server.watch("")).collect();
     server.publish("c", "stdout", ["last"]);
@@ -303,18 +305,18 @@ fn ctrl_c_delivers_what_was_accepted_and_ends_every_stream() {
 }
 
 #[test]
-fn who_does_not_read_does_not_keep_the_server_from_ending() {
+fn browser_that_does_not_read_does_not_prevent_shutdown() {
     let mut server = Server::start(&[]);
-    let mut attentive = server.watch("");
+    let mut reader = server.watch("");
     let stopped = server.watch("");
-    publish_until_lost(&mut server, &mut attentive, &stopped.id);
+    publish_until_lost(&mut server, &mut reader, &stopped.id);
     server.interrupt();
-    assert!(attentive.next().is_none());
+    assert!(reader.next().is_none());
     assert!(server.wait().success());
 }
 
 #[test]
-fn the_overview_tells_of_rate_subscribers_and_sessions() {
+fn overview_contains_rate_subscribers_and_sessions() {
     let mut server = Server::start(&[]);
     let mut browser = server.watch("kind=error");
     server.publish("c", "stdout", numbers(0, 10));

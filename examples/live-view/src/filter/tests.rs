@@ -1,20 +1,20 @@
 use super::*;
 
-fn read(text: &str) -> String {
+fn parsed(text: &str) -> String {
     parse(text)
         .unwrap_or_else(|error| panic!("{text}: {error}"))
         .to_string()
 }
 
-fn refusal(text: &str) -> String {
+fn parse_error(text: &str) -> String {
     match parse(text) {
-        Ok(filter) => panic!("{text} was read as {filter}"),
+        Ok(filter) => panic!("{text} was parsed as {filter}"),
         Err(error) => error.to_string(),
     }
 }
 
 #[test]
-fn blanks_and_bars_are_all_and_any() {
+fn spaces_mean_all_and_bars_mean_any() {
     for (text, expected) in [
         ("", "*"),
         (" \t ", "*"),
@@ -46,12 +46,12 @@ fn blanks_and_bars_are_all_and_any() {
             r#"connector=my "own" agent, (1)\2"#,
         ),
     ] {
-        assert_eq!(read(text), expected, "{text}");
+        assert_eq!(parsed(text), expected, "{text}");
     }
 }
 
 #[test]
-fn what_filters_print_reads_back() {
+fn printed_filters_parse_to_themselves() {
     let id = Uuid::from_u128(7);
     for filter in [
         Filter::All,
@@ -69,50 +69,55 @@ fn what_filters_print_reads_back() {
             native_session_id: "s".into(),
         }),
     ] {
-        assert_eq!(read(&filter.to_string()), filter.to_string());
+        assert_eq!(parsed(&filter.to_string()), filter.to_string());
     }
 }
 
 #[test]
-fn every_kind_and_origin_has_its_name() {
+fn every_kind_and_origin_can_be_named() {
     for kind in EventKind::ALL {
-        assert_eq!(read(&format!("kind={kind}")), format!("kind={kind}"));
+        assert_eq!(parsed(&format!("kind={kind}")), format!("kind={kind}"));
     }
     for origin in EventOrigin::ALL {
-        assert_eq!(read(&format!("origin={origin}")), format!("origin={origin}"));
+        assert_eq!(parsed(&format!("origin={origin}")), format!("origin={origin}"));
     }
 }
 
 #[test]
-fn a_refusal_says_what_is_wrong() {
+fn error_message_describes_the_problem() {
     for (text, expected) in [
-        ("error", "`error` is no condition"),
-        ("any", "`any` is no condition"),
-        ("colour=red", "`colour` is none of kind, connector,"),
-        ("=red", "`` is none of kind"),
-        ("kind=telepathy", "`telepathy` is no kind: it is one of system, "),
-        ("origin=mars", "`mars` is no origin: it is one of runtime, "),
-        ("kind=", "nothing behind `kind=`"),
-        ("scroll=7", "`7` is no UUID"),
-        ("session=git", "wants CONNECTOR/SESSION"),
-        ("not", "`not` wants a condition"),
-        ("not | kind=tool", "`not` wants a condition"),
+        ("error", "`error` is not a condition"),
+        ("any", "`any` is not a condition"),
+        ("color=red", "unknown name `color`; expected kind, connector,"),
+        ("=red", "unknown name ``; expected kind"),
+        ("kind=telepathy", "unknown kind `telepathy`; expected one of system, "),
+        ("origin=mars", "unknown origin `mars`; expected one of runtime, "),
+        ("kind=", "the value of `kind=` is empty"),
+        ("scroll=7", "`7` is not a UUID"),
+        ("session=git", "is not of the form session=CONNECTOR/SESSION"),
+        // Missing operands.
+        ("not", "`not` must be followed by a condition"),
+        ("not | kind=tool", "`not` must be followed by a condition"),
+        // Missing conditions.
         ("kind=tool |", "a condition is missing at the end"),
         ("| kind=tool", "a condition is missing before `|`"),
+        // Missing conditions in parentheses.
         ("any(kind=tool,)", "a condition is missing before `)`"),
         ("()", "a condition is missing before `)`"),
+        // Punctuation.
         ("(kind=tool", "a `)` is missing"),
         ("any(kind=tool", "a `)` is missing"),
         ("kind=tool)", "unexpected `)`"),
         ("kind=tool, kind=output", "unexpected `,`"),
         (r#"connector="a"#, "a closing `\"` is missing"),
-        (r#"conn"a""#, "belongs right behind the `=`"),
-        (r#"connector="a"b""#, "belongs right behind the `=`"),
+        (r#"conn"a""#, "must directly follow the `=`"),
+        (r#"connector="a"b""#, "must directly follow the `=`"),
+        // Limits.
         (&"(".repeat(33), "nested more than 32 deep"),
         (&"not ".repeat(33), "nested more than 32 deep"),
         (&"x".repeat(1001), "longer than 1000 bytes"),
     ] {
-        let refusal = refusal(text);
-        assert!(refusal.contains(expected), "{text}: {refusal}");
+        let message = parse_error(text);
+        assert!(message.contains(expected), "{text}: {message}");
     }
 }

@@ -1,4 +1,4 @@
-//! A headless Chromium, driven through its DevTools protocol.
+//! A headless Chromium, controlled through its DevTools protocol.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -13,7 +13,7 @@ use tungstenite::{Message, WebSocket};
 
 use super::DEADLINE;
 
-/// Where Chromium is, unless `CHROMIUM` says so.
+/// The default executable. The environment variable `CHROMIUM` overrides it.
 const PATH: &str = "chromium";
 
 const FLAGS: [&str; 9] = [
@@ -28,7 +28,7 @@ const FLAGS: [&str; 9] = [
     "--remote-debugging-port=0",
 ];
 
-/// A browser of its own, with a new profile.
+/// A running Chromium with a new profile.
 pub(crate) struct Chromium {
     child: Child,
     _profile: TempDir,
@@ -51,8 +51,8 @@ impl Chromium {
             .by_ref()
             .map(Result::unwrap)
             .find_map(|line| Some(line.strip_prefix("DevTools listening on ")?.to_owned()))
-            .expect("Chromium says where it listens");
-        // It says more, which must go somewhere.
+            .expect("Chromium prints its address");
+        // Chromium prints more lines. Another thread reads and discards them, so that the pipe does not fill up.
         std::thread::spawn(move || output.for_each(drop));
         let address = url.split('/').nth(2).expect("a host in the URL").to_owned();
         Chromium {
@@ -63,7 +63,7 @@ impl Chromium {
         }
     }
 
-    /// A page in a browser context of its own: a profile that shares nothing with the others, connections included.
+    /// Opens a page in a new browser context. Contexts share nothing with each other, not even connections.
     pub(crate) fn open(&mut self, url: &str) -> Page {
         let context = self.root.call("Target.createBrowserContext", json!({}));
         let target = self.root.call(
@@ -108,7 +108,7 @@ impl Page {
         self.connection.call(method, parameters)
     }
 
-    /// What a JavaScript expression comes to.
+    /// Returns the value of a JavaScript expression.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let answer = self.call(
             "Runtime.evaluate",
@@ -118,7 +118,7 @@ impl Page {
         answer["result"]["value"].clone()
     }
 
-    /// Asks again and again until the expression is truthy.
+    /// Evaluates the expression repeatedly until it is truthy.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, expression: &str) {
         let started = Instant::now();
@@ -126,7 +126,7 @@ impl Page {
             if started.elapsed() > DEADLINE {
                 let shown = self.evaluate("document.body.innerText");
                 panic!(
-                    "`{expression}` does not come true; the page shows:\n{}",
+                    "`{expression}` is still false; the page shows:\n{}",
                     shown.as_str().unwrap()
                 );
             }
@@ -138,7 +138,7 @@ impl Page {
         text.as_str().unwrap().to_owned()
     }
 
-    /// Presses a key that makes no text.
+    /// Presses a key that types no text.
     pub(crate) fn press(&mut self, key: &str, code: u32) {
         let text = if key == "Enter" { "\r" } else { "" };
         for kind in ["keyDown", "keyUp"] {
@@ -147,7 +147,7 @@ impl Page {
         }
     }
 
-    /// Types into whatever has the focus, key by key.
+    /// Types a text into the focused element, one character at a time.
     pub(crate) fn type_text(&mut self, text: &str) {
         for character in text.chars() {
             let event = json!({ "type": "char", "text": character.to_string() });
@@ -155,7 +155,7 @@ impl Page {
         }
     }
 
-    /// The whole page, beyond what the window shows.
+    /// Saves a screenshot of the whole page, including the parts outside the viewport.
     pub(crate) fn screenshot(&mut self, path: &Path) {
         let parameters = json!({ "format": "png", "captureBeyondViewport": true });
         let answer = self.call("Page.captureScreenshot", parameters);
@@ -164,18 +164,18 @@ impl Page {
         std::fs::write(path, image).unwrap();
     }
 
-    /// What the browser complained about: exceptions, and what the content security policy refused.
-    pub(crate) fn complaints(&mut self) -> Vec<Value> {
-        // An answer comes after everything that came before it.
+    /// Returns the errors of the page: exceptions and log entries, such as violations of the content security policy.
+    pub(crate) fn errors(&mut self) -> Vec<Value> {
+        // The answer to this call arrives after all earlier messages.
         self.evaluate("0");
-        self.connection.complaints.clone()
+        self.connection.errors.clone()
     }
 }
 
 struct Connection {
     socket: WebSocket<TcpStream>,
     last_id: u64,
-    complaints: Vec<Value>,
+    errors: Vec<Value>,
 }
 
 impl Connection {
@@ -183,11 +183,11 @@ impl Connection {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
         stream.set_nodelay(true).unwrap();
-        let (socket, _) = tungstenite::client(url, stream).expect("Chromium takes the websocket");
+        let (socket, _) = tungstenite::client(url, stream).expect("Chromium accepts the websocket");
         Connection {
             socket,
             last_id: 0,
-            complaints: Vec::new(),
+            errors: Vec::new(),
         }
     }
 
@@ -209,24 +209,24 @@ impl Connection {
                 return message["result"].take();
             }
             if message["method"] == "Runtime.exceptionThrown" || message["method"] == "Log.entryAdded" {
-                self.complaints.push(message["params"].take());
+                self.errors.push(message["params"].take());
             }
         }
     }
 }
 
-/// Base64, as DevTools packs images.
+/// Decodes Base64, the encoding of images in DevTools.
 fn decode(text: &str) -> Vec<u8> {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0);
+    let (mut bits, mut count) = (0_u32, 0);
     for byte in text.bytes().take_while(|&byte| byte != b'=') {
-        let place = ALPHABET.iter().position(|&letter| letter == byte).expect("base64");
-        bits = (bits << 6) | place as u32;
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
+        let value = ALPHABET.iter().position(|&letter| letter == byte).expect("base64");
+        bits = (bits << 6) | value as u32;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
         }
     }
     bytes

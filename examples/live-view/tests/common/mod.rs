@@ -1,6 +1,6 @@
-//! The server as a process of its own, and clients that speak HTTP/1.1 over plain TCP.
+//! The server as a child process, and clients that speak HTTP/1.1 over plain TCP.
 
-#![allow(dead_code, reason = "each test binary uses its share")]
+#![allow(dead_code, reason = "each test binary uses only some of the items")]
 
 pub(crate) mod chromium;
 
@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Nothing that is waited for takes so long unless it never comes.
+/// A timeout that is exceeded only if the expected event never occurs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A running server that replays what the test publishes, as fast as it goes.
+/// A running server that replays the records of the test as fast as possible.
 pub(crate) struct Server {
     child: Child,
     source: Option<ChildStdin>,
@@ -40,7 +40,10 @@ impl Server {
         let mut line = String::new();
         let mut output = BufReader::new(child.stdout.take().unwrap());
         output.read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("live view on http://").expect("it says where");
+        let address = line
+            .trim()
+            .strip_prefix("live view on http://")
+            .expect("the server prints its address");
         Server {
             address: address.parse().unwrap(),
             source: child.stdin.take(),
@@ -48,7 +51,7 @@ impl Server {
         }
     }
 
-    /// Publishes one event for each text, from one session.
+    /// Publishes one event for each text. All events belong to one session.
     pub(crate) fn publish(&mut self, connector: &str, kind: &str, texts: impl IntoIterator<Item = impl AsRef<str>>) {
         let source = self.source.as_mut().expect("the source has not ended");
         let mut lines = String::new();
@@ -80,7 +83,7 @@ impl Server {
         Response::read(stream)
     }
 
-    /// A browser's stream. The filter goes into the address as it is, so it must be encoded.
+    /// Opens the stream of a browser. The filter is inserted into the URL unchanged, so it must be encoded.
     pub(crate) fn watch(&self, filter: &str) -> Events {
         let response = self.get(&format!("/events?filter={filter}"));
         assert_eq!(response.status, 200);
@@ -95,7 +98,7 @@ impl Server {
         events
     }
 
-    /// As ctrl-c in a terminal does.
+    /// Sends the signal of ctrl-c.
     pub(crate) fn interrupt(&self) {
         let kill = Command::new("kill")
             .args(["-INT", &self.child.id().to_string()])
@@ -113,7 +116,7 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(started.elapsed() < DEADLINE, "the server does not end");
+            assert!(started.elapsed() < DEADLINE, "the server does not exit");
             std::thread::yield_now();
         }
     }
@@ -149,11 +152,11 @@ impl Response {
             };
             headers.insert(name.to_ascii_lowercase(), value.to_owned());
         }
-        let left = match headers.get("content-length") {
-            Some(length) => Left::Bytes(length.parse().unwrap()),
-            None => Left::Chunk(0),
+        let unread = match headers.get("content-length") {
+            Some(length) => Unread::Bytes(length.parse().unwrap()),
+            None => Unread::Chunk(0),
         };
-        let body = Body { stream, left };
+        let body = Body { stream, unread };
         Response { status, headers, body }
     }
 
@@ -164,14 +167,14 @@ impl Response {
     }
 }
 
-/// A body of known length, or in chunks.
+/// A body with a known length, or in chunks.
 struct Body {
     stream: BufReader<TcpStream>,
-    left: Left,
+    unread: Unread,
 }
 
-/// What is left of the body, or of the chunk.
-enum Left {
+/// The number of unread bytes of the body or of the current chunk.
+enum Unread {
     Bytes(usize),
     Chunk(usize),
 }
@@ -191,24 +194,24 @@ impl Body {
 
 impl Read for Body {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if let Left::Chunk(0) = self.left {
-            self.left = match self.next_chunk()? {
-                0 => Left::Bytes(0),
-                size => Left::Chunk(size),
+        if let Unread::Chunk(0) = self.unread {
+            self.unread = match self.next_chunk()? {
+                0 => Unread::Bytes(0),
+                size => Unread::Chunk(size),
             };
         }
-        let (Left::Bytes(left) | Left::Chunk(left)) = &mut self.left;
-        let most = buffer.len().min(*left);
-        if most == 0 {
+        let (Unread::Bytes(unread) | Unread::Chunk(unread)) = &mut self.unread;
+        let limit = buffer.len().min(*unread);
+        if limit == 0 {
             return Ok(0);
         }
-        let read = self.stream.read(&mut buffer[..most])?;
-        *left -= read;
+        let read = self.stream.read(&mut buffer[..limit])?;
+        *unread -= read;
         Ok(read)
     }
 }
 
-/// One browser's server-sent events.
+/// The server-sent events of one browser.
 pub(crate) struct Events {
     body: BufReader<Body>,
     /// The subscriber's id.
@@ -218,39 +221,40 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// The next event of the bus; `None` at the end of the stream, which must have been announced.
+    /// Returns the next event of the bus, or `None` after the `end` event. A stream that ends without it causes a
+    /// panic.
     pub(crate) fn next(&mut self) -> Option<Value> {
         let started = Instant::now();
         loop {
-            assert!(started.elapsed() < DEADLINE, "no event comes: {}", self.overview);
+            assert!(started.elapsed() < DEADLINE, "no event received: {}", self.overview);
             match self.next_raw() {
                 Some((name, value)) if name == "event" => return Some(value),
                 Some((name, value)) if name == "overview" => self.overview = value,
                 Some((name, _)) => {
                     assert_eq!(name, "end");
-                    assert!(self.next_raw().is_none(), "nothing follows the end");
+                    assert!(self.next_raw().is_none(), "no event follows `end`");
                     return None;
                 }
-                None => panic!("the stream broke off"),
+                None => panic!("the stream ended without an `end` event"),
             }
         }
     }
 
-    /// The next overview; events of the bus before it are passed over.
+    /// Returns the next overview. Events of the bus before it are skipped.
     pub(crate) fn next_overview(&mut self) -> Value {
         loop {
-            let (name, value) = self.next_raw().expect("the stream goes on");
+            let (name, value) = self.next_raw().expect("the stream continues");
             if name == "overview" {
                 return value;
             }
         }
     }
 
-    /// Everything up to the event with this text, which is left out.
+    /// Returns the events up to the one with this text, which is not included.
     pub(crate) fn until(&mut self, text: &str) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
-            let event = self.next().expect("the stream goes on");
+            let event = self.next().expect("the stream continues");
             if event["text"] == text {
                 return events;
             }
@@ -283,7 +287,7 @@ pub(crate) fn missed(events: &[Value]) -> u64 {
     events.iter().map(|event| event["missed"].as_u64().unwrap()).sum()
 }
 
-/// What the overview says of a subscriber.
+/// Returns the statistics of a subscriber in the overview.
 pub(crate) fn subscriber<'a>(overview: &'a Value, id: &str) -> Option<&'a Value> {
     overview["subscribers"]
         .as_array()?

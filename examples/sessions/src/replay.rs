@@ -1,7 +1,9 @@
-//! The source that replays a recording: one record a line, published in order, paced or as fast as it goes.
+//! The source that replays a recording. A recording has one record per line. The records are published in order, at a
+//! given rate or as fast as possible.
 //!
-//! A recording knows no scrolls; the host assigns one when a session's registration passes, always the same for the same
-//! session, so that two replays can be compared and `--filter scroll=` has something to go by.
+//! Recordings usually contain no scroll ids, so this source assigns one at each session's registration. A registration
+//! without a scroll id gets one that is derived from the names of the connector and the session. Therefore two replays
+//! can be compared, and the same `--filter scroll=` works in both.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -13,12 +15,12 @@ use std::time::{Duration, Instant};
 use sharing_bus::EventOrigin;
 use uuid::Uuid;
 
-use crate::Bus;
 use crate::record::{Record, SESSION_REGISTERED};
-use crate::troubles::Troubles;
+use crate::{Bus, OnError};
 
-/// Publishes what `source` holds and returns how many events that was. Stops early if the bus closes.
-pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, troubles: &Troubles) -> u64 {
+/// Publishes the records in the file `source` and returns the number of published events. The path `-` reads standard
+/// input. Publishing stops early if the bus closes.
+pub fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, on_error: OnError<'_>) -> u64 {
     let (name, input): (_, Box<dyn BufRead>) = if source == Path::new("-") {
         ("<stdin>".to_owned(), Box::new(io::stdin().lock()))
     } else {
@@ -26,26 +28,26 @@ pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, trouble
         match File::open(source) {
             Ok(file) => (name, Box::new(BufReader::new(file))),
             Err(error) => {
-                troubles.report(format_args!("{name}: {error}"));
+                on_error(&format_args!("{name}: {error}"));
                 return 0;
             }
         }
     };
-    let mut pace = rate.map(Pace::new);
+    let mut pacer = rate.map(Pacer::new);
     let mut published = 0;
     for (number, line) in (1..).zip(input.split(b'\n')) {
         let record = match line {
             Ok(line) if line.trim_ascii().is_empty() => continue,
             Ok(line) => serde_json::from_slice(&line),
             Err(error) => {
-                troubles.report(format_args!("{name}:{number}: {error}"));
+                on_error(&format_args!("{name}:{number}: {error}"));
                 break;
             }
         };
         match record {
             Ok(record) => {
-                if let Some(pace) = &mut pace {
-                    pace.wait();
+                if let Some(pacer) = &mut pacer {
+                    pacer.wait();
                 }
                 if bus
                     .publish(assign_scroll(record).into_event(EventOrigin::Replay))
@@ -55,18 +57,18 @@ pub(crate) fn replay(bus: &Bus, source: &Path, rate: Option<NonZeroU32>, trouble
                 }
                 published += 1;
             }
-            Err(error) => troubles.report(format_args!("{name}:{number}: not a record: {}", reason(&error))),
+            Err(error) => on_error(&format_args!("{name}:{number}: not a record: {}", describe(&error))),
         }
     }
     published
 }
 
-/// What is wrong with the line, without serde's "line 1", which would contradict ours.
-fn reason(error: &serde_json::Error) -> String {
+/// Describes the error without serde's line number, which is always 1 because each line is parsed by itself.
+fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    match text.strip_suffix(&place) {
-        Some(what) => format!("{what} at column {}", error.column()),
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    match text.strip_suffix(&position) {
+        Some(message) => format!("{message} at column {}", error.column()),
         None => text,
     }
 }
@@ -80,21 +82,21 @@ fn assign_scroll(mut record: Record) -> Record {
                     format!("{}/{session}", record.connector_id).as_bytes(),
                 )
             };
-            record.registers = Some(record.scroll_id.unwrap_or_else(derived).to_string());
+            record.registered_scroll_id = Some(record.scroll_id.unwrap_or_else(derived).to_string());
         }
     }
     record
 }
 
-/// Keeps to a number of events per second, over the whole run: a pause that was too long is made up for.
-struct Pace {
+/// A rate limiter for the whole run. A pause that took too long shortens the next ones.
+struct Pacer {
     interval: Duration,
     next: Instant,
 }
 
-impl Pace {
+impl Pacer {
     fn new(rate: NonZeroU32) -> Self {
-        Pace {
+        Pacer {
             interval: Duration::from_secs(1) / rate.get(),
             next: Instant::now(),
         }

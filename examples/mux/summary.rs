@@ -1,13 +1,13 @@
-//! The closing account: what each subscriber received and missed, by its own count, against what the bus says it matched.
+//! The closing summary. It compares the subscribers' own counts of received and missed events with the bus's
+//! statistics.
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use sharing_bus::{BusReceiver, BusStats, Delivery, SubscriberStats};
+use sharing_bus_example_sessions::Record;
 
-use crate::record::Record;
-
-/// What one subscriber saw, counted by itself.
+/// Counts that one subscriber keeps of its own deliveries.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Tally {
     received: u64,
@@ -26,8 +26,8 @@ impl Tally {
         self.last_sequence = delivery.sequence();
     }
 
-    /// Adds what was lost after the last delivery.
-    pub(crate) fn end(mut self, receiver: &BusReceiver<Record>) -> Self {
+    /// Adds the events that were lost after the last delivery.
+    pub(crate) fn finish(mut self, receiver: &BusReceiver<Record>) -> Self {
         self.missed = self.missed.max(receiver.lagged());
         self
     }
@@ -41,33 +41,33 @@ impl Tally {
     }
 }
 
-/// All that has to add up.
-pub(crate) struct Account {
-    /// By the sources' own count.
+/// All counts that must be consistent with each other.
+pub(crate) struct Summary {
+    /// Number of published events, as counted by the source.
     published: u64,
     stats: BusStats,
-    settled: Vec<(SubscriberStats, Tally)>,
+    subscribers: Vec<(SubscriberStats, Tally)>,
 }
 
-impl Account {
-    /// `stats` as of a flush after the last event, with every subscriber still there.
+impl Summary {
+    /// Creates a summary. `stats` must be taken after the final flush, while all subscribers still exist.
     pub(crate) fn new(published: u64, stats: &BusStats) -> Self {
-        Account {
+        Summary {
             published,
             stats: stats.clone(),
-            settled: Vec::new(),
+            subscribers: Vec::new(),
         }
     }
 
-    /// Adds a subscriber that received to the end.
-    pub(crate) fn settle(&mut self, label: &str, tally: Tally) {
-        let bus_side = self
+    /// Adds a subscriber that has received all of its events.
+    pub(crate) fn add_subscriber(&mut self, label: &str, tally: Tally) {
+        let bus_stats = self
             .stats
             .subscribers
             .iter()
             .find(|stats| stats.label.as_deref() == Some(label));
-        if let Some(bus_side) = bus_side {
-            self.settled.push((bus_side.clone(), tally));
+        if let Some(bus_stats) = bus_stats {
+            self.subscribers.push((bus_stats.clone(), tally));
         }
     }
 
@@ -78,7 +78,7 @@ impl Account {
             "\n{:<10} {:>9} {:>9} {:>9}  filter",
             "subscriber", "matched", "received", "missed"
         )?;
-        for (stats, tally) in &self.settled {
+        for (stats, tally) in &self.subscribers {
             let label = stats.label.as_deref().unwrap_or_default();
             writeln!(
                 out,
@@ -94,29 +94,29 @@ impl Account {
         } = self.stats;
         writeln!(
             out,
-            "{published} events published, {unmatched} matched nobody; archive in {}",
+            "{published} events published, {unmatched} matched no subscriber; archive in {}",
             archive.display()
         )?;
         out.flush()
     }
 
-    /// What does not add up, in words.
+    /// Returns a message for each inconsistency.
     pub(crate) fn discrepancies(&self) -> Vec<String> {
         let mut found = Vec::new();
-        let mut check = |holds: bool, what: String| {
+        let mut check = |holds: bool, message: String| {
             if !holds {
-                found.push(what);
+                found.push(message);
             }
         };
         let bus = &self.stats;
         check(
             self.published == bus.published && bus.published == bus.dispatched,
             format!(
-                "the sources published {}, the bus accepted {} and dispatched {}",
+                "the source published {}, but the bus accepted {} and dispatched {}",
                 self.published, bus.published, bus.dispatched
             ),
         );
-        for (stats, tally) in &self.settled {
+        for (stats, tally) in &self.subscribers {
             let label = stats.label.as_deref().unwrap_or_default();
             let matched = matched(stats);
             check(
@@ -128,7 +128,7 @@ impl Account {
             );
             check(
                 stats.lagged == tally.missed,
-                format!("{label} missed {}, but the bus says {}", tally.missed, stats.lagged),
+                format!("{label} missed {}, but the bus counted {}", tally.missed, stats.lagged),
             );
             check(
                 tally.out_of_order == 0,
@@ -136,7 +136,10 @@ impl Account {
             );
             check(
                 stats.filter != "*" || matched == self.published,
-                format!("{label} takes everything and matched {matched} of {}", self.published),
+                format!(
+                    "{label} has no filter, but matched {matched} of {} events",
+                    self.published
+                ),
             );
         }
         found
@@ -157,8 +160,8 @@ mod tests {
         serde_json::from_str(line).unwrap()
     }
 
-    /// A run of five events with a subscriber that has room for three.
-    fn run(tamper: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
+    /// Publishes five events to a subscriber whose queue holds three, applies `change`, and returns the discrepancies.
+    fn discrepancies_after(change: impl FnOnce(&mut Tally, &mut BusStats)) -> Vec<String> {
         let bus: SharingBus<Record> = SharingBus::new();
         let mut receiver = bus.subscription().queue_capacity(3).label("x").subscribe();
         for _ in 0..5 {
@@ -171,26 +174,29 @@ mod tests {
         while let Ok(delivery) = receiver.recv() {
             tally.count(&delivery);
         }
-        let mut tally = tally.end(&receiver);
+        let mut tally = tally.finish(&receiver);
         assert_eq!((tally.received, tally.missed), (3, 2));
-        tamper(&mut tally, &mut stats);
-        let mut account = Account::new(5, &stats);
-        account.settle("x", tally);
-        account.discrepancies()
+        change(&mut tally, &mut stats);
+        let mut summary = Summary::new(5, &stats);
+        summary.add_subscriber("x", tally);
+        summary.discrepancies()
     }
 
     #[test]
-    fn an_honest_run_adds_up() {
-        assert_eq!(run(|_, _| {}), Vec::<String>::new());
+    fn consistent_run_has_no_discrepancies() {
+        assert_eq!(discrepancies_after(|_, _| {}), Vec::<String>::new());
     }
 
     #[test]
-    fn every_column_is_checked() {
-        assert_eq!(run(|tally, _| tally.received -= 1).len(), 1);
-        assert_eq!(run(|tally, _| tally.missed += 1).len(), 2);
-        assert_eq!(run(|tally, _| tally.out_of_order += 1).len(), 1);
-        assert_eq!(run(|_, stats| stats.subscribers[0].delivered += 1).len(), 2);
-        assert_eq!(run(|_, stats| stats.published -= 1).len(), 1);
-        assert_eq!(run(|_, stats| stats.dispatched -= 1).len(), 1);
+    fn each_inconsistent_count_is_reported() {
+        assert_eq!(discrepancies_after(|tally, _| tally.received -= 1).len(), 1);
+        assert_eq!(discrepancies_after(|tally, _| tally.missed += 1).len(), 2);
+        assert_eq!(discrepancies_after(|tally, _| tally.out_of_order += 1).len(), 1);
+        assert_eq!(
+            discrepancies_after(|_, stats| stats.subscribers[0].delivered += 1).len(),
+            2
+        );
+        assert_eq!(discrepancies_after(|_, stats| stats.published -= 1).len(), 1);
+        assert_eq!(discrepancies_after(|_, stats| stats.dispatched -= 1).len(), 1);
     }
 }

@@ -1,7 +1,8 @@
-//! The source that runs commands: each is a connector, each of its output streams a session, each line an event.
+//! The source that runs commands. Each command is a connector, each of its output streams is a session, and each line
+//! is an event.
 //!
-//! A session is registered late, after its first lines, as a host does that learns of a session only once it talks:
-//! those lines pass unbound, what follows is bound by the bus.
+//! A session is registered only after its first lines, because many hosts learn of a session from its first output.
+//! Those lines are delivered unbound. The bus binds the later ones.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read};
@@ -15,54 +16,53 @@ use serde_json::{Value, json};
 use sharing_bus::{EventOrigin, PublishError};
 use uuid::Uuid;
 
-use crate::Bus;
 use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
-use crate::troubles::Troubles;
+use crate::{Bus, OnError};
 
-/// Lines of a session before it is registered.
-const LATE: usize = 3;
+/// Number of lines that a session publishes before it is registered.
+const LINES_BEFORE_REGISTRATION: usize = 3;
 
-/// Runs the commands side by side to their end and returns how many events that made.
-pub(crate) fn run(bus: &Bus, commands: &[String], troubles: &Troubles) -> u64 {
+/// Runs the commands concurrently until all have ended, and returns the number of published events.
+pub fn run_commands(bus: &Bus, commands: &[String], on_error: OnError<'_>) -> u64 {
     let connectors = connector_ids(commands);
     thread::scope(|scope| {
         let running: Vec<_> = commands
             .iter()
             .zip(connectors)
-            .map(|(command, connector_id)| scope.spawn(move || run_one(bus, connector_id, command, troubles)))
+            .map(|(command, connector_id)| scope.spawn(move || run_command(bus, connector_id, command, on_error)))
             .collect();
         running
             .into_iter()
-            .map(|thread| thread.join().expect("a source does not panic"))
+            .map(|thread| thread.join().expect("command threads do not panic"))
             .sum()
     })
 }
 
-fn run_one(bus: &Bus, connector_id: Arc<str>, command: &str, troubles: &Troubles) -> u64 {
+fn run_command(bus: &Bus, connector_id: Arc<str>, command: &str, on_error: OnError<'_>) -> u64 {
     let mut connector = Publisher::new(bus, connector_id, None);
     let mut child = match spawn(command) {
         Ok(child) => child,
         Err(error) => {
-            troubles.report(format_args!("cannot run `{command}`: {error}"));
+            on_error(&format_args!("cannot run `{command}`: {error}"));
             return 0;
         }
     };
     connector.publish("connected", json!({ "command": command }));
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let lines = thread::scope(|scope| {
-        let stderr = scope.spawn(|| follow(connector.session("stderr"), stderr));
-        let stdout = follow(connector.session("stdout"), stdout);
-        stdout + stderr.join().expect("a source does not panic")
+        let stderr = scope.spawn(|| publish_lines(connector.session("stderr"), stderr));
+        let stdout = publish_lines(connector.session("stdout"), stdout);
+        stdout + stderr.join().expect("command threads do not panic")
     });
     match child.wait() {
         Ok(status) => {
             connector.publish("disconnected", json!({ "status": status.to_string() }));
-            // Once the bus is closed we hang up on our commands; that they fail then is no trouble of theirs.
+            // After the bus has closed, the commands lose their output pipes. Such a failure is not an error.
             if !status.success() && !bus.is_closed() {
-                troubles.report(format_args!("`{command}` failed: {}", Reason(status)));
+                on_error(&format_args!("`{command}` failed: {}", Failure(status)));
             }
         }
-        Err(error) => troubles.report(format_args!("lost track of `{command}`: {error}")),
+        Err(error) => on_error(&format_args!("cannot wait for `{command}`: {error}")),
     }
     connector.published + lines
 }
@@ -82,10 +82,10 @@ fn spawn(command: &str) -> io::Result<Child> {
         .spawn()
 }
 
-/// Why a command failed, in the shell's convention.
-struct Reason(ExitStatus);
+/// The reason why a command failed, by the exit codes of the shell.
+struct Failure(ExitStatus);
 
-impl fmt::Display for Reason {
+impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.code() {
             Some(127) => write!(f, "command not found ({})", self.0),
@@ -94,18 +94,20 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Publishes a stream line by line until it ends or the bus closes, and returns how many events that made. Hanging up
-/// on a closed bus ends a command that goes on writing, as in a pipeline.
-fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
+/// Publishes a stream line by line until it ends or the bus closes, and returns the number of published events.
+///
+/// When the bus closes, the stream is dropped. A command that continues to write then gets a broken pipe, as in a
+/// pipeline.
+fn publish_lines(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     let Some(stream) = stream else { return 0 };
     let kind = session.session_id.clone().unwrap_or_default();
     let mut lines = 0;
-    // A stream that cannot be read is a stream that ended: the exit status tells what became of the command.
+    // A read error ends the stream. The exit status then shows whether the command failed.
     for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
         let text = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line));
         session.publish(&kind, json!({ "text": text }));
         lines += 1;
-        if lines == LATE {
+        if lines == LINES_BEFORE_REGISTRATION {
             session.register();
         }
         if session.closed {
@@ -113,7 +115,7 @@ fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
         }
     }
     if lines > 0 {
-        if lines < LATE {
+        if lines < LINES_BEFORE_REGISTRATION {
             session.register();
         }
         session.publish(SESSION_ENDED, json!({ "lines": lines }));
@@ -121,7 +123,7 @@ fn follow(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     session.published
 }
 
-/// Publishes for one connector, or one session of it.
+/// A publisher for one connector or for one of its sessions.
 struct Publisher<'a> {
     bus: &'a Bus,
     connector_id: Arc<str>,
@@ -148,7 +150,7 @@ impl<'a> Publisher<'a> {
     fn register(&mut self) {
         let scroll = Uuid::new_v4().to_string();
         let mut record = self.record(SESSION_REGISTERED, json!({ "scroll_id": scroll }));
-        record.registers = Some(scroll);
+        record.registered_scroll_id = Some(scroll);
         self.send(record);
     }
 
@@ -172,12 +174,12 @@ impl<'a> Publisher<'a> {
             kind: kind.to_owned(),
             payload,
             scroll_id: None,
-            registers: None,
+            registered_scroll_id: None,
         }
     }
 }
 
-/// Names each command after its program: `git`, and `git#2` for the next one.
+/// Names each command after its program: `git` for the first, `git#2` for the second.
 fn connector_ids(commands: &[String]) -> Vec<Arc<str>> {
     let mut seen: HashMap<&str, usize> = HashMap::new();
     let mut name = |command| {
@@ -191,7 +193,7 @@ fn connector_ids(commands: &[String]) -> Vec<Arc<str>> {
     commands.iter().map(|command| name(command)).collect()
 }
 
-/// The first word that is no assignment, without its path.
+/// Returns the first word that is not an assignment, without its path.
 fn program(command: &str) -> &str {
     let word = command
         .split_whitespace()

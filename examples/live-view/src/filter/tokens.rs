@@ -1,4 +1,4 @@
-//! A filter's text, cut into words and marks.
+//! The tokens of a filter: words and punctuation.
 
 use std::fmt;
 use std::iter::Peekable;
@@ -7,10 +7,10 @@ use std::str::Chars;
 use super::{FilterError, error};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Word {
+pub(super) enum Token {
     Open,
     Close,
-    Bar,
+    Pipe,
     Comma,
     /// `text`, or `text=value`.
     Text {
@@ -19,15 +19,15 @@ pub(super) enum Word {
     },
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Word::Open => f.write_str("`(`"),
-            Word::Close => f.write_str("`)`"),
-            Word::Bar => f.write_str("`|`"),
-            Word::Comma => f.write_str("`,`"),
-            Word::Text { text, value: None } => write!(f, "`{text}`"),
-            Word::Text {
+            Token::Open => f.write_str("`(`"),
+            Token::Close => f.write_str("`)`"),
+            Token::Pipe => f.write_str("`|`"),
+            Token::Comma => f.write_str("`,`"),
+            Token::Text { text, value: None } => write!(f, "`{text}`"),
+            Token::Text {
                 text,
                 value: Some(value),
             } => write!(f, "`{text}={value}`"),
@@ -35,82 +35,82 @@ impl fmt::Display for Word {
     }
 }
 
-/// The words, with one of them in view.
-pub(super) struct Words<'a> {
+/// An iterator over the tokens of a text, with one token of lookahead.
+pub(super) struct Tokens<'a> {
     rest: Peekable<Chars<'a>>,
-    peeked: Option<Word>,
+    peeked: Option<Token>,
 }
 
-impl<'a> Words<'a> {
+impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Words {
+        Tokens {
             rest: text.chars().peekable(),
             peeked: None,
         }
     }
 
-    pub(super) fn next(&mut self) -> Result<Option<Word>, FilterError> {
+    pub(super) fn next(&mut self) -> Result<Option<Token>, FilterError> {
         match self.peeked.take() {
-            Some(word) => Ok(Some(word)),
+            Some(token) => Ok(Some(token)),
             None => self.read(),
         }
     }
 
-    pub(super) fn peek(&mut self) -> Result<Option<&Word>, FilterError> {
+    pub(super) fn peek(&mut self) -> Result<Option<&Token>, FilterError> {
         if self.peeked.is_none() {
             self.peeked = self.read()?;
         }
         Ok(self.peeked.as_ref())
     }
 
-    /// Takes the next word if it is this one.
-    pub(super) fn take(&mut self, word: &Word) -> Result<bool, FilterError> {
-        let found = self.peek()? == Some(word);
+    /// Consumes the next token if it equals `token`. Returns whether it did.
+    pub(super) fn take_if(&mut self, token: &Token) -> Result<bool, FilterError> {
+        let found = self.peek()? == Some(token);
         if found {
             self.peeked = None;
         }
         Ok(found)
     }
 
-    fn read(&mut self) -> Result<Option<Word>, FilterError> {
+    fn read(&mut self) -> Result<Option<Token>, FilterError> {
         while self.rest.next_if(|c| c.is_whitespace()).is_some() {}
         let Some(&first) = self.rest.peek() else {
             return Ok(None);
         };
-        let mark = match first {
-            '(' => Word::Open,
-            ')' => Word::Close,
-            '|' => Word::Bar,
-            ',' => Word::Comma,
+        let punctuation = match first {
+            '(' => Token::Open,
+            ')' => Token::Close,
+            '|' => Token::Pipe,
+            ',' => Token::Comma,
             _ => return self.text().map(Some),
         };
         self.rest.next();
-        Ok(Some(mark))
+        Ok(Some(punctuation))
     }
 
-    fn text(&mut self) -> Result<Word, FilterError> {
-        let text = self.run(|c| c != '=');
+    fn text(&mut self) -> Result<Token, FilterError> {
+        let text = self.take_while(|c| c != '=');
         let value = if self.rest.next_if_eq(&'=').is_some() {
             Some(if self.rest.next_if_eq(&'"').is_some() {
                 self.quoted()?
             } else {
-                self.run(|_| true)
+                self.take_while(|_| true)
             })
         } else {
             None
         };
         match self.rest.peek() {
-            Some('"') => error("a `\"` belongs right behind the `=`, as in connector=\"my agent\""),
-            _ => Ok(Word::Text { text, value }),
+            Some('"') => error("a `\"` must directly follow the `=`, as in connector=\"my agent\""),
+            _ => Ok(Token::Text { text, value }),
         }
     }
 
-    /// What comes before a blank, a mark, or what `goes_on` refuses.
-    fn run(&mut self, goes_on: impl Fn(char) -> bool) -> String {
+    /// Consumes characters up to a space, a punctuation character, or a character that `accepts` rejects.
+    fn take_while(&mut self, accepts: impl Fn(char) -> bool) -> String {
         let mut text = String::new();
         while let Some(c) = self
             .rest
-            .next_if(|&c| !c.is_whitespace() && !"()|,\"".contains(c) && goes_on(c))
+            .next_if(|&c| !c.is_whitespace() && !"()|,\"".contains(c) && accepts(c))
         {
             text.push(c);
         }

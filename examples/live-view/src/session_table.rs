@@ -1,22 +1,22 @@
-//! The sessions seen so far: a subscriber of its own that counts, whatever browsers ask for.
+//! The table of all sessions so far. Its subscriber receives all events, independent of the filters of the browsers.
 //!
-//! One thread writes the table, the overview reads it; between them a mutex, held for a batch or a copy.
+//! One thread writes the table and the overview reads it. A mutex protects the table. It is held for one batch or one
+//! copy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use serde::Serialize;
 use sharing_bus::{BusReceiver, Delivery, Overflow};
+use sharing_bus_example_sessions::{Bus, Record, SESSION_ENDED, SESSION_REGISTERED};
 
-use crate::Bus;
-use crate::record::{Record, SESSION_ENDED, SESSION_REGISTERED};
-
-/// Enough for a burst of some seconds.
+/// Capacity of the queue, which absorbs bursts of several seconds.
 const QUEUE: usize = 65_536;
-/// Deliveries between two looks of the overview, at most.
+/// Maximum number of deliveries that are counted under one lock.
 const BATCH: usize = 256;
-/// Sessions in the table; the one that ended first goes first, else the oldest.
-const MOST: usize = 500;
+/// Maximum number of sessions in the table. A full table evicts its oldest ended session, or its oldest session if
+/// none has ended.
+const MAX_SESSIONS: usize = 500;
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Session {
@@ -27,34 +27,34 @@ pub(crate) struct Session {
     ended: bool,
 }
 
-/// A handle on the table.
+/// A handle to the table.
 #[derive(Clone, Default)]
-pub(crate) struct Sessions(Arc<Mutex<Vec<Session>>>);
+pub(crate) struct SessionTable(Arc<Mutex<Vec<Session>>>);
 
-/// Starts the thread that keeps the table, to the end of the bus.
-pub(crate) fn follow(bus: &Bus) -> Sessions {
+/// Starts the thread that updates the table until the bus closes.
+pub(crate) fn start(bus: &Bus) -> SessionTable {
     let receiver = bus
         .subscription()
         .label("sessions")
         .queue_capacity(QUEUE)
         .overflow(Overflow::DropOldest)
         .subscribe();
-    let sessions = Sessions::default();
+    let sessions = SessionTable::default();
     let table = sessions.clone();
-    thread::spawn(move || table.keep(receiver));
+    thread::spawn(move || table.run(receiver));
     sessions
 }
 
-impl Sessions {
-    /// The latest sessions, those that go on first, and how many there are in all.
-    pub(crate) fn latest(&self, most: usize) -> (Vec<Session>, usize) {
+impl SessionTable {
+    /// Returns the latest sessions, with the active ones before the ended ones, and the total number of sessions.
+    pub(crate) fn latest(&self, limit: usize) -> (Vec<Session>, usize) {
         let table = self.lock();
         let latest = |ended| table.iter().rev().filter(move |session| session.ended == ended);
-        let shown = latest(false).chain(latest(true)).take(most).cloned().collect();
+        let shown = latest(false).chain(latest(true)).take(limit).cloned().collect();
         (shown, table.len())
     }
 
-    fn keep(&self, mut receiver: BusReceiver<Record>) {
+    fn run(&self, mut receiver: BusReceiver<Record>) {
         let mut batch = Vec::with_capacity(BATCH);
         while receiver.recv_many(&mut batch, BATCH) > 0 {
             let mut table = self.lock();
@@ -75,8 +75,8 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
     let known = table
         .iter()
         .rposition(|session| session.session == *id && session.connector == record.connector_id);
-    let place = known.unwrap_or_else(|| {
-        make_room(table);
+    let index = known.unwrap_or_else(|| {
+        evict_if_full(table);
         table.push(Session {
             connector: Arc::clone(&record.connector_id),
             session: Arc::clone(id),
@@ -86,7 +86,7 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
         });
         table.len() - 1
     });
-    let session = &mut table[place];
+    let session = &mut table[index];
     session.events += 1;
     if record.kind == SESSION_ENDED {
         session.ended = true;
@@ -98,10 +98,10 @@ fn count(table: &mut Vec<Session>, delivery: &Delivery<Record>) {
     }
 }
 
-fn make_room(table: &mut Vec<Session>) {
-    if table.len() == MOST {
-        let place = table.iter().position(|session| session.ended).unwrap_or(0);
-        table.remove(place);
+fn evict_if_full(table: &mut Vec<Session>) {
+    if table.len() == MAX_SESSIONS {
+        let index = table.iter().position(|session| session.ended).unwrap_or(0);
+        table.remove(index);
     }
 }
 
@@ -115,20 +115,20 @@ mod tests {
         serde_json::from_str(&line).unwrap()
     }
 
-    fn table(records: impl IntoIterator<Item = Record>) -> Sessions {
+    fn table(records: impl IntoIterator<Item = Record>) -> SessionTable {
         let bus = Bus::new();
         let receiver = bus.subscription().queue_capacity(QUEUE).subscribe();
         for record in records {
             bus.publish(record.into_event(EventOrigin::Replay)).unwrap();
         }
         bus.shutdown();
-        let sessions = Sessions::default();
-        sessions.keep(receiver);
+        let sessions = SessionTable::default();
+        sessions.run(receiver);
         sessions
     }
 
-    fn summary(sessions: &Sessions, most: usize) -> Vec<(String, u64, bool)> {
-        let (latest, _) = sessions.latest(most);
+    fn summary(sessions: &SessionTable, limit: usize) -> Vec<(String, u64, bool)> {
+        let (latest, _) = sessions.latest(limit);
         latest
             .iter()
             .map(|s| (s.session.to_string(), s.events, s.ended))
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_go_on_come_first_and_the_latest_of_them_before_the_others() {
+    fn active_sessions_come_first_and_newer_ones_before_older_ones() {
         let sessions = table([
             record("a", "stdout"),
             record("b", "stdout"),
@@ -155,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_gives_up_what_ended() {
-        let mut records: Vec<_> = (0..MOST).map(|n| record(&n.to_string(), "stdout")).collect();
+    fn full_table_evicts_an_ended_session() {
+        let mut records: Vec<_> = (0..MAX_SESSIONS).map(|n| record(&n.to_string(), "stdout")).collect();
         records.push(record("7", SESSION_ENDED));
         records.push(record("new", "stdout"));
-        let names: Vec<_> = summary(&table(records), MOST)
+        let names: Vec<_> = summary(&table(records), MAX_SESSIONS)
             .into_iter()
             .map(|(name, ..)| name)
             .collect();
-        assert_eq!(names.len(), MOST);
+        assert_eq!(names.len(), MAX_SESSIONS);
         assert_eq!(names[0], "new");
         assert!(!names.contains(&"7".to_owned()) && names.contains(&"0".to_owned()));
     }

@@ -1,7 +1,8 @@
-//! What is refused, and the headers that harden what is answered.
+//! Rejection of foreign requests, and security headers for all responses.
 //!
-//! A server on loopback is within reach of every page that the same browser has open. A page of another name that resolves
-//! to loopback (DNS rebinding) is told by the `Host` it asks for, one that merely asks across by `Sec-Fetch-Site`.
+//! Every page that is open in a browser can send requests to a server on loopback. DNS rebinding makes another host
+//! name resolve to loopback. The `Host` header reveals such a page. Other cross-site requests are recognized by their
+//! `Sec-Fetch-Site` header.
 
 use std::net::IpAddr;
 
@@ -11,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-const HEADERS: [(HeaderName, &str); 5] = [
+const RESPONSE_HEADERS: [(HeaderName, &str); 5] = [
     (
         header::CONTENT_SECURITY_POLICY,
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -23,26 +24,30 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Whether the server is bound to loopback alone.
+/// Whether the server is bound to a loopback address.
 #[derive(Clone, Copy)]
 pub(crate) struct Loopback(pub(crate) bool);
 
-pub(crate) async fn guard(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
+pub(crate) async fn enforce(State(Loopback(loopback)): State<Loopback>, request: Request, next: Next) -> Response {
     let mut response = if loopback && !is_local(request.headers()) {
-        (StatusCode::FORBIDDEN, "this server answers to localhost only\n").into_response()
-    } else if is_from_elsewhere(&request) {
-        (StatusCode::FORBIDDEN, "another site may not read this\n").into_response()
+        (
+            StatusCode::FORBIDDEN,
+            "this server accepts requests to localhost only\n",
+        )
+            .into_response()
+    } else if is_cross_site(&request) {
+        (StatusCode::FORBIDDEN, "cross-site requests are not allowed\n").into_response()
     } else {
         next.run(request).await
     };
-    for (name, value) in HEADERS {
+    for (name, value) in RESPONSE_HEADERS {
         response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
     response
 }
 
-/// Whether the `Host` asked for is loopback by number, which no name resolves to, or by the name that every machine gives
-/// itself. Any port: it may be forwarded.
+/// Returns whether the `Host` header is a loopback address or `localhost`. Neither can be the name of another site.
+/// Any port is accepted because the port may be forwarded.
 fn is_local(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else {
         return false;
@@ -51,15 +56,15 @@ fn is_local(headers: &HeaderMap) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let number = name
+    let address = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
         .unwrap_or(name);
-    name.eq_ignore_ascii_case("localhost") || number.parse().is_ok_and(|number: IpAddr| number.is_loopback())
+    name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Whether a page of another site asks for the events. A link from elsewhere to the page itself is fine.
-fn is_from_elsewhere(request: &Request) -> bool {
+/// Returns whether a page of another site requests anything but the page itself. Links to the page are allowed.
+fn is_cross_site(request: &Request) -> bool {
     request.uri().path() != "/"
         && request
             .headers()
@@ -72,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_are_local() {
+    fn only_loopback_hosts_are_local() {
         for (host, expected) in [
             ("localhost", true),
             ("LocalHost:7878", true),

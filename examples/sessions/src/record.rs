@@ -1,4 +1,4 @@
-//! What travels on this host's bus: [`Record`], also the line format of recordings and archives.
+//! The payload of the bus, [`Record`], which is also the line format of recordings and archives.
 
 use std::sync::Arc;
 
@@ -7,32 +7,37 @@ use serde_json::Value;
 use sharing_bus::{BusEvent, EventKind, EventOrigin, EventRouting, Payload, SessionChange};
 use uuid::Uuid;
 
-pub(crate) const SESSION_REGISTERED: &str = "session_registered";
-pub(crate) const SESSION_ENDED: &str = "session_ended";
+/// The kind of the record that registers a session.
+pub const SESSION_REGISTERED: &str = "session_registered";
+/// The kind of the record that ends a session.
+pub const SESSION_ENDED: &str = "session_ended";
 
-/// One event of a connector, one line of JSON.
+/// One event of a connector, serialized as one line of JSON.
 #[derive(Clone, Debug, Deserialize, Serialize)]
-pub(crate) struct Record {
-    /// When it happened, as the source wrote it.
-    pub(crate) ts: String,
-    pub(crate) connector_id: Arc<str>,
-    /// `None`: of the connector itself.
-    pub(crate) native_session_id: Option<Arc<str>>,
-    pub(crate) kind: String,
+pub struct Record {
+    /// The time of the event, as the source wrote it.
+    pub ts: String,
+    /// Name of the connector.
+    pub connector_id: Arc<str>,
+    /// The session of the connector, or `None` for an event of the connector itself.
+    pub native_session_id: Option<Arc<str>>,
+    /// Kind of the record, more specific than the kinds of the bus; see [`event_kind`].
+    pub kind: String,
+    /// Any JSON value. Lines of commands are `{"text": ...}`.
     #[serde(default)]
-    pub(crate) payload: Value,
-    /// Absent in most recordings; the archiver adds it.
+    pub payload: Value,
+    /// The session's scroll. Most recordings omit this field. The archiver adds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) scroll_id: Option<Uuid>,
-    /// The scroll of the session that this record registers, as text.
+    pub scroll_id: Option<Uuid>,
+    /// The scroll id of the session that this record registers, as text.
     #[serde(skip)]
-    pub(crate) registers: Option<String>,
+    pub(crate) registered_scroll_id: Option<String>,
 }
 
 impl Payload for Record {
     fn session_change(&self) -> Option<SessionChange<'_>> {
         let (connector_id, session_id) = (&*self.connector_id, self.native_session_id.as_deref()?);
-        match &self.registers {
+        match &self.registered_scroll_id {
             Some(scroll_id) => Some(SessionChange::Registered {
                 connector_id,
                 session_id,
@@ -48,8 +53,9 @@ impl Payload for Record {
 }
 
 impl Record {
-    /// The record as an event. Its scroll is set only if the record brings it: else the bus binds it.
-    pub(crate) fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
+    /// Converts the record into an event. If the record has no scroll, the event has none either, and the bus binds
+    /// the event.
+    pub fn into_event(self, origin: EventOrigin) -> BusEvent<Record> {
         let routing = EventRouting {
             scroll_id: self.scroll_id,
             connector_uid: Some(connector_uid(&self.connector_id)),
@@ -61,19 +67,19 @@ impl Record {
     }
 }
 
-/// A connector's unique id, derived from its name so that it is the same in every run.
+/// Returns the unique id of a connector. It is derived from the name, so it is the same in every run.
 fn connector_uid(connector_id: &str) -> Uuid {
     Uuid::new_v5(&Uuid::NAMESPACE_OID, connector_id.as_bytes())
 }
 
-/// What the bus sees of a record's kind.
-pub(crate) fn event_kind(kind: &str) -> EventKind {
+/// Returns the kind that an event has on the bus, given the kind of its record.
+pub fn event_kind(kind: &str) -> EventKind {
     match kind {
         SESSION_REGISTERED | SESSION_ENDED => EventKind::SessionLifecycle,
         "connected" | "disconnected" => EventKind::ConnectorLifecycle,
         "stdout" => EventKind::Output,
         "stderr" => EventKind::Error,
-        // `tool_progress` among them: that work goes on counts for more than whose work it is.
+        // This arm comes before `tool_`, so `tool_progress` is a `Progress` event.
         _ if kind.ends_with("_progress") => EventKind::Progress,
         _ if kind.ends_with("_message") => EventKind::Message,
         _ if kind.ends_with("_thinking") => EventKind::Thinking,
@@ -87,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_recorded_kind_has_its_kind_on_the_bus() {
+    fn record_kinds_map_to_event_kinds() {
         for (kind, expected) in [
             ("session_registered", EventKind::SessionLifecycle),
             ("assistant_message", EventKind::Message),
@@ -103,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_archived_record_reads_back() {
+    fn record_round_trips_through_json() {
         let line = r#"{"ts":"t","connector_id":"c","native_session_id":null,"kind":"k","payload":{"a":1}}"#;
         let record: Record = serde_json::from_str(line).unwrap();
         assert_eq!(serde_json::to_string(&record).unwrap(), line);
