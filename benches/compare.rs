@@ -231,7 +231,7 @@ impl Bench {
             ratios.push(times[1] / times[0]);
         }
         let text = format!(
-            "**{title}**: their time per delivery changes by {:+.1} % (quartiles {:+.1} to {:+.1} %)\n\n",
+            "**{title}**: the time per delivery of the 64 changes by {:+.1} % (quartiles {:+.1} to {:+.1} %)\n\n",
             percent(quantile(&ratios, 0.5)),
             percent(quantile(&ratios, 0.25)),
             percent(quantile(&ratios, 0.75)),
