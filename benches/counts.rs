@@ -1,10 +1,10 @@
-//! Instructions of the steps that an event goes through, counted by callgrind: stable where times are not.
+//! Instructions per step of an event, counted by callgrind. Unlike times, the counts are the same in every run.
 //!
-//! `ci/counts.sh` runs this and compares with `results/counts.md`. Only the thread of the measured function counts. So that
-//! it is also the one that dispatches, these buses are assisted, and the events of a batch are published from within
-//! dispatch, by a filter: the publisher that runs the filter runs the whole batch.
+//! `ci/counts.sh` runs this bench and compares the counts with `results/counts.md`. Only the thread of the measured
+//! function is counted, so that thread must also dispatch. Therefore, the buses use assisted dispatch. A filter publishes
+//! the rest of a batch while the first event is dispatched, and the thread that runs the filter dispatches the whole batch.
 
-#![allow(missing_docs, reason = "the macros make public items")]
+#![allow(missing_docs, reason = "the macros generate public items")]
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,16 +15,17 @@ use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, SharingBus};
 use sharing_bus_benches::workload::scroll;
 use uuid::Uuid;
 
-/// Events of a batch, the one that starts it included; one more, and the thread would be called.
+/// Number of events in a batch, including the first one. One more event would fill the batch, and a full batch wakes the
+/// dispatch thread.
 const EVENTS: usize = 63;
 
-/// A bus at rest, and what has subscribed to it.
-struct Rest {
+/// An idle bus and its receivers.
+struct Fixture {
     bus: SharingBus<u64>,
     receivers: Vec<BusReceiver<u64>>,
 }
 
-fn of_scroll(scroll: Uuid) -> BusEvent<u64> {
+fn event_of(scroll: Uuid) -> BusEvent<u64> {
     let routing = EventRouting {
         scroll_id: Some(scroll),
         ..EventRouting::default()
@@ -32,104 +33,106 @@ fn of_scroll(scroll: Uuid) -> BusEvent<u64> {
     BusEvent::new(routing, 7)
 }
 
-/// A bus with so many subscribers that match everything, and so many others of a scroll of their own, the first of which
-/// the events are for.
-fn at_rest(all: usize, selective: usize) -> Rest {
+/// Returns a bus with `all` subscribers that match every event, and `selective` subscribers that filter by a scroll of
+/// their own. The events belong to the scroll of the first selective subscriber.
+fn idle_bus(all: usize, selective: usize) -> Fixture {
     let bus: SharingBus<u64> = SharingBus::builder()
         .assisted_dispatch(true)
         .build()
-        .expect("the bus starts");
+        .expect("the bus did not start");
     let everything = (0..all).map(|_| EventFilter::All);
     let scrolls = (1..=selective).map(|number| EventFilter::ScrollId(scroll(number)));
     let receivers = everything
         .chain(scrolls)
         .map(|filter| bus.subscribe_filtered(filter, 2 * EVENTS))
         .collect();
-    settle(&bus);
-    let mut rest = Rest { bus, receivers };
-    warm(&mut rest);
-    rest
+    wait_until_idle(&bus);
+    let mut fixture = Fixture { bus, receivers };
+    warm_up(&mut fixture);
+    fixture
 }
 
-/// One event there and back: what the first one allocates, and how the allocator comes by it, counts for nothing.
-fn warm(rest: &mut Rest) {
-    batch_of(rest);
-    rest.bus.flush();
-    for receiver in &mut rest.receivers {
+/// Publishes and receives one event, so that no later count includes the allocations of the first event.
+fn warm_up(fixture: &mut Fixture) {
+    publish_batch(fixture);
+    fixture.bus.flush();
+    for receiver in &mut fixture.receivers {
         drop(receiver.try_recv());
     }
-    settle(&rest.bus);
+    wait_until_idle(&fixture.bus);
 }
 
-/// Until the dispatch thread is at rest, and so long that the next publisher takes over.
-fn settle(bus: &SharingBus<u64>) {
+/// Waits until the dispatch thread is idle, and has been idle long enough that the next publisher dispatches.
+fn wait_until_idle(bus: &SharingBus<u64>) {
     bus.flush();
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// The same, with the filter that publishes the rest of a batch as it sees the first event.
-fn loaded(all: usize, selective: usize) -> Rest {
-    let mut rest = at_rest(all, selective);
-    let (inside, fresh) = (rest.bus.clone(), AtomicBool::new(true));
+/// Returns the bus of [`idle_bus`], plus one subscriber whose filter publishes the rest of a batch when it is called with
+/// the first event.
+fn batching_bus(all: usize, selective: usize) -> Fixture {
+    let mut fixture = idle_bus(all, selective);
+    let (bus, first) = (fixture.bus.clone(), AtomicBool::new(true));
     let filter = EventFilter::custom(move |_: &BusEvent<u64>| {
-        if fresh.swap(false, Ordering::Relaxed) {
+        if first.swap(false, Ordering::Relaxed) {
             for _ in 1..EVENTS {
-                inside.publish(of_scroll(scroll(1))).expect("there is room");
+                bus.publish(event_of(scroll(1))).expect("the bus is closed");
             }
         }
         false
     });
-    rest.receivers.push(rest.bus.subscribe_filtered(filter, 1));
-    settle(&rest.bus);
-    rest
+    fixture.receivers.push(fixture.bus.subscribe_filtered(filter, 1));
+    wait_until_idle(&fixture.bus);
+    fixture
 }
 
-/// Full queues.
-fn delivered(all: usize, selective: usize) -> Rest {
-    let mut rest = loaded(all, selective);
-    batch_of(&rest);
-    rest.bus.flush();
-    // The one that published it.
-    rest.receivers.pop();
-    rest
+/// Returns a bus with one batch in the queue of each subscriber.
+fn delivered_batch(all: usize, selective: usize) -> Fixture {
+    let mut fixture = batching_bus(all, selective);
+    publish_batch(&fixture);
+    fixture.bus.flush();
+    // Removes the subscriber whose filter published the batch.
+    fixture.receivers.pop();
+    fixture
 }
 
-fn batch_of(rest: &Rest) {
-    rest.bus.publish(of_scroll(scroll(1))).expect("the bus is open");
-}
-
-#[library_benchmark]
-#[bench::nobody(at_rest(0, 0))]
-#[bench::one(at_rest(1, 0))]
-fn publish_on_an_idle_bus(rest: Rest) -> Rest {
-    rest.bus
-        .publish(black_box(of_scroll(scroll(1))))
-        .expect("the bus is open");
-    rest
+fn publish_batch(fixture: &Fixture) {
+    fixture.bus.publish(event_of(scroll(1))).expect("the bus is closed");
 }
 
 #[library_benchmark]
-#[bench::nobody_matches(loaded(0, 0))]
-#[bench::one_of_128_matches(loaded(0, 128))]
-#[bench::one_of_16384_matches(loaded(0, 16_384))]
-#[bench::one_matches(loaded(1, 0))]
-#[bench::all_of_8_match(loaded(8, 0))]
-#[bench::all_of_64_match(loaded(64, 0))]
-#[bench::all_of_512_match(loaded(512, 0))]
-fn publish_and_dispatch_63(rest: Rest) -> Rest {
-    batch_of(&rest);
-    rest
+#[bench::no_subscriber(idle_bus(0, 0))]
+#[bench::one_subscriber(idle_bus(1, 0))]
+fn publish_on_an_idle_bus(fixture: Fixture) -> Fixture {
+    fixture
+        .bus
+        .publish(black_box(event_of(scroll(1))))
+        .expect("the bus is closed");
+    fixture
 }
 
 #[library_benchmark]
-#[bench::of_64_queues(delivered(64, 0))]
-fn receive_63(mut rest: Rest) -> Rest {
-    for receiver in &mut rest.receivers {
+#[bench::none_matches(batching_bus(0, 0))]
+#[bench::one_of_128_matches(batching_bus(0, 128))]
+#[bench::one_of_16384_matches(batching_bus(0, 16_384))]
+#[bench::one_matches(batching_bus(1, 0))]
+#[bench::all_of_8_match(batching_bus(8, 0))]
+#[bench::all_of_64_match(batching_bus(64, 0))]
+#[bench::all_of_512_match(batching_bus(512, 0))]
+fn publish_and_dispatch_63(fixture: Fixture) -> Fixture {
+    publish_batch(&fixture);
+    fixture
+}
+
+#[library_benchmark]
+#[bench::from_64_queues(delivered_batch(64, 0))]
+fn receive_63(mut fixture: Fixture) -> Fixture {
+    for receiver in &mut fixture.receivers {
         while let Ok(delivery) = receiver.try_recv() {
             black_box(&delivery);
         }
     }
-    rest
+    fixture
 }
 
 library_benchmark_group!(

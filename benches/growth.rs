@@ -1,7 +1,7 @@
-//! What a subscriber costs, by how many there are: the calls that change the list, and memory.
+//! The cost of a subscriber by the number of subscribers: the calls that change the subscriber list, and memory.
 //!
-//! `cargo bench -p sharing-bus-benches --bench growth` writes `results/growth.md`; `-- --quick` (as under
-//! `cargo test --benches`) only shows that it runs. A binary of its own, for it counts allocations.
+//! `cargo bench -p sharing-bus-benches --bench growth` writes `results/growth.md`. `cargo test --benches` only checks that
+//! the bench runs. The bench is a separate binary because it counts allocations.
 
 use std::alloc::System;
 use std::fmt::Write as _;
@@ -18,26 +18,28 @@ use tokio::sync::{broadcast, mpsc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// How often each call is made.
+/// Number of times that each call is timed.
 const CALLS: usize = 301;
 
-/// Events that a queue holds.
+/// Capacity of a queue, in events.
 const CAPACITY: usize = 256;
 
 fn main() {
     let quick = !std::env::args().any(|argument| argument == "--bench");
-    let crowds: &[usize] = if quick { &[10, 100] } else { &[10, 1000, 100_000] };
-    let mut text = "**What changes the subscriber list costs** (µs a call: median, and the 99th of 100)\n\n".to_owned();
-    text.push_str("| subscribers | subscribe | set_filter | unsubscribe | until dispatch has followed | all dropped at once, ns each |\n");
+    let sizes: &[usize] = if quick { &[10, 100] } else { &[10, 1000, 100_000] };
+    let mut text = "**Calls that change the subscriber list** (µs per call: median, 99th percentile)\n\n".to_owned();
+    text.push_str(
+        "| subscribers | subscribe | set_filter | unsubscribe | flush after subscribe | drop all, ns per receiver |\n",
+    );
     text.push_str("|---:|---:|---:|---:|---:|---:|\n");
-    for crowd in crowds {
-        text.push_str(&calls(*crowd));
+    for subscribers in sizes {
+        text.push_str(&calls(*subscribers));
     }
-    text.push_str("\n**Memory of a subscriber** (bytes)\n\n| queue of 256 | idle | full |\n|---|---:|---:|\n");
+    text.push_str("\n**Memory per subscriber** (bytes)\n\n| queue of 256 | idle | full |\n|---|---:|---:|\n");
     for (name, measure) in [
         ("sharing-bus", memory as fn() -> (isize, isize)),
         ("tokio mpsc", memory_of_mpsc),
-        ("tokio broadcast (the ring is everybody's)", memory_of_broadcast),
+        ("tokio broadcast (one ring for all receivers)", memory_of_broadcast),
     ] {
         let (idle, full) = measure();
         let _ = writeln!(text, "| {name} | {idle} | {full} |");
@@ -45,29 +47,29 @@ fn main() {
     println!("{text}");
     if !quick {
         let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
-        std::fs::create_dir_all(&results).expect("the folder can be made");
-        std::fs::write(results.join("growth.md"), text).expect("the results can be written");
+        std::fs::create_dir_all(&results).expect("cannot create the results folder");
+        std::fs::write(results.join("growth.md"), text).expect("cannot write the results");
     }
 }
 
-/// Calls among so many subscribers, each of a scroll of its own.
-fn calls(crowd: usize) -> String {
+/// Times the calls on a bus with this many subscribers, each of which filters by a scroll of its own.
+fn calls(subscribers: usize) -> String {
     let bus: SharingBus<u64> = SharingBus::new();
     let subscribe = |number: usize| bus.subscribe_filtered(EventFilter::ScrollId(scroll(number)), 16);
-    let mut receivers: Vec<BusReceiver<u64>> = (0..crowd).map(subscribe).collect();
+    let mut receivers: Vec<BusReceiver<u64>> = (0..subscribers).map(subscribe).collect();
     bus.flush();
-    let (mut subscribed, mut filtered, mut unsubscribed, mut followed) = (vec![], vec![], vec![], vec![]);
+    let (mut subscribed, mut filtered, mut unsubscribed, mut flushed) = (vec![], vec![], vec![], vec![]);
     for call in 0..CALLS {
-        let place = call * 7919 % crowd;
-        subscribed.push(micros(|| receivers.push(subscribe(crowd + call))));
-        followed.push(micros(|| bus.flush()));
-        let filter = EventFilter::ScrollId(scroll(2 * crowd + call));
-        filtered.push(micros(|| receivers[place].set_filter(filter)));
+        let index = call * 7919 % subscribers;
+        subscribed.push(micros(|| receivers.push(subscribe(subscribers + call))));
+        flushed.push(micros(|| bus.flush()));
+        let filter = EventFilter::ScrollId(scroll(2 * subscribers + call));
+        filtered.push(micros(|| receivers[index].set_filter(filter)));
         bus.flush();
-        let id = receivers[place].id();
+        let id = receivers[index].id();
         unsubscribed.push(micros(|| assert!(bus.unsubscribe(id))));
         bus.flush();
-        receivers[place] = subscribe(3 * crowd + call);
+        receivers[index] = subscribe(3 * subscribers + call);
         bus.flush();
     }
     let count = receivers.len();
@@ -75,23 +77,24 @@ fn calls(crowd: usize) -> String {
         drop(receivers);
         bus.flush();
     });
-    let cells = [subscribed, filtered, unsubscribed, followed].map(|times| {
-        let [median, late] = [0.5, 0.99].map(|part| short(quantile(&times, part)));
-        format!("{median}, {late}")
+    let cells = [subscribed, filtered, unsubscribed, flushed].map(|times| {
+        let [median, p99] = [0.5, 0.99].map(|fraction| short(quantile(&times, fraction)));
+        format!("{median}, {p99}")
     });
-    // What it still frees is not to be counted elsewhere.
+    // The dispatch thread must not free memory during a later measurement.
     bus.shutdown();
-    let each = short(dropped * 1000.0 / count as f64);
-    format!("| {crowd} | {} | {each} |\n", cells.join(" | "))
+    let per_receiver = short(dropped * 1000.0 / count as f64);
+    format!("| {subscribers} | {} | {per_receiver} |\n", cells.join(" | "))
 }
 
 fn micros(call: impl FnOnce()) -> f64 {
-    let begun = Instant::now();
+    let started = Instant::now();
     call();
-    begun.elapsed().as_nanos() as f64 / 1000.0
+    started.elapsed().as_nanos() as f64 / 1000.0
 }
 
-/// Bytes that one of a thousand subscribers takes, with its queue empty and full of events that all share.
+/// Returns the bytes per subscriber, measured with 1,000 subscribers: with empty queues, and with full queues of shared
+/// events.
 fn memory() -> (isize, isize) {
     let bus: SharingBus<u64> = SharingBus::new();
     bus.flush();
@@ -103,7 +106,7 @@ fn memory() -> (isize, isize) {
     let idle = live() - before;
     for number in 0..CAPACITY {
         let sent = bus.publish(BusEvent::new(EventRouting::default(), number as u64));
-        assert!(sent.is_ok(), "the bus is open");
+        assert!(sent.is_ok(), "the bus is closed");
     }
     bus.flush();
     let full = live() - before;
@@ -119,7 +122,10 @@ fn memory_of_mpsc() -> (isize, isize) {
     for number in 0..CAPACITY {
         let event = Arc::new(number as u64);
         for (sender, _) in &channels {
-            assert!(sender.try_send(Arc::clone(&event)).is_ok(), "there is room");
+            assert!(
+                sender.try_send(Arc::clone(&event)).is_ok(),
+                "the channel is full or closed"
+            );
         }
     }
     let full = live() - before;
@@ -132,13 +138,17 @@ fn memory_of_broadcast() -> (isize, isize) {
     let receivers: Vec<_> = (0..1000).map(|_| sender.subscribe()).collect();
     let idle = live() - before;
     for number in 0..CAPACITY {
-        assert!(sender.send(Arc::new(number as u64)).is_ok(), "there are receivers");
+        assert!(
+            sender.send(Arc::new(number as u64)).is_ok(),
+            "the channel has no receiver"
+        );
     }
     let full = live() - before;
     drop(receivers);
     (idle / 1000, full / 1000)
 }
 
+/// Returns the number of bytes that are currently allocated.
 fn live() -> isize {
     let stats = ALLOCATOR.stats();
     stats.bytes_allocated as isize - stats.bytes_deallocated as isize

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Profiles the steady state of one row of the comparison: prints the busiest functions by thread, and draws a flame graph.
+# Profiles one row of the comparison in its steady state. Prints the busiest functions by thread and draws a flame graph.
 #
-#     benches/profile.sh '64, all match' sharing-bus Tasks         # workload, contender, table
-#     benches/profile.sh '64, all match' 'bare rtrb rings' Swept   # the limit
+#     benches/profile.sh '64, all match' sharing-bus Tasks          # workload, contender, table
+#     benches/profile.sh '64, all match' 'bare rtrb rings' Polled   # the lower bound
 #
-# Writes target/profile/perf.data and flame.svg there. Needs perf, with no more than its software clock; installs inferno.
+# Writes perf.data and flame.svg to target/profile/. Needs perf, but only its software clock. Installs inferno.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 workload=${1:-64, all match} contender=${2:-sharing-bus} table=${3:-Tasks}

@@ -1,4 +1,4 @@
-//! The peers behind one face: started for a workload, fed by publishers, and ended.
+//! The compared channels behind one interface: each is started for a workload, fed by publishers, and shut down.
 
 mod broadcast;
 mod fan_out;
@@ -14,43 +14,43 @@ use sharing_bus::EventRouting;
 use tokio::runtime::Runtime;
 
 use crate::pace::{Pace, Tally, WINDOW};
-use crate::workload::{Names, Sent, Want, Workload};
+use crate::workload::{EventSpec, Filter, Names, Workload};
 
-/// One of what is compared.
+/// One of the compared channels.
 #[derive(Clone, Copy)]
 pub struct Contender {
-    /// As the tables call it.
+    /// Name in the tables.
     pub name: &'static str,
-    /// Starts it, with its consumers running.
+    /// Starts the channel and its consumers.
     pub start: fn(&Setup) -> Running,
 }
 
-/// What a contender is started for.
+/// The parameters of one measurement.
 pub struct Setup<'a> {
-    /// Where tasks run.
+    /// The runtime that runs consumer tasks.
     pub runtime: &'a Runtime,
-    /// Who subscribes to what, and what is sent.
+    /// The subscribers and the events.
     pub workload: &'a Workload,
-    /// Told of each burst that a consumer has whole.
+    /// The record of completed bursts. Consumers report to it.
     pub pace: Arc<Pace>,
-    /// What a consumer does with the time at which an event was published.
-    pub observe: Option<Observe>,
-    /// A consumer that never receives, beside the workload's.
+    /// The function that a consumer calls for each event, for latency measurements.
+    pub on_receive: Option<OnReceive>,
+    /// Whether to add one subscriber that never receives.
     pub stuck: bool,
 }
 
-/// What a consumer does with the time at which an event was published.
-pub type Observe = Arc<dyn Fn(Instant) + Send + Sync>;
+/// A function that takes the time at which a received event was published.
+pub type OnReceive = Arc<dyn Fn(Instant) + Send + Sync>;
 
-/// What one publishing thread calls for each event.
-pub type Publisher = Box<dyn FnMut(&Sent) + Send>;
+/// The function that one publishing thread calls for each event.
+pub type Publisher = Box<dyn FnMut(&EventSpec) + Send>;
 
-/// A contender with its consumers.
+/// A started contender with its consumers.
 pub struct Running {
-    /// One for each publishing thread. Dropping them all ends the contender.
+    /// One publisher for each publishing thread. Dropping all of them ends the consumers.
     pub publishers: Vec<Publisher>,
     consumers: Vec<Consumer>,
-    /// Kept alive and not received from.
+    /// Receivers that are kept alive and never receive.
     stuck: Vec<Box<dyn std::any::Any + Send>>,
 }
 
@@ -60,20 +60,20 @@ enum Consumer {
 }
 
 impl Running {
-    /// Ends the contender and waits for its consumers.
+    /// Shuts the contender down and waits for its consumers.
     pub fn end(self, runtime: &Runtime) {
         drop(self.publishers);
         for consumer in self.consumers {
             match consumer {
-                Consumer::Task(task) => runtime.block_on(task).expect("a consumer lost nothing"),
-                Consumer::Thread(thread) => thread.join().expect("a consumer lost nothing"),
+                Consumer::Task(task) => runtime.block_on(task).expect("a consumer panicked"),
+                Consumer::Thread(thread) => thread.join().expect("a consumer panicked"),
             }
         }
         drop(self.stuck);
     }
 }
 
-/// Ours and the peers whose consumers are tasks.
+/// sharing-bus and the channels whose consumers are tasks.
 pub const TASKS: &[Contender] = &[
     ours::TASKS,
     ours::TASKS_ASSISTED,
@@ -83,15 +83,15 @@ pub const TASKS: &[Contender] = &[
     fan_out::TOKIO_MPSC,
 ];
 
-/// Ours and the peers that one thread sweeps, receiver after receiver, without waiting.
-pub const SWEPT: &[Contender] = &[
-    ours::SWEPT,
-    fan_out::CROSSBEAM_SWEPT,
-    broadcast::BUS_SWEPT,
-    rings::SWEPT,
+/// sharing-bus and the channels whose receivers are polled in a loop by one thread.
+pub const POLLED: &[Contender] = &[
+    ours::POLLED,
+    fan_out::CROSSBEAM_POLLED,
+    broadcast::BUS_POLLED,
+    rings::POLLED,
 ];
 
-/// Ours and the peers whose consumers are threads that block.
+/// sharing-bus and the channels whose consumers are blocking threads.
 pub const THREADS: &[Contender] = &[
     ours::THREADS,
     ours::THREADS_ASSISTED,
@@ -99,7 +99,7 @@ pub const THREADS: &[Contender] = &[
     broadcast::BUS_THREADS,
 ];
 
-/// Those whose idle latency to a thread is compared.
+/// sharing-bus and the channels whose latency to a thread is compared.
 pub const LATENCY_THREADS: &[Contender] = &[
     ours::THREADS,
     ours::THREADS_ASSISTED,
@@ -107,97 +107,101 @@ pub const LATENCY_THREADS: &[Contender] = &[
     fan_out::CROSSBEAM_THREADS,
 ];
 
-/// What the peers send: the same event as ours, in one shared allocation.
-struct Note {
+/// The event that every other channel carries: the same content as in sharing-bus, in one shared allocation.
+struct PlainEvent {
     routing: EventRouting,
     published: Instant,
 }
 
-impl Note {
-    fn matches(&self, want: Want) -> bool {
-        want.matches(self.routing.scroll_id.unwrap_or_default(), self.routing.kind)
+impl PlainEvent {
+    fn matches(&self, filter: Filter) -> bool {
+        filter.matches(self.routing.scroll_id.unwrap_or_default(), self.routing.kind)
     }
 }
 
-/// One consumer's view of the setup: what it wants, and what to do with it.
-struct Seat {
-    want: Want,
+/// One consumer's filter and counters.
+struct Subscription {
+    filter: Filter,
     tally: Tally,
-    observe: Option<Observe>,
+    on_receive: Option<OnReceive>,
 }
 
-impl Seat {
-    fn matches(&self, note: &Note) -> bool {
-        note.matches(self.want)
+impl Subscription {
+    fn matches(&self, event: &PlainEvent) -> bool {
+        event.matches(self.filter)
     }
 
-    fn saw(&mut self, published: Instant) {
-        if let Some(observe) = &self.observe {
-            observe(published);
+    /// Records a received event that was published at this time.
+    fn received(&mut self, published: Instant) {
+        if let Some(on_receive) = &self.on_receive {
+            on_receive(published);
         }
-        self.tally.saw();
+        self.tally.add_event();
     }
 }
 
 impl Setup<'_> {
-    /// One for each subscriber whose queue gets only what it wants.
-    fn seats(&self) -> Vec<Seat> {
-        self.seats_for(|want| self.workload.per_burst(want))
+    /// Returns one subscription for each subscriber of a channel that delivers only matching events.
+    fn subscriptions(&self) -> Vec<Subscription> {
+        self.subscriptions_with(|filter| self.workload.per_burst(filter))
     }
 
-    /// One for each subscriber that is sent everything and filters itself, so is paced by everything.
-    fn seats_that_filter(&self) -> Vec<Seat> {
-        self.seats_for(|_| self.workload.burst.len())
+    /// Returns one subscription for each subscriber of a channel that delivers every event. The receiver filters, so its
+    /// pace counts every event.
+    fn unfiltered_subscriptions(&self) -> Vec<Subscription> {
+        self.subscriptions_with(|_| self.workload.burst.len())
     }
 
-    fn seats_for(&self, per_burst: impl Fn(Want) -> usize) -> Vec<Seat> {
-        let wants = self.workload.wants.iter();
-        wants
-            .map(|want| Seat {
-                want: *want,
-                tally: Tally::new(&self.pace, per_burst(*want)),
-                observe: self.observe.clone(),
+    fn subscriptions_with(&self, per_burst: impl Fn(Filter) -> usize) -> Vec<Subscription> {
+        let filters = self.workload.filters.iter();
+        filters
+            .map(|filter| Subscription {
+                filter: *filter,
+                tally: Tally::new(&self.pace, per_burst(*filter)),
+                on_receive: self.on_receive.clone(),
             })
             .collect()
     }
 
-    /// Room for all bursts on the way, in an ingress and in a channel that all consumers share.
+    /// Returns the capacity of an ingress or a shared channel, which holds all bursts in flight.
     fn capacity(&self) -> usize {
         WINDOW * self.workload.burst.len()
     }
 
-    /// Room for a subscriber's part of all bursts on the way.
-    fn queue_capacity(&self, want: Want) -> usize {
-        (WINDOW * self.workload.per_burst(want)).max(16)
+    /// Returns the capacity of one subscriber's queue, which holds the matching events of all bursts in flight.
+    fn queue_capacity(&self, filter: Filter) -> usize {
+        (WINDOW * self.workload.per_burst(filter)).max(16)
     }
 
-    /// The time, where somebody asks for it: reading the clock is not what throughput measures.
+    /// Returns the clock for publish times. Throughput measurements use a constant, because they must not include the
+    /// cost of reading the clock.
     fn clock(&self) -> fn() -> Instant {
         thread_local! {
             static START: Instant = Instant::now();
         }
-        if self.observe.is_some() {
+        if self.on_receive.is_some() {
             Instant::now
         } else {
             || START.with(|start| *start)
         }
     }
 
-    /// One for each publishing thread.
+    /// Returns one publisher for each publishing thread.
     fn publishers<P>(&self, publisher: impl Fn() -> P) -> Vec<Publisher>
     where
-        P: FnMut(&Sent) + Send + 'static,
+        P: FnMut(&EventSpec) + Send + 'static,
     {
         let publishers = (0..self.workload.publishers).map(|_| Box::new(publisher()) as Publisher);
         publishers.collect()
     }
 
-    /// What makes a peer's events. Who cannot bind late is given the scroll.
-    fn notes(&self) -> impl FnMut(&Sent) -> Arc<Note> + Send + 'static {
+    /// Returns a function that creates the events of the other channels. Every event carries its scroll id, because
+    /// these channels have no late binding.
+    fn event_factory(&self) -> impl FnMut(&EventSpec) -> Arc<PlainEvent> + Send + 'static {
         let (names, clock) = (self.names(), self.clock());
-        move |sent| {
-            let bound = Sent { bound: true, ..*sent };
-            Arc::new(Note {
+        move |spec| {
+            let bound = EventSpec { bound: true, ..*spec };
+            Arc::new(PlainEvent {
                 routing: names.routing(&bound),
                 published: clock(),
             })
@@ -208,30 +212,31 @@ impl Setup<'_> {
         Arc::new(Names::new(self.workload.sessions()))
     }
 
-    fn task(&self, consumer: impl Future<Output = ()> + Send + 'static) -> Consumer {
+    fn spawn_task(&self, consumer: impl Future<Output = ()> + Send + 'static) -> Consumer {
         Consumer::Task(self.runtime.spawn(consumer))
     }
 }
 
-fn spawn(consumer: impl FnOnce() + Send + 'static) -> Consumer {
+fn spawn_thread(consumer: impl FnOnce() + Send + 'static) -> Consumer {
     Consumer::Thread(thread::spawn(consumer))
 }
 
-/// What a receiver said.
+/// The outcome of polling a receiver once.
 enum Polled {
-    Took,
+    Received,
     Empty,
     Closed,
 }
 
-/// Receives from each in turn, all that there is, until all are closed; yields where a round finds nothing.
-fn sweep<R>(mut receivers: Vec<(R, Seat)>, take: impl Fn(&mut R, &mut Seat) -> Polled) {
+/// Polls the receivers in a loop until all of them are closed. Each pass empties one receiver after another. A pass that
+/// receives nothing yields the thread.
+fn poll_all<R>(mut receivers: Vec<(R, Subscription)>, poll: impl Fn(&mut R, &mut Subscription) -> Polled) {
     while !receivers.is_empty() {
         let mut idle = true;
-        receivers.retain_mut(|(receiver, seat)| {
+        receivers.retain_mut(|(receiver, subscription)| {
             loop {
-                match take(receiver, seat) {
-                    Polled::Took => idle = false,
+                match poll(receiver, subscription) {
+                    Polled::Received => idle = false,
                     Polled::Empty => return true,
                     Polled::Closed => return false,
                 }

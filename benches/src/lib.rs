@@ -1,6 +1,6 @@
-//! What the benches share: the peers behind one face, workloads, pacing, and the tables and charts.
+//! Code that the benches share: the compared channels behind one interface, workloads, pacing, tables and charts.
 //!
-//! Not published. `benches/README.md` says what is compared, how, and why so.
+//! This crate is not published. `benches/README.md` describes the contenders, the method and the results.
 
 pub mod contenders;
 pub mod pace;

@@ -1,26 +1,27 @@
-//! Pacing: how far publishers may be ahead of the slowest consumer, the same for every contender.
+//! Pacing: the limit on how far publishers may be ahead of the slowest consumer, which is the same for every contender.
 //!
-//! Publishers send bursts and keep at most [`WINDOW`] of them on the way, which fit into every queue. So no contender
-//! loses an event, none runs dry, and all wait in the same way: the consumer that completes a burst counts itself off,
-//! and the last one wakes the publishers.
+//! Publishers send bursts and keep at most [`WINDOW`] bursts in flight, which fit into every queue. No contender loses an
+//! event, none runs out of events, and all of them wait in the same way. A consumer that completes a burst adds itself
+//! to the burst's count. The last consumer of a burst wakes the publishers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// Bursts on the way at once.
+/// Maximum number of bursts in flight.
 pub const WINDOW: usize = 4;
 
-/// A burst that is not through by then never will be.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Time after which a burst that is still incomplete is treated as lost.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Which bursts are through, and who waits for them.
+/// The completed bursts, and the publishers that wait for them.
 #[derive(Default)]
 pub struct Pace {
-    /// By place in the window: how often a consumer has completed a burst there. On lines of their own.
+    /// For each place in the window, the number of times that a consumer has completed a burst there. Each count has a
+    /// cache line to itself.
     completed: [Completed; WINDOW],
-    /// Those that receive anything at all, once all have their tally.
+    /// Number of consumers that receive at least one event per burst. Final once every consumer has its [`Tally`].
     consumers: AtomicUsize,
     publishers: Mutex<Vec<Thread>>,
 }
@@ -34,24 +35,24 @@ impl Pace {
         self.consumers.load(Ordering::Acquire)
     }
 
-    /// The calling thread publishes, and is woken when a burst is through.
-    pub fn publish_from_here(&self) {
+    /// Registers the calling thread as a publisher, which is woken when a burst is complete.
+    pub fn register_publisher(&self) {
         self.publishers.lock().unwrap().push(thread::current());
     }
 
-    /// Waits until every consumer has the burst with this number whole.
-    pub fn wait_for(&self, burst: usize) {
+    /// Waits until every consumer has received all events of the burst with this number.
+    pub fn wait_for_burst(&self, burst: usize) {
         let target = self.consumers() * (burst / WINDOW + 1);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.completed[burst % WINDOW].0.load(Ordering::Acquire) < target {
             assert!(Instant::now() < deadline, "a consumer is stuck");
-            thread::park_timeout(PATIENCE);
+            thread::park_timeout(TIMEOUT);
         }
     }
 
     fn complete(&self, place: usize) {
-        let through = self.completed[place].0.fetch_add(1, Ordering::AcqRel) + 1;
-        if through % self.consumers() == 0 {
+        let completed = self.completed[place].0.fetch_add(1, Ordering::AcqRel) + 1;
+        if completed % self.consumers() == 0 {
             for publisher in self.publishers.lock().unwrap().iter() {
                 publisher.unpark();
             }
@@ -59,7 +60,7 @@ impl Pace {
     }
 }
 
-/// One consumer's count of what it has received.
+/// One consumer's count of received events.
 pub struct Tally {
     pace: Arc<Pace>,
     per_burst: usize,
@@ -68,7 +69,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For a consumer that receives so many events of each burst; if any, publishers wait for it.
+    /// Creates the tally of a consumer that receives `per_burst` events of each burst. Publishers wait for the consumer
+    /// unless `per_burst` is zero.
     pub fn new(pace: &Arc<Pace>, per_burst: usize) -> Self {
         pace.consumers.fetch_add(usize::from(per_burst > 0), Ordering::AcqRel);
         Tally {
@@ -79,8 +81,8 @@ impl Tally {
         }
     }
 
-    /// The consumer has one more event.
-    pub fn saw(&mut self) {
+    /// Counts one received event.
+    pub fn add_event(&mut self) {
         self.count += 1;
         if self.count == self.per_burst {
             self.count = 0;

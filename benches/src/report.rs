@@ -1,4 +1,4 @@
-//! Tables and charts of what was measured.
+//! Tables and charts of the measurements.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,29 +7,28 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-/// The middle value, or the lower of the two in the middle.
+/// Returns the median, which is the lower of the two middle values if the number of values is even.
 ///
 /// # Panics
 ///
-/// If there is none.
+/// Panics if `values` is empty.
 pub fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value that such a part of all does not exceed.
+/// Returns the smallest value that is at least as large as this fraction of all values.
 ///
 /// # Panics
 ///
-/// If there is none.
-pub fn quantile(values: &[f64], part: f64) -> f64 {
+/// Panics if `values` is empty.
+pub fn quantile(values: &[f64], fraction: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let rank = (sorted.len() as f64 * part).ceil() as usize;
+    let rank = (sorted.len() as f64 * fraction).ceil() as usize;
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// What was measured of each contender in each workload, round by round. The first contender is the one that the others
-/// are compared with.
+/// The measurements of each contender in each workload, one value per round. Ratios are relative to the first contender.
 pub struct Table {
     title: String,
     unit: String,
@@ -38,7 +37,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// An empty one.
+    /// Creates an empty table.
     pub fn new(title: impl Into<String>, unit: impl Into<String>, contenders: Vec<&'static str>) -> Self {
         Table {
             title: title.into(),
@@ -48,22 +47,23 @@ impl Table {
         }
     }
 
-    /// Begins a row.
+    /// Starts a new row.
     pub fn row(&mut self, workload: &str) {
         self.rows.push((workload.to_owned(), BTreeMap::new()));
     }
 
-    /// One round's measurement in the row begun last.
-    pub fn measured(&mut self, contender: &'static str, value: f64) {
+    /// Adds one round's value to the last row.
+    pub fn add(&mut self, contender: &'static str, value: f64) {
         if let Some((_, cells)) = self.rows.last_mut() {
             cells.entry(contender).or_default().push(value);
         }
     }
 
-    /// Medians, with the median of the rounds' ratios to the first contender.
+    /// Formats the medians as a Markdown table, with the medians of the rounds' ratios to the first contender.
     pub fn markdown(&self) -> String {
+        let baseline = self.contenders[0];
         let mut text = format!(
-            "**{}** ({}; in brackets how many times ours)\n\n|  |",
+            "**{}** ({}; in parentheses, the ratio to {baseline})\n\n|  |",
             self.title, self.unit
         );
         for contender in &self.contenders {
@@ -74,12 +74,12 @@ impl Table {
         text.push('\n');
         for (workload, cells) in &self.rows {
             let _ = write!(text, "| {workload} |");
-            let ours = cells.get(self.contenders[0]);
+            let base = cells.get(baseline);
             for (column, contender) in self.contenders.iter().enumerate() {
-                match (cells.get(contender), ours) {
+                match (cells.get(contender), base) {
                     (None, _) => text.push_str(" – |"),
-                    (Some(values), Some(ours)) if column > 0 => {
-                        let ratios: Vec<f64> = values.iter().zip(ours).map(|(theirs, ours)| theirs / ours).collect();
+                    (Some(values), Some(base)) if column > 0 => {
+                        let ratios: Vec<f64> = values.iter().zip(base).map(|(value, base)| value / base).collect();
                         let _ = write!(text, " {} ({}×) |", short(median(values)), short(median(&ratios)));
                     }
                     (Some(values), _) => {
@@ -92,25 +92,26 @@ impl Table {
         text
     }
 
-    /// Draws the medians over the numbers that the chosen rows' names begin with, both logarithmic.
+    /// Draws a chart of the rows whose names end in `rows`. Each name begins with a number, which is the row's place on the
+    /// x axis. Both axes are logarithmic.
     ///
     /// # Errors
     ///
-    /// If the file cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn chart(&self, path: &Path, rows: &str, x: &str) -> Result<(), Box<dyn Error>> {
-        let chosen: Vec<_> = self
+        let selected: Vec<_> = self
             .rows
             .iter()
             .filter(|(name, _)| name.ends_with(rows))
             .filter_map(|(name, cells)| Some((name.split(',').next()?.parse::<f64>().ok()?, cells)))
             .collect();
-        let values: Vec<f64> = chosen
+        let values: Vec<f64> = selected
             .iter()
             .flat_map(|(_, cells)| cells.values().map(|v| median(v)))
             .collect();
         let (low, high) = (quantile(&values, 0.0) * 0.7, quantile(&values, 1.0) * 1.4);
-        let last = chosen.last().map_or(1.0, |(subscribers, _)| *subscribers);
-        let first = chosen.first().map_or(1.0, |(subscribers, _)| *subscribers);
+        let last = selected.last().map_or(1.0, |(subscribers, _)| *subscribers);
+        let first = selected.first().map_or(1.0, |(subscribers, _)| *subscribers);
         let area = SVGBackend::new(path, (860, 480)).into_drawing_area();
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
@@ -128,7 +129,7 @@ impl Table {
             .draw()?;
         for (index, contender) in self.contenders.iter().enumerate() {
             let color = Palette99::pick(index).stroke_width(if index == 0 { 4 } else { 2 });
-            let points = chosen
+            let points = selected
                 .iter()
                 .filter_map(|(subscribers, cells)| Some((*subscribers, median(cells.get(contender)?))));
             chart
@@ -147,7 +148,7 @@ impl Table {
     }
 }
 
-/// Two digits where they tell something, and no more.
+/// Formats a value with two decimals below 1, one decimal below 10, and none above.
 pub fn short(value: f64) -> String {
     if value >= 9.95 {
         format!("{value:.0}")

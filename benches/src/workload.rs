@@ -1,145 +1,149 @@
-//! Workloads: who subscribes to what, and what is sent.
+//! Workloads: the filters of the subscribers, and the events that are published.
 
 use std::sync::Arc;
 
 use sharing_bus::{EventKind, EventRouting};
 use uuid::Uuid;
 
-/// What one subscriber asks for.
+/// One subscriber's filter.
 #[derive(Clone, Copy, Debug)]
-pub enum Want {
-    /// Everything.
+pub enum Filter {
+    /// Matches every event.
     All,
-    /// One scroll.
+    /// Matches the events of one scroll.
     Scroll(Uuid),
-    /// One kind.
+    /// Matches the events of one kind.
     Kind(EventKind),
-    /// What a function of the scroll and the kind says.
+    /// Matches the events for which a function of the scroll and the kind returns true.
     Custom(fn(Uuid, EventKind) -> bool),
 }
 
-impl Want {
-    /// Whether an event of this scroll and kind is asked for.
+impl Filter {
+    /// Returns whether the filter matches an event of this scroll and kind.
     pub fn matches(self, scroll: Uuid, kind: EventKind) -> bool {
         match self {
-            Want::All => true,
-            Want::Scroll(id) => id == scroll,
-            Want::Kind(wanted) => wanted == kind,
-            Want::Custom(matches) => matches(scroll, kind),
+            Filter::All => true,
+            Filter::Scroll(id) => id == scroll,
+            Filter::Kind(expected) => expected == kind,
+            Filter::Custom(matches) => matches(scroll, kind),
         }
     }
 }
 
-/// One event to be sent.
+/// The description of one event to publish.
 #[derive(Clone, Copy, Debug)]
-pub struct Sent {
-    /// Its session's number, from 0.
+pub struct EventSpec {
+    /// Number of the session, from 0.
     pub session: usize,
-    /// Its session's scroll.
+    /// Scroll id of the session.
     pub scroll: Uuid,
-    /// Whether it knows its scroll when it is published.
+    /// Whether the event already carries its scroll id when it is published.
     pub bound: bool,
-    /// Its kind.
+    /// Kind of the event.
     pub kind: EventKind,
 }
 
-/// Who subscribes to what, and what is sent.
+/// The filters of the subscribers, and the events that are published.
 pub struct Workload {
-    /// As the tables call it.
+    /// Name in the tables.
     pub name: String,
-    /// One for each subscriber.
-    pub wants: Vec<Want>,
-    /// One burst.
-    pub burst: Vec<Sent>,
-    /// Threads that publish.
+    /// One filter per subscriber.
+    pub filters: Vec<Filter>,
+    /// The events of one burst.
+    pub burst: Vec<EventSpec>,
+    /// Number of publishing threads.
     pub publishers: usize,
 }
 
 impl Workload {
-    /// So many subscribers that match everything.
-    pub fn everything(subscribers: usize) -> Self {
-        // Where a burst would be millions of deliveries, a shorter one.
+    /// Returns a workload in which every event matches every subscriber.
+    pub fn all_match(subscribers: usize) -> Self {
+        // A shorter burst keeps the number of deliveries per burst at about a million or fewer.
         let events = if subscribers > 1024 { 256 } else { 1024 };
         Workload {
             name: format!("{subscribers}, all match"),
-            wants: vec![Want::All; subscribers],
-            burst: (0..events).map(|_| sent(0)).collect(),
+            filters: vec![Filter::All; subscribers],
+            burst: (0..events).map(|_| event(0)).collect(),
             publishers: 1,
         }
     }
 
-    /// So many subscribers, each of one scroll. An event matches one of them, and each burst every one, or, where there
-    /// are more of them than events, as many as there are events, spread over all.
-    pub fn one_of(subscribers: usize) -> Self {
+    /// Returns a workload in which each subscriber filters by a scroll of its own, so each event matches one subscriber.
+    ///
+    /// A burst has 1,024 events. It reaches every subscriber if there are at most 1,024. Otherwise, it reaches a sample of
+    /// the subscribers that is spread evenly over all of them.
+    pub fn one_matches(subscribers: usize) -> Self {
         let stride = subscribers.div_ceil(1024);
         Workload {
             name: format!("{subscribers}, one matches"),
-            wants: (0..subscribers).map(|session| Want::Scroll(scroll(session))).collect(),
-            burst: (0..1024).map(|event| sent(event * stride % subscribers)).collect(),
+            filters: (0..subscribers)
+                .map(|session| Filter::Scroll(scroll(session)))
+                .collect(),
+            burst: (0..1024).map(|number| event(number * stride % subscribers)).collect(),
             publishers: 1,
         }
     }
 
-    /// A real host: twenty views of a scroll each, an archiver of everything, a logger of one kind and three filters of
-    /// the host's own; three events in ten do not know their scroll.
-    pub fn host() -> Self {
-        let mut wants: Vec<Want> = (0..20).map(|session| Want::Scroll(scroll(session))).collect();
-        wants.push(Want::All);
-        wants.push(Want::Kind(EventKind::Error));
-        wants.push(Want::Custom(|_, kind| kind == EventKind::Tool));
-        wants.push(Want::Custom(|scroll, _| scroll.as_u128() & 1 == 0));
-        wants.push(Want::Custom(|scroll, kind| {
+    /// Returns the workload of a typical host with 25 subscribers: twenty views of one scroll each, an archiver of every
+    /// event, a logger of one kind, and three custom filters. Three of ten events carry no scroll id.
+    pub fn typical_host() -> Self {
+        let mut filters: Vec<Filter> = (0..20).map(|session| Filter::Scroll(scroll(session))).collect();
+        filters.push(Filter::All);
+        filters.push(Filter::Kind(EventKind::Error));
+        filters.push(Filter::Custom(|_, kind| kind == EventKind::Tool));
+        filters.push(Filter::Custom(|scroll, _| scroll.as_u128() & 1 == 0));
+        filters.push(Filter::Custom(|scroll, kind| {
             kind == EventKind::Output && scroll.as_u128() & 2 == 0
         }));
         let burst = (0..1024)
-            .map(|event| Sent {
-                bound: event % 10 >= 3,
-                kind: match event % 16 {
+            .map(|number| EventSpec {
+                bound: number % 10 >= 3,
+                kind: match number % 16 {
                     0 => EventKind::Error,
                     1..=4 => EventKind::Tool,
                     _ => EventKind::Output,
                 },
-                ..sent(event % 20)
+                ..event(number % 20)
             })
             .collect();
         Workload {
-            name: "a host's 25".to_owned(),
-            wants,
+            name: "25, typical host".to_owned(),
+            filters,
             burst,
             publishers: 1,
         }
     }
 
-    /// One subscriber that matches the last event of each burst: what is left is `publish`.
-    pub fn publish_alone() -> Self {
-        let mut burst: Vec<Sent> = (0..1024).map(|_| sent(0)).collect();
+    /// Returns a workload that measures `publish` itself: one subscriber, which matches the last event of each burst.
+    pub fn publish_only() -> Self {
+        let mut burst: Vec<EventSpec> = (0..1024).map(|_| event(0)).collect();
         burst[1023].kind = EventKind::Error;
         Workload {
-            name: "publish alone".to_owned(),
-            wants: vec![Want::Kind(EventKind::Error)],
+            name: "publish only".to_owned(),
+            filters: vec![Filter::Kind(EventKind::Error)],
             burst,
             publishers: 1,
         }
     }
 
-    /// One event at a time to so many subscribers.
+    /// Returns a workload with bursts of one event, which matches every subscriber.
     pub fn one_event(subscribers: usize) -> Self {
         Workload {
-            burst: vec![sent(0)],
-            ..Workload::everything(subscribers)
+            burst: vec![event(0)],
+            ..Workload::all_match(subscribers)
         }
     }
 
-    /// The sessions that it tells of.
+    /// Returns the number of sessions that the events belong to.
     pub fn sessions(&self) -> usize {
         self.burst
             .iter()
-            .map(|sent| sent.session)
+            .map(|event| event.session)
             .max()
             .map_or(1, |last| last + 1)
     }
 
-    /// The same with so many publishing threads.
+    /// Sets the number of publishing threads, and adds it to the name.
     #[must_use]
     pub fn published_by(mut self, publishers: usize) -> Self {
         self.name = format!("{}, {publishers} publishers", self.name);
@@ -147,27 +151,27 @@ impl Workload {
         self
     }
 
-    /// How many events of a burst a subscriber receives.
-    pub fn per_burst(&self, want: Want) -> usize {
+    /// Returns the number of events in a burst that match a filter.
+    pub fn per_burst(&self, filter: Filter) -> usize {
         self.burst
             .iter()
-            .filter(|sent| want.matches(sent.scroll, sent.kind))
+            .filter(|event| filter.matches(event.scroll, event.kind))
             .count()
     }
 
-    /// How many deliveries a burst comes to.
+    /// Returns the number of deliveries per burst.
     pub fn deliveries(&self) -> usize {
-        self.wants.iter().map(|want| self.per_burst(*want)).sum()
+        self.filters.iter().map(|filter| self.per_burst(*filter)).sum()
     }
 }
 
-/// The scroll of a session, spread like random ids.
+/// Returns the scroll id of a session. The ids are spread like random ids.
 pub fn scroll(session: usize) -> Uuid {
     Uuid::from_u128((session as u128 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }
 
-fn sent(session: usize) -> Sent {
-    Sent {
+fn event(session: usize) -> EventSpec {
+    EventSpec {
         session,
         scroll: scroll(session),
         bound: true,
@@ -175,14 +179,14 @@ fn sent(session: usize) -> Sent {
     }
 }
 
-/// The names of the sessions, made once as a host would.
+/// The names of the sessions, allocated once, as in a real host.
 pub struct Names {
     connector_id: Arc<str>,
     sessions: Vec<Arc<str>>,
 }
 
 impl Names {
-    /// For so many sessions.
+    /// Creates the names of this many sessions.
     pub fn new(sessions: usize) -> Self {
         Names {
             connector_id: "connector".into(),
@@ -192,19 +196,19 @@ impl Names {
         }
     }
 
-    /// The connector's and the session's name.
+    /// Returns the connector's name and the session's name.
     pub fn of(&self, session: usize) -> (&str, &str) {
         (&self.connector_id, &self.sessions[session % self.sessions.len()])
     }
 
-    /// Our routing of an event.
-    pub fn routing(&self, sent: &Sent) -> EventRouting {
+    /// Returns the sharing-bus routing of an event.
+    pub fn routing(&self, spec: &EventSpec) -> EventRouting {
         EventRouting {
-            scroll_id: sent.bound.then_some(sent.scroll),
+            scroll_id: spec.bound.then_some(spec.scroll),
             connector_uid: None,
             connector_id: Some(Arc::clone(&self.connector_id)),
-            native_session_id: Some(Arc::clone(&self.sessions[sent.session % self.sessions.len()])),
-            kind: sent.kind,
+            native_session_id: Some(Arc::clone(&self.sessions[spec.session % self.sessions.len()])),
+            kind: spec.kind,
         }
     }
 }

@@ -1,24 +1,24 @@
-//! Channels that give everything to everybody: the receiver filters.
+//! Channels that deliver every event to every receiver. The receiver filters.
 
 use std::sync::Arc;
 use std::sync::mpsc::TryRecvError;
 
 use tokio::sync::broadcast;
 
-use super::{Contender, Note, Polled, Publisher, Running, Seat, Setup, spawn, sweep};
-use crate::workload::Sent;
+use super::{Contender, PlainEvent, Polled, Publisher, Running, Setup, Subscription, poll_all, spawn_thread};
+use crate::workload::EventSpec;
 
 pub(super) const TOKIO: Contender = Contender {
     name: "tokio broadcast",
     start: |setup| {
         let (sender, receivers) = tokio_channel(setup);
-        let consumers = receivers.into_iter().map(|(mut receiver, mut seat)| {
-            setup.task(async move {
+        let consumers = receivers.into_iter().map(|(mut receiver, mut subscription)| {
+            setup.spawn_task(async move {
                 loop {
                     match receiver.recv().await {
-                        Ok(note) => took(&mut seat, &note),
+                        Ok(event) => received(&mut subscription, &event),
                         Err(broadcast::error::RecvError::Closed) => break,
-                        Err(lagged) => panic!("the window fits: {lagged}"),
+                        Err(lagged) => panic!("an event was lost: {lagged}"),
                     }
                 }
             })
@@ -28,15 +28,15 @@ pub(super) const TOKIO: Contender = Contender {
     },
 };
 
-/// With a thread for each receiver, which blocks as tokio has it.
+/// One thread per receiver, which waits in `blocking_recv`.
 pub(super) const TOKIO_THREADS: Contender = Contender {
     name: "tokio broadcast",
     start: |setup| {
         let (sender, receivers) = tokio_channel(setup);
-        let consumers = receivers.into_iter().map(|(mut receiver, mut seat)| {
-            spawn(move || {
-                while let Ok(note) = receiver.blocking_recv() {
-                    took(&mut seat, &note);
+        let consumers = receivers.into_iter().map(|(mut receiver, mut subscription)| {
+            spawn_thread(move || {
+                while let Ok(event) = receiver.blocking_recv() {
+                    received(&mut subscription, &event);
                 }
             })
         });
@@ -48,22 +48,22 @@ pub(super) const TOKIO_THREADS: Contender = Contender {
 pub(super) const ASYNC_BROADCAST: Contender = Contender {
     name: "async-broadcast",
     start: |setup| {
-        let (sender, receiver) = async_broadcast::broadcast::<Arc<Note>>(setup.capacity());
-        let consumers = setup.seats_that_filter().into_iter().map(|mut seat| {
+        let (sender, receiver) = async_broadcast::broadcast::<Arc<PlainEvent>>(setup.capacity());
+        let consumers = setup.unfiltered_subscriptions().into_iter().map(|mut subscription| {
             let mut receiver = receiver.clone();
-            setup.task(async move {
-                while let Ok(note) = receiver.recv_direct().await {
-                    took(&mut seat, &note);
+            setup.spawn_task(async move {
+                while let Ok(event) = receiver.recv_direct().await {
+                    received(&mut subscription, &event);
                 }
             })
         });
         let consumers = consumers.collect();
         drop(receiver);
         let publishers = setup.publishers(|| {
-            let (sender, mut note) = (sender.clone(), setup.notes());
-            move |sent: &Sent| {
-                let sent = sender.try_broadcast(note(sent));
-                assert!(sent.is_ok(), "the window fits");
+            let (sender, mut make_event) = (sender.clone(), setup.event_factory());
+            move |spec: &EventSpec| {
+                let sent = sender.try_broadcast(make_event(spec));
+                assert!(sent.is_ok(), "the channel is full or closed");
             }
         });
         running(publishers, consumers)
@@ -74,10 +74,10 @@ pub(super) const BUS_THREADS: Contender = Contender {
     name: "bus",
     start: |setup| {
         let (bus, receivers) = bus_channel(setup);
-        let consumers = receivers.into_iter().map(|(mut receiver, mut seat)| {
-            spawn(move || {
-                while let Ok(note) = receiver.recv() {
-                    took(&mut seat, &note);
+        let consumers = receivers.into_iter().map(|(mut receiver, mut subscription)| {
+            spawn_thread(move || {
+                while let Ok(event) = receiver.recv() {
+                    received(&mut subscription, &event);
                 }
             })
         });
@@ -86,31 +86,31 @@ pub(super) const BUS_THREADS: Contender = Contender {
     },
 };
 
-pub(super) const BUS_SWEPT: Contender = Contender {
+pub(super) const BUS_POLLED: Contender = Contender {
     name: "bus",
     start: |setup| {
         let (bus, receivers) = bus_channel(setup);
-        let sweeper = spawn(|| {
-            sweep(receivers, |receiver, seat| match receiver.try_recv() {
-                Ok(note) => {
-                    took(seat, &note);
-                    Polled::Took
+        let poller = spawn_thread(|| {
+            poll_all(receivers, |receiver, subscription| match receiver.try_recv() {
+                Ok(event) => {
+                    received(subscription, &event);
+                    Polled::Received
                 }
                 Err(TryRecvError::Empty) => Polled::Empty,
                 Err(TryRecvError::Disconnected) => Polled::Closed,
             });
         });
-        running(bus_publisher(setup, bus), vec![sweeper])
+        running(bus_publisher(setup, bus), vec![poller])
     },
 };
 
-fn took(seat: &mut Seat, note: &Note) {
-    // A real consumer does something with what it wants; here that is no more than looking.
-    let wanted = std::hint::black_box(seat.matches(note));
-    if wanted {
-        seat.saw(note.published);
+fn received(subscription: &mut Subscription, event: &PlainEvent) {
+    // `black_box` keeps the compiler from removing the filter, whose result has no other use in a throughput run.
+    let matches = std::hint::black_box(subscription.matches(event));
+    if matches {
+        subscription.received(event.published);
     } else {
-        seat.tally.saw();
+        subscription.tally.add_event();
     }
 }
 
@@ -123,42 +123,47 @@ fn running(publishers: Vec<Publisher>, consumers: Vec<super::Consumer>) -> Runni
 }
 
 type TokioChannel = (
-    broadcast::Sender<Arc<Note>>,
-    Vec<(broadcast::Receiver<Arc<Note>>, Seat)>,
+    broadcast::Sender<Arc<PlainEvent>>,
+    Vec<(broadcast::Receiver<Arc<PlainEvent>>, Subscription)>,
 );
 
 fn tokio_channel(setup: &Setup) -> TokioChannel {
     let (sender, _) = broadcast::channel(setup.capacity());
-    let seats = setup.seats_that_filter().into_iter();
-    let receivers = seats.map(|seat| (sender.subscribe(), seat)).collect();
+    let subscriptions = setup.unfiltered_subscriptions().into_iter();
+    let receivers = subscriptions
+        .map(|subscription| (sender.subscribe(), subscription))
+        .collect();
     (sender, receivers)
 }
 
-fn tokio_publishers(setup: &Setup, sender: &broadcast::Sender<Arc<Note>>) -> Vec<Publisher> {
+fn tokio_publishers(setup: &Setup, sender: &broadcast::Sender<Arc<PlainEvent>>) -> Vec<Publisher> {
     setup.publishers(|| {
-        let (sender, mut note) = (sender.clone(), setup.notes());
-        move |sent: &Sent| {
-            let sent = sender.send(note(sent));
-            assert!(sent.is_ok(), "there are receivers");
+        let (sender, mut make_event) = (sender.clone(), setup.event_factory());
+        move |spec: &EventSpec| {
+            let sent = sender.send(make_event(spec));
+            assert!(sent.is_ok(), "the channel has no receiver");
         }
     })
 }
 
-type BusChannel = (bus::Bus<Arc<Note>>, Vec<(bus::BusReader<Arc<Note>>, Seat)>);
+type BusChannel = (
+    bus::Bus<Arc<PlainEvent>>,
+    Vec<(bus::BusReader<Arc<PlainEvent>>, Subscription)>,
+);
 
 fn bus_channel(setup: &Setup) -> BusChannel {
     let mut bus = bus::Bus::new(setup.capacity());
-    let seats = setup.seats_that_filter().into_iter();
-    let receivers = seats.map(|seat| (bus.add_rx(), seat)).collect();
+    let subscriptions = setup.unfiltered_subscriptions().into_iter();
+    let receivers = subscriptions.map(|subscription| (bus.add_rx(), subscription)).collect();
     (bus, receivers)
 }
 
-/// One, as its channel has it.
-fn bus_publisher(setup: &Setup, mut bus: bus::Bus<Arc<Note>>) -> Vec<Publisher> {
+/// Returns the only publisher, because the channel has a single sender.
+fn bus_publisher(setup: &Setup, mut bus: bus::Bus<Arc<PlainEvent>>) -> Vec<Publisher> {
     assert_eq!(setup.workload.publishers, 1, "bus has one publisher");
-    let mut note = setup.notes();
-    vec![Box::new(move |sent| {
-        let sent = bus.try_broadcast(note(sent));
-        assert!(sent.is_ok(), "the window fits");
+    let mut make_event = setup.event_factory();
+    vec![Box::new(move |spec| {
+        let sent = bus.try_broadcast(make_event(spec));
+        assert!(sent.is_ok(), "the channel is full or closed");
     })]
 }

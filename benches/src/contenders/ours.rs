@@ -1,4 +1,4 @@
-//! This crate's bus.
+//! sharing-bus itself.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,8 +7,8 @@ use sharing_bus::{
     BusBuilder, BusEvent, BusReceiver, Delivery, EventFilter, EventOrigin, Payload, SharingBus, TryRecvError,
 };
 
-use super::{Consumer, Contender, Polled, Running, Seat, Setup, spawn, sweep};
-use crate::workload::{Names, Sent, Want, scroll};
+use super::{Consumer, Contender, Polled, Running, Setup, Subscription, poll_all, spawn_thread};
+use crate::workload::{EventSpec, Filter, Names, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "sharing-bus",
@@ -30,29 +30,35 @@ pub(super) const THREADS_ASSISTED: Contender = Contender {
     start: |setup| start(setup, SharingBus::builder().assisted_dispatch(true), threads),
 };
 
-pub(super) const SWEPT: Contender = Contender {
+pub(super) const POLLED: Contender = Contender {
     name: "sharing-bus",
-    start: |setup| start(setup, SharingBus::builder(), swept),
+    start: |setup| start(setup, SharingBus::builder(), polled),
 };
 
-/// The payload.
-struct Stamp(Instant);
+/// A payload that holds the time of its publication.
+struct PublishedAt(Instant);
 
-impl Payload for Stamp {}
+impl Payload for PublishedAt {}
 
-type Subscribers = Vec<(BusReceiver<Stamp>, Seat)>;
+type Subscribers = Vec<(BusReceiver<PublishedAt>, Subscription)>;
 
-fn start(setup: &Setup, bus: BusBuilder<Stamp>, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Running {
-    let bus = bus.ingress_capacity(setup.capacity()).build().expect("the bus starts");
+fn start(setup: &Setup, bus: BusBuilder<PublishedAt>, consume: fn(&Setup, Subscribers) -> Vec<Consumer>) -> Running {
+    let bus = bus
+        .ingress_capacity(setup.capacity())
+        .build()
+        .expect("the bus did not start");
     let names = setup.names();
     for session in 0..setup.workload.sessions() {
         let (connector_id, native_session_id) = names.of(session);
         bus.bind_session(connector_id, native_session_id, scroll(session));
     }
     let stuck = setup.stuck.then(|| bus.subscribe_filtered(EventFilter::All, 16));
-    let subscribers = setup.seats().into_iter().map(|seat| {
-        let receiver = bus.subscribe_filtered(filter(seat.want), setup.queue_capacity(seat.want));
-        (receiver, seat)
+    let subscribers = setup.subscriptions().into_iter().map(|subscription| {
+        let receiver = bus.subscribe_filtered(
+            event_filter(subscription.filter),
+            setup.queue_capacity(subscription.filter),
+        );
+        (receiver, subscription)
     });
     let consumers = consume(setup, subscribers.collect());
     Running {
@@ -62,39 +68,43 @@ fn start(setup: &Setup, bus: BusBuilder<Stamp>, consume: fn(&Setup, Subscribers)
     }
 }
 
-fn publisher(setup: &Setup, bus: &SharingBus<Stamp>, names: &Arc<Names>) -> impl FnMut(&Sent) + Send + use<> {
+fn publisher(
+    setup: &Setup,
+    bus: &SharingBus<PublishedAt>,
+    names: &Arc<Names>,
+) -> impl FnMut(&EventSpec) + Send + use<> {
     let (bus, names, clock) = (bus.clone(), Arc::clone(names), setup.clock());
-    move |sent| {
+    move |spec| {
         let event = BusEvent {
-            routing: names.routing(sent),
+            routing: names.routing(spec),
             origin: EventOrigin::Runtime,
-            event: Arc::new(Stamp(clock())),
+            event: Arc::new(PublishedAt(clock())),
         };
-        assert!(bus.publish(event).is_ok(), "the bus is open");
+        assert!(bus.publish(event).is_ok(), "the bus is closed");
     }
 }
 
-fn filter(want: Want) -> EventFilter<Stamp> {
-    match want {
-        Want::All => EventFilter::All,
-        Want::Scroll(id) => EventFilter::ScrollId(id),
-        Want::Kind(kind) => EventFilter::Kind(kind),
-        Want::Custom(matches) => EventFilter::custom(move |event: &BusEvent<Stamp>| {
+fn event_filter(filter: Filter) -> EventFilter<PublishedAt> {
+    match filter {
+        Filter::All => EventFilter::All,
+        Filter::Scroll(id) => EventFilter::ScrollId(id),
+        Filter::Kind(kind) => EventFilter::Kind(kind),
+        Filter::Custom(matches) => EventFilter::custom(move |event: &BusEvent<PublishedAt>| {
             matches(event.routing.scroll_id.unwrap_or_default(), event.routing.kind)
         }),
     }
 }
 
-fn took(seat: &mut Seat, delivery: &Delivery<Stamp>) {
-    assert_eq!(delivery.missed(), 0, "the window fits into every queue");
-    seat.saw(delivery.event.0);
+fn received(subscription: &mut Subscription, delivery: &Delivery<PublishedAt>) {
+    assert_eq!(delivery.missed(), 0, "the queue was full");
+    subscription.received(delivery.event.0);
 }
 
 fn tasks(setup: &Setup, subscribers: Subscribers) -> Vec<Consumer> {
-    let consumers = subscribers.into_iter().map(|(mut receiver, mut seat)| {
-        setup.task(async move {
+    let consumers = subscribers.into_iter().map(|(mut receiver, mut subscription)| {
+        setup.spawn_task(async move {
             while let Ok(delivery) = receiver.recv_async().await {
-                took(&mut seat, &delivery);
+                received(&mut subscription, &delivery);
             }
         })
     });
@@ -102,22 +112,22 @@ fn tasks(setup: &Setup, subscribers: Subscribers) -> Vec<Consumer> {
 }
 
 fn threads(_: &Setup, subscribers: Subscribers) -> Vec<Consumer> {
-    let consumers = subscribers.into_iter().map(|(mut receiver, mut seat)| {
-        spawn(move || {
+    let consumers = subscribers.into_iter().map(|(mut receiver, mut subscription)| {
+        spawn_thread(move || {
             while let Ok(delivery) = receiver.recv() {
-                took(&mut seat, &delivery);
+                received(&mut subscription, &delivery);
             }
         })
     });
     consumers.collect()
 }
 
-fn swept(_: &Setup, subscribers: Subscribers) -> Vec<Consumer> {
-    vec![spawn(|| {
-        sweep(subscribers, |receiver, seat| match receiver.try_recv() {
+fn polled(_: &Setup, subscribers: Subscribers) -> Vec<Consumer> {
+    vec![spawn_thread(|| {
+        poll_all(subscribers, |receiver, subscription| match receiver.try_recv() {
             Ok(delivery) => {
-                took(seat, &delivery);
-                Polled::Took
+                received(subscription, &delivery);
+                Polled::Received
             }
             Err(TryRecvError::Empty) => Polled::Empty,
             Err(TryRecvError::Closed) => Polled::Closed,

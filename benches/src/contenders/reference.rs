@@ -1,8 +1,9 @@
-//! The design that this crate descends from, on tokio.
+//! The tokio design that sharing-bus replaces.
 //!
-//! `publish` consults the session cache and sends into a `broadcast` channel. A worker task locks the list of slots,
-//! matches each filter, and offers a clone of the whole event, with its owned strings, to each slot's `mpsc` channel; a
-//! full one drops the event and counts it, a closed one is removed after the failed send.
+//! `publish` looks the session up in the session cache and sends to a `broadcast` channel. A worker task locks the list of
+//! slots and evaluates each filter. For each match, it clones the whole event, owned strings included, and calls
+//! `try_send` on the slot's `mpsc` channel. A full channel loses the event, and the slot counts the loss. A closed channel
+//! is removed after the failed send.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 use uuid::Uuid;
 
 use super::{Contender, Running};
-use crate::workload::{Sent, Want, scroll};
+use crate::workload::{EventSpec, Filter, scroll};
 
 pub(super) const TASKS: Contender = Contender {
     name: "reference on tokio",
@@ -27,25 +28,25 @@ pub(super) const TASKS: Contender = Contender {
         });
         let (bound, capacity) = (bound.collect(), setup.capacity());
         let bus = Arc::new(setup.runtime.block_on(async { Bus::new(capacity, bound) }));
-        let stuck = setup.stuck.then(|| bus.subscribe(Want::All, 16));
-        let consumers = setup.seats().into_iter().map(|mut seat| {
-            let mut receiver = bus.subscribe(seat.want, setup.queue_capacity(seat.want));
-            setup.task(async move {
+        let stuck = setup.stuck.then(|| bus.subscribe(Filter::All, 16));
+        let consumers = setup.subscriptions().into_iter().map(|mut subscription| {
+            let mut receiver = bus.subscribe(subscription.filter, setup.queue_capacity(subscription.filter));
+            setup.spawn_task(async move {
                 while let Some(delivery) = receiver.recv().await {
-                    seat.saw(*delivery.event);
+                    subscription.received(*delivery.event);
                 }
             })
         });
         let consumers = consumers.collect();
         let publishers = setup.publishers(|| {
             let (bus, names, clock) = (Arc::clone(&bus), Arc::clone(&names), setup.clock());
-            move |sent: &Sent| {
-                let (connector_id, native_session_id) = names.of(sent.session);
+            move |spec: &EventSpec| {
+                let (connector_id, native_session_id) = names.of(spec.session);
                 bus.publish(Routed {
-                    scroll_id: sent.bound.then_some(sent.scroll),
+                    scroll_id: spec.bound.then_some(spec.scroll),
                     connector_id: Some(connector_id.to_owned()),
                     native_session_id: Some(native_session_id.to_owned()),
-                    kind: sent.kind,
+                    kind: spec.kind,
                     event: Arc::new(clock()),
                 });
             }
@@ -58,7 +59,7 @@ pub(super) const TASKS: Contender = Contender {
     },
 };
 
-/// An event with its owned routing, cloned for every delivery.
+/// An event with owned routing. Every delivery clones it.
 #[derive(Debug)]
 struct Routed<E> {
     scroll_id: Option<Uuid>,
@@ -81,7 +82,7 @@ impl<E> Clone for Routed<E> {
 }
 
 struct Slot<E> {
-    filter: Want,
+    filter: Filter,
     queue: mpsc::Sender<Routed<E>>,
     lagged: AtomicU64,
 }
@@ -114,7 +115,7 @@ impl<E: Send + Sync + 'static> Bus<E> {
         }
     }
 
-    fn subscribe(&self, filter: Want, queue_capacity: usize) -> mpsc::Receiver<Routed<E>> {
+    fn subscribe(&self, filter: Filter, queue_capacity: usize) -> mpsc::Receiver<Routed<E>> {
         let (queue, receiver) = mpsc::channel(queue_capacity);
         self.slots.lock().unwrap().push(Slot {
             filter,

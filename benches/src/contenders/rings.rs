@@ -1,42 +1,44 @@
-//! The limit: the publisher pushes shared events into one bare `rtrb` ring per consumer. No filters, no wake-ups, no
-//! order between publishers, nothing counted.
+//! The lower bound: the publisher pushes shared events into one bare `rtrb` ring per consumer. There are no filters, no
+//! wake-ups, no order between publishers, and no counters.
 
 use std::sync::Arc;
 
-use super::{Contender, Note, Polled, Running, spawn, sweep};
+use super::{Contender, PlainEvent, Polled, Running, poll_all, spawn_thread};
 
-pub(super) const SWEPT: Contender = Contender {
+pub(super) const POLLED: Contender = Contender {
     name: "bare rtrb rings",
     start: |setup| {
         assert_eq!(setup.workload.publishers, 1, "a ring has one producer");
         let (mut producers, consumers): (Vec<_>, Vec<_>) = setup
-            .seats()
+            .subscriptions()
             .into_iter()
-            .map(|seat| {
-                let (producer, consumer) = rtrb::RingBuffer::<Arc<Note>>::new(setup.queue_capacity(seat.want));
-                (producer, (consumer, seat))
+            .map(|subscription| {
+                let capacity = setup.queue_capacity(subscription.filter);
+                let (producer, consumer) = rtrb::RingBuffer::<Arc<PlainEvent>>::new(capacity);
+                (producer, (consumer, subscription))
             })
             .unzip();
-        let sweeper = spawn(|| {
-            sweep(consumers, |consumer, seat| match consumer.pop() {
-                Ok(note) => {
-                    seat.saw(note.published);
-                    Polled::Took
+        let poller = spawn_thread(|| {
+            poll_all(consumers, |consumer, subscription| match consumer.pop() {
+                Ok(event) => {
+                    subscription.received(event.published);
+                    Polled::Received
                 }
-                // Abandoned is read before empty would be believed.
+                // This can end the consumer although an event remains: the producer may push and hang up between
+                // `pop` and this check. No event is lost, because publishers hang up only after the last burst.
                 Err(_) if !consumer.is_abandoned() => Polled::Empty,
                 Err(_) => Polled::Closed,
             });
         });
-        let mut notes = setup.notes();
+        let mut make_event = setup.event_factory();
         Running {
-            publishers: vec![Box::new(move |sent| {
-                let note = notes(sent);
+            publishers: vec![Box::new(move |spec| {
+                let event = make_event(spec);
                 for producer in &mut producers {
-                    assert!(producer.push(Arc::clone(&note)).is_ok(), "the window fits");
+                    assert!(producer.push(Arc::clone(&event)).is_ok(), "the ring is full");
                 }
             })],
-            consumers: vec![sweeper],
+            consumers: vec![poller],
             stuck: Vec::new(),
         }
     },
