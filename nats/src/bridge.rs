@@ -19,11 +19,13 @@ pub use builder::NatsBridgeBuilder;
 
 use crate::bindings;
 use crate::codec::Json;
+use crate::command::{Command, CommandSender};
 use crate::error::ShutdownError;
-use crate::import::{Wish, Wishes};
+use crate::gaps::Gaps;
+use crate::latch::Latch;
 use crate::link::Phase;
 use crate::options::NatsOptions;
-use crate::remote::{Gate, Notes, Remote};
+use crate::remote::Remote;
 use crate::stats::{Counters, NatsStats};
 
 /// How much longer than the deadline a shutdown waits for the thread, which code of the host's may hold up.
@@ -39,13 +41,13 @@ pub struct NatsBridge<E: Payload> {
     node: Uuid,
     counters: Arc<Counters>,
     phase: watch::Receiver<Phase>,
-    notes: Arc<Notes<E>>,
-    wishes: Wishes<E>,
+    gaps: Arc<Gaps<E>>,
+    commands: CommandSender<E>,
     book: Arc<bindings::Shared>,
-    next_wish: Mutex<u64>,
+    next_interest: Mutex<u64>,
     /// There until the bridge is told to end.
     end: Option<oneshot::Sender<Duration>>,
-    ended: Arc<Gate>,
+    ended: Arc<Latch>,
 }
 
 impl<E: Payload> NatsBridge<E> {
@@ -68,24 +70,24 @@ impl<E: Payload> NatsBridge<E> {
     /// node; on the local bus its origin is [`Remote`](sharing_bus::EventOrigin::Remote).
     pub fn subscribe_remote(&self, filter: EventFilter<E>) -> Remote<E> {
         let id = {
-            let mut next = self.next_wish.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next_interest.lock().unwrap_or_else(PoisonError::into_inner);
             *next += 1;
             *next
         };
-        let gate = Arc::new(Gate::default());
-        // Its thread is gone only if it panicked; then the wish is never ready.
-        let _ = self.wishes.send(Wish::Begin {
+        let ready = Arc::new(Latch::default());
+        // The send fails only if the bridge's thread has panicked. Then the interest never becomes ready.
+        let _ = self.commands.send(Command::AddInterest {
             id,
             filter: filter.clone(),
-            gate: Arc::clone(&gate),
+            ready: Arc::clone(&ready),
         });
         Remote {
             id,
             filter,
             bus: self.bus.clone(),
-            wishes: self.wishes.clone(),
-            notes: Arc::clone(&self.notes),
-            gate,
+            commands: self.commands.clone(),
+            gaps: Arc::clone(&self.gaps),
+            ready,
         }
     }
 

@@ -21,33 +21,19 @@ use tokio::sync::mpsc;
 
 use crate::boundary;
 use crate::codec::Codec;
+use crate::command::{Command, CommandSender};
 use crate::echo::Echo;
+use crate::gaps::Gaps;
 use crate::headers::{Source, Stamp};
+use crate::latch::Latch;
 use crate::ledger::{Entry, Ledger};
 use crate::link::{Link, Phase};
 use crate::narrow::subjects;
-use crate::remote::{Gate, Notes};
 use crate::stats::Counters;
 use crate::subject::{Realm, routing};
 
 /// How many messages are taken before the bridge's other tasks have their turn.
 const BATCH: usize = 64;
-
-/// What the host, or the importer itself, asks of the importer.
-pub(crate) enum Wish<E> {
-    Begin {
-        id: u64,
-        filter: EventFilter<E>,
-        gate: Arc<Gate>,
-    },
-    End(u64),
-    /// The server has the subscriptions of so many changes.
-    Settled(u64),
-    /// And what it had matched before with those that they replace has come.
-    Replaced(u64),
-}
-
-pub(crate) type Wishes<E> = mpsc::UnboundedSender<Wish<E>>;
 
 pub(crate) struct Importer<E: Payload, C> {
     pub(crate) bus: SharingBus<E>,
@@ -57,8 +43,8 @@ pub(crate) struct Importer<E: Payload, C> {
     pub(crate) link: Link,
     pub(crate) echo: Echo,
     pub(crate) counters: Arc<Counters>,
-    pub(crate) notes: Arc<Notes<E>>,
-    pub(crate) wishes: Wishes<E>,
+    pub(crate) gaps: Arc<Gaps<E>>,
+    pub(crate) commands: CommandSender<E>,
     pub(crate) state: Inside<E>,
 }
 
@@ -74,7 +60,7 @@ pub(crate) struct Inside<E> {
 struct Interest<E> {
     id: u64,
     filter: EventFilter<E>,
-    gate: Arc<Gate>,
+    ready: Arc<Latch>,
     /// The change that it came with.
     since: u64,
 }
@@ -105,13 +91,13 @@ impl<E> Inside<E> {
 
 impl<E: Payload, C: Codec<E>> Importer<E, C> {
     /// Imports until the bus is closed or the client has given up.
-    pub(crate) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Wish<E>>) {
+    pub(crate) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command<E>>) {
         loop {
             tokio::select! {
                 biased;
-                wish = asked.recv() => {
-                    let Some(wish) = wish else { return };
-                    self.heed(wish).await;
+                command = asked.recv() => {
+                    let Some(command) = command else { return };
+                    self.heed(command).await;
                 }
                 messages = arrivals(&mut self.state.inlets) => {
                     if self.take_all(messages).await.is_err() {
@@ -122,24 +108,24 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
     }
 
-    async fn heed(&mut self, wish: Wish<E>) {
-        match wish {
-            Wish::Begin { id, filter, gate } => {
+    async fn heed(&mut self, command: Command<E>) {
+        match command {
+            Command::AddInterest { id, filter, ready } => {
                 let since = self.state.changes + 1;
                 self.state.interests.push(Interest {
                     id,
                     filter,
-                    gate,
+                    ready,
                     since,
                 });
                 self.rearrange().await;
             }
-            Wish::End(id) => {
+            Command::RemoveInterest(id) => {
                 self.state.interests.retain(|interest| interest.id != id);
                 self.rearrange().await;
             }
-            Wish::Settled(change) => self.settled(change),
-            Wish::Replaced(change) => self.replaced(change).await,
+            Command::Subscribed(change) => self.settled(change),
+            Command::Drained(change) => self.replaced(change).await,
         }
     }
 
@@ -169,7 +155,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         tokio::spawn(settle(
             self.link.clone(),
             self.echo.clone(),
-            self.wishes.downgrade(),
+            self.commands.downgrade(),
             change,
         ));
     }
@@ -177,7 +163,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
     /// The server has the subscriptions as of this change: who waits for them may go on.
     fn settled(&self, change: u64) {
         for interest in self.state.interests.iter().filter(|interest| interest.since <= change) {
-            interest.gate.open();
+            interest.ready.open();
         }
     }
 
@@ -254,7 +240,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             return Ok(());
         }
         event.origin = EventOrigin::Remote;
-        self.notes.leave(&event.event, gap);
+        self.gaps.record(&event.event, gap);
         // Before, so that whoever receives it finds it counted.
         self.counters.imported.add(1);
         self.bus.publish_async(event).await.map_err(|_| Closed)
@@ -272,9 +258,9 @@ struct Closed;
 
 /// Tells the importer once the server has read what was subscribed to before. A connection that breaks subscribes anew on
 /// its own, and is asked again.
-async fn settle<E>(mut link: Link, echo: Echo, wishes: mpsc::WeakUnboundedSender<Wish<E>>, change: u64) {
+async fn settle<E>(mut link: Link, echo: Echo, commands: mpsc::WeakUnboundedSender<Command<E>>, change: u64) {
     // One message at a time of each publisher may be matched before and come after: the second round trip is for those.
-    for wish in [Wish::Settled(change), Wish::Replaced(change)] {
+    for command in [Command::Subscribed(change), Command::Drained(change)] {
         while echo.round_trip().await.is_err() {
             while !link.is_connected() {
                 if link.changed().await == Phase::Closed {
@@ -282,9 +268,9 @@ async fn settle<E>(mut link: Link, echo: Echo, wishes: mpsc::WeakUnboundedSender
                 }
             }
         }
-        if let Some(wishes) = wishes.upgrade() {
-            // The importer is gone: so is the wish.
-            let _ = wishes.send(wish);
+        if let Some(commands) = commands.upgrade() {
+            // The send fails only if the importer has ended.
+            let _ = commands.send(command);
         }
     }
 }

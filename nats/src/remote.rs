@@ -1,14 +1,9 @@
 //! What a host has of other nodes' events: [`Remote`], the wish to have them on the local bus, and [`RemoteReceiver`], a
 //! subscription that also tells what was lost on the way.
-//!
-//! Loss on the way is found by the importer before it publishes the event that follows. It leaves a note of it, by the
-//! event's payload, and the dispatch thread takes it up as it delivers that event: so the loss is told in its place. Notes
-//! are kept in a map behind a mutex, held for one look-up; nobody's code runs under it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -19,7 +14,9 @@ use sharing_bus::{
 };
 use tokio::sync::mpsc;
 
-use crate::import::{Wish, Wishes};
+use crate::command::{Command, CommandSender};
+use crate::gaps::Gaps;
+use crate::latch::Latch;
 use crate::ledger::Gap;
 
 /// The wish to have the events of other nodes that match a filter; made by
@@ -32,21 +29,21 @@ pub struct Remote<E: Payload> {
     pub(crate) id: u64,
     pub(crate) filter: EventFilter<E>,
     pub(crate) bus: SharingBus<E>,
-    pub(crate) wishes: Wishes<E>,
-    pub(crate) notes: Arc<Notes<E>>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) commands: CommandSender<E>,
+    pub(crate) gaps: Arc<Gaps<E>>,
+    pub(crate) ready: Arc<Latch>,
 }
 
 impl<E: Payload> Remote<E> {
     /// Whether a server has been heard to know of this wish, so that what other nodes export from then on comes here. True
     /// stays true, also while the connection is broken.
     pub fn is_ready(&self) -> bool {
-        self.gate.is_open()
+        self.ready.is_open()
     }
 
     /// Blocks the thread until [`is_ready`](Self::is_ready), for at most `timeout`, and says whether it is.
     pub fn wait_ready(&self, timeout: Duration) -> bool {
-        self.gate.wait(timeout)
+        self.ready.wait(timeout)
     }
 
     /// Subscribes on the local bus to remote events that match the filter, with room for `capacity` of them. What this
@@ -61,7 +58,7 @@ impl<E: Payload> Remote<E> {
     pub fn receiver(&self, capacity: usize) -> RemoteReceiver<E> {
         let (sender, receiver) = mpsc::channel(capacity);
         let outlet = Outlet {
-            notes: Arc::clone(&self.notes),
+            gaps: Arc::clone(&self.gaps),
             sender,
             carried: Gap::default(),
         };
@@ -80,7 +77,7 @@ impl<E: Payload> Remote<E> {
 impl<E: Payload> Drop for Remote<E> {
     fn drop(&mut self) {
         // The bridge may be gone, and its wishes with it.
-        let _ = self.wishes.send(Wish::End(self.id));
+        let _ = self.commands.send(Command::RemoveInterest(self.id));
     }
 }
 
@@ -265,7 +262,7 @@ impl<E> fmt::Debug for RemoteDelivery<E> {
 
 /// Where the dispatch thread puts a receiver's events.
 struct Outlet<E> {
-    notes: Arc<Notes<E>>,
+    gaps: Arc<Gaps<E>>,
     sender: mpsc::Sender<RemoteDelivery<E>>,
     /// What was lost on the way before events that found no room.
     carried: Gap,
@@ -273,7 +270,7 @@ struct Outlet<E> {
 
 impl<E: Payload> Sink<E> for Outlet<E> {
     fn try_send(&mut self, delivery: Delivery<E>) -> Result<(), SinkError<E>> {
-        let gap = self.carried.and(self.notes.of(&delivery.event));
+        let gap = self.carried.and(self.gaps.before(&delivery.event));
         match self.sender.try_send(RemoteDelivery { delivery, gap }) {
             Ok(()) => {
                 self.carried = Gap::default();
@@ -285,65 +282,5 @@ impl<E: Payload> Sink<E> for Outlet<E> {
             }
             Err(mpsc::error::TrySendError::Closed(refused)) => Err(SinkError::Closed(refused.delivery)),
         }
-    }
-}
-
-/// What was lost before events that are on the local bus, by the address of their payload. A weak reference keeps the address
-/// from being used again.
-pub(crate) struct Notes<E>(Mutex<HashMap<usize, (Weak<E>, Gap)>>);
-
-impl<E> Notes<E> {
-    /// How many notes may be kept before those of events that are gone are looked for.
-    const SOME: usize = 64;
-
-    pub(crate) fn new() -> Self {
-        Notes(Mutex::new(HashMap::new()))
-    }
-
-    /// Leaves a note, before the event is published.
-    pub(crate) fn leave(&self, event: &Arc<E>, gap: Gap) {
-        if gap.is_none() {
-            return;
-        }
-        let mut notes = self.lock();
-        if notes.len() >= Self::SOME {
-            notes.retain(|_, (event, _)| event.strong_count() > 0);
-        }
-        notes.insert(Arc::as_ptr(event).addr(), (Arc::downgrade(event), gap));
-    }
-
-    fn of(&self, event: &Arc<E>) -> Gap {
-        let notes = self.lock();
-        notes
-            .get(&Arc::as_ptr(event).addr())
-            .map_or_else(Gap::default, |(_, gap)| *gap)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<E>, Gap)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Opened once, and waited for by threads.
-#[derive(Default)]
-pub(crate) struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    pub(crate) fn open(&self) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.opened.notify_all();
-    }
-
-    fn is_open(&self) -> bool {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn wait(&self, timeout: Duration) -> bool {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.opened.wait_timeout_while(open, timeout, |open| !*open);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -12,9 +12,10 @@ use super::running::{Exporting, Running};
 use crate::bindings;
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
+use crate::gaps::Gaps;
 use crate::headers::Source;
+use crate::latch::Latch;
 use crate::options::{NatsOptions, addresses};
-use crate::remote::{Gate, Notes};
 use crate::stats::Counters;
 use crate::subject::Realm;
 use crate::thread;
@@ -90,10 +91,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         let sessions = bucket.map(|bucket| (bucket, bindings::subscribe(&bus)));
         let subscription = receiver.id();
         let counters = Arc::new(Counters::default());
-        let notes = Arc::new(Notes::new());
-        let (wishes, asked) = mpsc::unbounded_channel();
+        let gaps = Arc::new(Gaps::new());
+        let (commands, asked) = mpsc::unbounded_channel();
         let (end, ending) = oneshot::channel();
-        let ended = Arc::new(Gate::default());
+        let ended = Arc::new(Latch::default());
         let source = Source {
             origin: options.node,
             epoch: Uuid::new_v4(),
@@ -105,8 +106,8 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             realm,
             source,
             counters: Arc::clone(&counters),
-            notes: Arc::clone(&notes),
-            wishes: wishes.clone(),
+            gaps: Arc::clone(&gaps),
+            commands: commands.clone(),
             book: Arc::clone(&book),
             sessions,
             servers,
@@ -126,10 +127,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             node: options.node,
             counters,
             phase,
-            notes,
-            wishes,
+            gaps,
+            commands,
             book,
-            next_wish: Mutex::new(0),
+            next_interest: Mutex::new(0),
             end: Some(end),
             ended,
         })
@@ -147,7 +148,7 @@ impl<E: Payload, C> fmt::Debug for NatsBridgeBuilder<E, C> {
 }
 
 /// Tells of the thread's end, however it ends.
-struct OpenAtEnd(Arc<Gate>);
+struct OpenAtEnd(Arc<Latch>);
 
 impl Drop for OpenAtEnd {
     fn drop(&mut self) {

@@ -11,13 +11,14 @@ use tokio::time::timeout;
 
 use crate::bindings::{self, Bindings};
 use crate::codec::Codec;
+use crate::command::{Command, CommandSender};
 use crate::echo::Echo;
 use crate::error::StartError;
 use crate::export::{Exporter, Progress};
+use crate::gaps::Gaps;
 use crate::headers::Source;
-use crate::import::{Importer, Inside, Wish, Wishes};
+use crate::import::{Importer, Inside};
 use crate::link::{Link, Phase};
-use crate::remote::Notes;
 use crate::stats::Counters;
 use crate::subject::Realm;
 use crate::thread::Tell;
@@ -29,8 +30,8 @@ pub(super) struct Running<E: Payload, C> {
     pub(super) realm: Realm,
     pub(super) source: Source,
     pub(super) counters: Arc<Counters>,
-    pub(super) notes: Arc<Notes<E>>,
-    pub(super) wishes: Wishes<E>,
+    pub(super) gaps: Arc<Gaps<E>>,
+    pub(super) commands: CommandSender<E>,
     pub(super) book: Arc<bindings::Shared>,
     /// The bucket, and what this node's sessions do.
     pub(super) sessions: Option<(String, BusReceiver<E>)>,
@@ -48,7 +49,7 @@ impl<E: Payload, C: Codec<E>> Running<E, C> {
         self,
         connect: ConnectOptions,
         exporting: Exporting<E>,
-        asked: mpsc::UnboundedReceiver<Wish<E>>,
+        asked: mpsc::UnboundedReceiver<Command<E>>,
         tell: Tell<watch::Receiver<Phase>>,
         ending: oneshot::Receiver<Duration>,
     ) {
@@ -93,8 +94,8 @@ impl<E: Payload, C: Codec<E>> Running<E, C> {
             link: link.clone(),
             echo,
             counters: self.counters,
-            notes: self.notes,
-            wishes: self.wishes,
+            gaps: self.gaps,
+            commands: self.commands,
             state: Inside::new(),
         };
         tokio::spawn(importer.run(asked));
