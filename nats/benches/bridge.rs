@@ -8,9 +8,6 @@
 //! told. The bare client publishes and receives what the bridge sent, byte for byte, under a realm of the same length. The
 //! results are written to `results.md` beside this file.
 
-#[path = "../tests/server/mod.rs"]
-mod server;
-
 use std::error::Error;
 use std::fmt::Write as _;
 use std::sync::mpsc;
@@ -20,9 +17,9 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteReceiver};
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 

@@ -1,14 +1,12 @@
 //! The durable archive against the real server: order, acknowledgements, duplicates, restarts.
 
-mod server;
-
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
-use server::{Options, Server};
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived, NatsOptions};
+use sharing_bus_nats_test_server::{Options, Server};
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_secs(60);

@@ -1,7 +1,6 @@
 //! The example `archive` as a process that is killed again and again, over a server that is, too.
 
 mod common;
-mod server;
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use common::{LIMIT, wait_until};
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, NatsOptions};
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
 const SCROLLS: u64 = 30;

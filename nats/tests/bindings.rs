@@ -1,16 +1,15 @@
 //! Session registrations travel through the bucket, to nodes that join late too, and go when they end.
 
 mod common;
-mod server;
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};
 use common::{LIMIT, wait_until};
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 

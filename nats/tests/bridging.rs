@@ -1,12 +1,11 @@
 //! Export and import: what crosses, once and in order, and what does not.
 
 mod common;
-mod server;
 
 use common::*;
-use server::Server;
 use sharing_bus::{EventFilter, EventOrigin, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats_test_server::Server;
 
 fn options(server: &Server) -> NatsOptions {
     NatsOptions::new(server.url())

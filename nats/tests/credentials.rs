@@ -2,15 +2,14 @@
 //! logged, by the bridge or by the client. A binary of its own, for it sets the loggers of the process.
 
 mod common;
-mod server;
 
 use async_nats::ConnectOptions;
 use common::logged::{self, note};
 use common::*;
 use nkeys::KeyPair;
-use server::{Login, Options, Server};
 use sharing_bus::{EventFilter, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats_test_server::{Login, Options, Server};
 
 fn server(login: Login) -> Server {
     logged::keep();

@@ -2,16 +2,15 @@
 //! accepted on the local bus is delivered there whatever happens, and what the other side misses is told to it exactly.
 
 mod common;
-mod server;
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::*;
-use server::{Options, Server};
 use sharing_bus::{BusReceiver, EventFilter, SharingBus};
 use sharing_bus_nats::{Codec, CodecError, NatsBridge, NatsOptions, RemoteReceiver};
+use sharing_bus_nats_test_server::{Options, Server};
 
 fn options(server: &Server) -> NatsOptions {
     NatsOptions::new(server.url())

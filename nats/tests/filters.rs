@@ -2,15 +2,14 @@
 //! wishes are.
 
 mod common;
-mod server;
 
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
 use common::*;
-use server::Server;
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventOrigin, EventRouting};
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
 fn options(server: &Server) -> NatsOptions {

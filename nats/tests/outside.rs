@@ -2,14 +2,13 @@
 //! writes and reads on the same server.
 
 mod common;
-mod server;
 
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use common::*;
 use futures_util::StreamExt;
-use server::Server;
 use sharing_bus::{EventFilter, EventKind};
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 

@@ -2,7 +2,6 @@
 //! counters, and goes on trying. A binary of its own, for it sets the loggers of the process.
 
 mod common;
-mod server;
 
 use std::path::PathBuf;
 
@@ -10,9 +9,9 @@ use async_nats::ConnectOptions;
 use common::logged::{self, note};
 use common::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use server::{Cluster, Options, Server, Tls};
 use sharing_bus::{EventFilter, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, ShutdownError, StartError};
+use sharing_bus_nats_test_server::{Cluster, Options, Server, Tls, free_port};
 use tempfile::TempDir;
 
 /// A root of certificates, and the files of all that it has signed.
@@ -161,7 +160,7 @@ fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
         client_root: None,
     });
     for other in [tls.clone(), None] {
-        let ports = [server::free_port(), server::free_port()];
+        let ports = [free_port(), free_port()];
         let server = |tls: &Option<Tls>, [own, peer]: [u16; 2]| {
             Server::start_with(&Options {
                 tls: tls.clone(),

@@ -8,8 +8,6 @@
 //! goes to the error stream as it comes; the account on the standard output is the same each time. It ends on its own.
 
 mod host;
-#[path = "../../tests/server/mod.rs"]
-mod server;
 mod viewer;
 
 use std::error::Error;
@@ -17,8 +15,8 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use server::Server;
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
 /// The scroll that has a session on either host.

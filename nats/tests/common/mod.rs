@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteDelivery, RemoteReceiver};
 
-use crate::server::Server;
+use sharing_bus_nats_test_server::Server;
 
 /// How long anything may take that is to happen: long, for the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);

@@ -1,7 +1,6 @@
-//! The helper that the other tests start their servers with.
-mod server;
+//! Start, signals and options of the server.
 
-use server::{Login, Options, Server};
+use sharing_bus_nats_test_server::{Login, Options, Server};
 
 #[test]
 fn a_server_is_started_killed_and_restarted() {
