@@ -3,7 +3,7 @@
 use std::{error, fmt, io};
 
 use crate::stats::NatsStats;
-use crate::subject::InvalidRealm;
+use crate::wire::subject::InvalidRealm;
 
 /// Why a bridge was not started, or an archive or its reader.
 ///

@@ -81,28 +81,18 @@
 //! whose `tracing` falls back to the `log` crate has to leave out the target `async_nats::connection` at that level.
 
 mod archive;
-mod bindings;
-mod book;
-mod boundary;
 mod bridge;
 mod codec;
-mod command;
-mod discreet;
-mod echo;
+mod connection;
 mod error;
 mod export;
-mod gaps;
-mod headers;
 mod import;
-mod latch;
-mod ledger;
-mod link;
-mod narrow;
 mod options;
 mod remote;
+mod runtime;
+mod sessions;
 mod stats;
-mod subject;
-mod thread;
+mod wire;
 
 pub use archive::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived};
 pub use bridge::{NatsBridge, NatsBridgeBuilder};
@@ -111,7 +101,7 @@ pub use error::{ShutdownError, StartError};
 pub use options::NatsOptions;
 pub use remote::{Remote, RemoteDelivery, RemoteReceiver};
 pub use stats::NatsStats;
-pub use subject::InvalidRealm;
+pub use wire::subject::InvalidRealm;
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

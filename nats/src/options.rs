@@ -6,7 +6,7 @@ use async_nats::{ConnectOptions, ServerAddr};
 use uuid::Uuid;
 
 use crate::error::StartError;
-use crate::subject::Realm;
+use crate::wire::subject::Realm;
 
 /// Where a bridge connects to, and as whom.
 ///

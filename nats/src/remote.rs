@@ -14,10 +14,10 @@ use sharing_bus::{
 };
 use tokio::sync::mpsc;
 
-use crate::command::{Command, CommandSender};
-use crate::gaps::Gaps;
-use crate::latch::Latch;
-use crate::ledger::Gap;
+use crate::import::command::{Command, CommandSender};
+use crate::import::gaps::Gaps;
+use crate::import::received::Gap;
+use crate::runtime::latch::Latch;
 
 /// The wish to have the events of other nodes that match a filter; made by
 /// [`NatsBridge::subscribe_remote`](crate::NatsBridge::subscribe_remote). While it is kept, they are published on the local

@@ -19,16 +19,16 @@ use sharing_bus::{BusEvent, EventFilter, Payload};
 use uuid::Uuid;
 
 use super::stream_name;
-use crate::boundary;
 use crate::codec::{Codec, Json};
-use crate::discreet::Scope;
+use crate::connection::Link;
 use crate::error::StartError;
-use crate::headers::Stamp;
-use crate::link::Link;
-use crate::narrow::subjects;
 use crate::options::{NatsOptions, addresses};
-use crate::subject::{Realm, archived, live, routing, whole_archive};
-use crate::thread::runtime;
+use crate::runtime::panic;
+use crate::runtime::redact::Scope;
+use crate::runtime::runtime;
+use crate::wire::filter_subjects::subjects;
+use crate::wire::headers::Stamp;
+use crate::wire::subject::{Realm, archived, live, routing, whole_archive};
 
 /// How long one request to the server may take.
 const REQUEST: Duration = Duration::from_secs(2);
@@ -299,7 +299,7 @@ impl<E: Payload> Source<E> {
         match self.read(message, info.stream_sequence) {
             None => batch.malformed += 1,
             Some(archived) => {
-                if boundary::run(|| self.filter.matches(&archived.event)) == Some(true) {
+                if panic::catch(|| self.filter.matches(&archived.event)) == Some(true) {
                     batch.events.push(archived);
                 }
             }
@@ -312,7 +312,7 @@ impl<E: Payload> Source<E> {
         let stamp = Stamp::read(headers)?;
         let header = |name: &str| headers.get(name).map(HeaderValue::as_str).map(str::to_owned);
         let (_, routing) = routing(&live(&message.subject).ok()?, header).ok()?;
-        let payload = boundary::run(|| self.codec.decode(&message.payload))?.ok()?;
+        let payload = panic::catch(|| self.codec.decode(&message.payload))?.ok()?;
         Some(Archived {
             position,
             origin: stamp.source.origin,

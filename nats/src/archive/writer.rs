@@ -19,13 +19,13 @@ use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
 
 use super::Counters;
-use super::lanes::{Lanes, Ticket};
-use crate::boundary;
+use super::send_order::{Lanes, Ticket};
 use crate::codec::Codec;
-use crate::headers::{Place, Source, Stamp, wire_len};
-use crate::link::Link;
-use crate::subject::{Class, Realm, archived, subject};
-use crate::thread::Tell;
+use crate::connection::Link;
+use crate::runtime::Tell;
+use crate::runtime::panic;
+use crate::wire::headers::{Place, Source, Stamp, wire_len};
+use crate::wire::subject::{Class, Realm, archived, subject};
 
 /// How long an acknowledgement may take. Later, the event is sent again.
 const ACK: Duration = Duration::from_secs(2);
@@ -141,7 +141,7 @@ impl<E: Payload> Writer<E> {
         self.counters.lagged.add(delivery.missed());
         // What was lost keeps its numbers, so that a reader sees the gap.
         *numbered += delivery.missed() + 1;
-        let Some(Ok(payload)) = boundary::run(|| self.codec.encode(&delivery.event)) else {
+        let Some(Ok(payload)) = panic::catch(|| self.codec.encode(&delivery.event)) else {
             self.counters.encode_failures.add(1);
             return None;
         };
@@ -271,7 +271,7 @@ impl Sink {
             return;
         };
         if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
-            boundary::log_warning!(
+            panic::log_warning!(
                 "the archive's stream {} is not there: {}",
                 self.stream.name,
                 error.kind()

@@ -8,17 +8,17 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::NatsBridge;
-use super::running::{Exporting, Running};
-use crate::bindings;
+use super::thread::{Exporting, Running};
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
-use crate::gaps::Gaps;
-use crate::headers::Source;
-use crate::latch::Latch;
+use crate::import::gaps::Gaps;
 use crate::options::{NatsOptions, addresses};
+use crate::runtime;
+use crate::runtime::latch::Latch;
+use crate::sessions;
 use crate::stats::Counters;
-use crate::subject::Realm;
-use crate::thread;
+use crate::wire::headers::Source;
+use crate::wire::subject::Realm;
 
 const THREAD_NAME: &str = "sharing-bus-nats";
 
@@ -88,7 +88,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             .queue_capacity(options.queue_capacity)
             .label("nats")
             .subscribe();
-        let sessions = bucket.map(|bucket| (bucket, bindings::subscribe(&bus)));
+        let sessions = bucket.map(|bucket| (bucket, sessions::subscribe(&bus)));
         let subscription = receiver.id();
         let counters = Arc::new(Counters::default());
         let gaps = Arc::new(Gaps::new());
@@ -99,7 +99,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             origin: options.node,
             epoch: Uuid::new_v4(),
         };
-        let book = Arc::new(bindings::Shared::new(source));
+        let book = Arc::new(sessions::Shared::new(source));
         let running = Running {
             bus: bus.clone(),
             codec: Arc::new(codec),
@@ -120,7 +120,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         let at_end = OpenAtEnd(Arc::clone(&ended));
         let run = move |tell| running.run(connect, exporting, asked, tell, ending);
         // Nobody joins the thread: code of the host's may hold it up.
-        let (phase, _) = thread::start(THREAD_NAME, at_end, run)?;
+        let (phase, _) = runtime::start(THREAD_NAME, at_end, run)?;
         Ok(NatsBridge {
             bus,
             subscription,

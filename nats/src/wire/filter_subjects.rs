@@ -11,7 +11,7 @@
 
 use sharing_bus::EventFilter;
 
-use crate::subject::{Realm, Token, join};
+use crate::wire::subject::{Realm, Token, join};
 
 /// The most subjects for one filter. What needs more asks for everything: a subscription each would cost the server more
 /// than what it spares.
@@ -143,7 +143,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::subject::{Class, subject};
+    use crate::wire::subject::{Class, subject};
 
     /// Whether a server would deliver a message of this subject for a subscription to `pattern`.
     fn delivers(pattern: &str, subject: &str) -> bool {

@@ -9,19 +9,19 @@ use sharing_bus::{BusReceiver, EventFilter, Payload, SharingBus};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
-use crate::bindings::{self, Bindings};
 use crate::codec::Codec;
-use crate::command::{Command, CommandSender};
-use crate::echo::Echo;
+use crate::connection::round_trip::Echo;
+use crate::connection::{Link, Phase};
 use crate::error::StartError;
 use crate::export::{Exporter, Progress};
-use crate::gaps::Gaps;
-use crate::headers::Source;
+use crate::import::command::{Command, CommandSender};
+use crate::import::gaps::Gaps;
 use crate::import::{Importer, Inside};
-use crate::link::{Link, Phase};
+use crate::runtime::Tell;
+use crate::sessions::{self, Bindings};
 use crate::stats::Counters;
-use crate::subject::Realm;
-use crate::thread::Tell;
+use crate::wire::headers::Source;
+use crate::wire::subject::Realm;
 
 /// What the bridge's thread begins with.
 pub(super) struct Running<E: Payload, C> {
@@ -32,7 +32,7 @@ pub(super) struct Running<E: Payload, C> {
     pub(super) counters: Arc<Counters>,
     pub(super) gaps: Arc<Gaps<E>>,
     pub(super) commands: CommandSender<E>,
-    pub(super) book: Arc<bindings::Shared>,
+    pub(super) book: Arc<sessions::Shared>,
     /// The bucket, and what this node's sessions do.
     pub(super) sessions: Option<(String, BusReceiver<E>)>,
     pub(super) servers: Vec<ServerAddr>,

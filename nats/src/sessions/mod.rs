@@ -4,6 +4,8 @@
 //! on the bus what other nodes have registered. They share the [`Book`] behind a mutex, held for a look-up or an entry; the
 //! bus is asked and told outside of it, the sweep's look-ups apart, which take no lock of the bus for longer than a copy.
 
+mod registrations;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -16,10 +18,10 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
-use crate::book::{Binding, Book, Verdict, Write};
-use crate::boundary;
-use crate::headers::Source;
+use crate::runtime::panic;
 use crate::stats::Counters;
+use crate::wire::headers::Source;
+use registrations::{Binding, Book, Verdict, Write};
 
 /// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes
 /// that crash goes then.
@@ -229,12 +231,12 @@ struct Failed;
 async fn note<E: Payload>(book: Arc<Shared>, mut changes: BusReceiver<E>) {
     while let Ok(delivery) = changes.recv_async().await {
         if delivery.missed() > 0 {
-            boundary::log_warning!(
+            panic::log_warning!(
                 "NATS bridge: {} changes of sessions are lost to the bucket",
                 delivery.missed()
             );
         }
-        match boundary::run(|| delivery.event.session_change()).flatten() {
+        match panic::catch(|| delivery.event.session_change()).flatten() {
             Some(SessionChange::Registered {
                 connector_id,
                 session_id,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sharing_bus::EventFilter;
 use tokio::sync::mpsc;
 
-use crate::latch::Latch;
+use crate::runtime::latch::Latch;
 
 /// A request to the importer.
 pub(crate) enum Command<E> {

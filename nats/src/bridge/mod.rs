@@ -5,7 +5,7 @@
 //! never do.
 
 mod builder;
-mod running;
+mod thread;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,15 +17,15 @@ use uuid::Uuid;
 
 pub use builder::NatsBridgeBuilder;
 
-use crate::bindings;
 use crate::codec::Json;
-use crate::command::{Command, CommandSender};
+use crate::connection::Phase;
 use crate::error::ShutdownError;
-use crate::gaps::Gaps;
-use crate::latch::Latch;
-use crate::link::Phase;
+use crate::import::command::{Command, CommandSender};
+use crate::import::gaps::Gaps;
 use crate::options::NatsOptions;
 use crate::remote::Remote;
+use crate::runtime::latch::Latch;
+use crate::sessions;
 use crate::stats::{Counters, NatsStats};
 
 /// How much longer than the deadline a shutdown waits for the thread, which code of the host's may hold up.
@@ -43,7 +43,7 @@ pub struct NatsBridge<E: Payload> {
     phase: watch::Receiver<Phase>,
     gaps: Arc<Gaps<E>>,
     commands: CommandSender<E>,
-    book: Arc<bindings::Shared>,
+    book: Arc<sessions::Shared>,
     next_interest: Mutex<u64>,
     /// There until the bridge is told to end.
     end: Option<oneshot::Sender<Duration>>,

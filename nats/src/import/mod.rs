@@ -9,6 +9,10 @@
 //! them in the order of the connection, on this very thread: what all of them hold at a time is a beginning of that order.
 //! So they are emptied together and put back in order by their sequence.
 
+pub(crate) mod command;
+pub(crate) mod gaps;
+pub(crate) mod received;
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,18 +23,18 @@ use futures_util::Stream;
 use sharing_bus::{BusEvent, EventFilter, EventOrigin, Payload, SharingBus};
 use tokio::sync::mpsc;
 
-use crate::boundary;
 use crate::codec::Codec;
-use crate::command::{Command, CommandSender};
-use crate::echo::Echo;
-use crate::gaps::Gaps;
-use crate::headers::{Source, Stamp};
-use crate::latch::Latch;
-use crate::ledger::{Entry, Ledger};
-use crate::link::{Link, Phase};
-use crate::narrow::subjects;
+use crate::connection::round_trip::Echo;
+use crate::connection::{Link, Phase};
+use crate::import::command::{Command, CommandSender};
+use crate::import::gaps::Gaps;
+use crate::import::received::{Entry, Ledger};
+use crate::runtime::latch::Latch;
+use crate::runtime::panic;
 use crate::stats::Counters;
-use crate::subject::{Realm, routing};
+use crate::wire::filter_subjects::subjects;
+use crate::wire::headers::{Source, Stamp};
+use crate::wire::subject::{Realm, routing};
 
 /// How many messages are taken before the bridge's other tasks have their turn.
 const BATCH: usize = 64;
@@ -221,7 +225,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             return Ok(());
         };
         // Before it is entered: what cannot be read is missing.
-        let Some(Ok(payload)) = boundary::run(|| self.codec.decode(&message.payload)) else {
+        let Some(Ok(payload)) = panic::catch(|| self.codec.decode(&message.payload)) else {
             self.counters.malformed.add(1);
             return Ok(());
         };
@@ -249,7 +253,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
     /// Whether any filter matches it as its own node had it.
     fn is_wanted(&self, event: &BusEvent<E>) -> bool {
         let mut interests = self.state.interests.iter();
-        interests.any(|interest| boundary::run(|| interest.filter.matches(event)).unwrap_or(false))
+        interests.any(|interest| panic::catch(|| interest.filter.matches(event)).unwrap_or(false))
     }
 }
 

@@ -4,8 +4,8 @@
 //! and a channel that ends it. It is apart from the bridge, so that an archive which waits for its server holds up no live
 //! event, and its subjects are its own (`sb1-archive.<realm>…`), so that nobody who listens is sent an event twice.
 
-mod lanes;
 mod reader;
+mod send_order;
 mod writer;
 
 use std::fmt;
@@ -26,9 +26,9 @@ pub use reader::{ArchiveReader, Archived};
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
 use crate::options::{NatsOptions, addresses};
+use crate::runtime;
 use crate::stats::Counter;
-use crate::subject::{Realm, whole_archive};
-use crate::thread;
+use crate::wire::subject::{Realm, whole_archive};
 use writer::Writer;
 
 const THREAD_NAME: &str = "sharing-bus-archive";
@@ -158,7 +158,7 @@ impl Archive {
         };
         let (stop, stopped) = oneshot::channel();
         let run = move |tell| writer.run(servers, connect, receiver, tell, stopped);
-        let ((), thread) = thread::start(THREAD_NAME, (), run)?;
+        let ((), thread) = runtime::start(THREAD_NAME, (), run)?;
         Ok(Archive {
             counters,
             stop: Some(stop),

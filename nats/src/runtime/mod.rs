@@ -1,12 +1,16 @@
 //! A thread of one's own that runs the client, so that neither the bus nor the host needs a runtime.
 
+pub(crate) mod latch;
+pub(crate) mod panic;
+pub(crate) mod redact;
+
 use std::sync::mpsc;
 use std::thread::{Builder, JoinHandle};
 
 use tokio::runtime::Runtime;
 
-use crate::discreet::Scope;
 use crate::error::StartError;
+use crate::runtime::redact::Scope;
 
 /// Tells whoever starts the thread how that went.
 pub(crate) type Tell<T> = mpsc::Sender<Result<T, StartError>>;

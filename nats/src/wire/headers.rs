@@ -21,6 +21,10 @@ const EVENT_ORIGIN: HeaderName = HeaderName::from_static("Sb-Event-Origin");
 /// What JetStream tells duplicates by: origin, epoch and sequence, joined by dots.
 const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 
+/// Number of subjects of one source that the sender and each receiver track. Beyond it, both forget all subjects of that source. A
+/// loss is then detected only after the next message of a subject.
+pub(crate) const MAX_TRACKED_SUBJECTS: usize = 65_536;
+
 /// Who sends: a node, and which start of its bridge. Nothing depends on clocks, so epochs have no order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {

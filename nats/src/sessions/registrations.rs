@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::headers::Source;
-use crate::subject::Token;
+use crate::wire::headers::Source;
+use crate::wire::subject::Token;
 
 /// How often a registration is put again within the time that the bucket keeps it: twice may fail.
 const RENEWALS: u32 = 3;

@@ -7,14 +7,10 @@
 
 use std::collections::HashMap;
 
-use crate::headers::{Place, Source};
+use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Place, Source};
 
 /// How many sources are remembered; the one that has been quiet for longest is forgotten first.
 const SOURCES: usize = 4096;
-/// How many subjects of a source are remembered. Past that all are forgotten, and loss is next seen after one more message
-/// of each.
-pub(crate) const SUBJECTS: usize = 65_536;
-
 /// What is known of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Entry {
@@ -119,7 +115,7 @@ impl Account {
             *last = nth;
             return missing;
         }
-        if self.nths.len() >= SUBJECTS {
+        if self.nths.len() >= MAX_TRACKED_SUBJECTS {
             self.nths.clear();
         }
         self.nths.insert(subject.to_owned(), nth);

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::ledger::Gap;
+use crate::import::received::Gap;
 
 /// Losses before events that are on the local bus, by the address of the payload. A weak reference to the payload prevents
 /// the address from being reused.

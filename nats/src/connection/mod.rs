@@ -3,6 +3,8 @@
 //! The client reconnects on its own and tells of it through one callback, which keeps the phase in a watch channel. Which
 //! connection is meant is told by the client's own count of connects: it grows before anything is sent over the new one.
 
+pub(crate) mod round_trip;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,8 +14,8 @@ use async_nats::{Client, ClientError, ConnectErrorKind, ConnectOptions, Event, S
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::boundary;
 use crate::error::StartError;
+use crate::runtime::panic;
 
 /// How long a start waits for the first word of a server.
 const FIRST_WORD: Duration = Duration::from_secs(5);
@@ -95,12 +97,12 @@ fn note(tell: &watch::Sender<Phase>, name: &str, event: &Event) {
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
         Event::ClientError(ClientError::Other(reason)) => failed(reason),
-        Event::ServerError(error) => return boundary::log_warning!("NATS {name}, server: {error}"),
+        Event::ServerError(error) => return panic::log_warning!("NATS {name}, server: {error}"),
         Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => return,
     };
     let before = tell.send_replace(phase);
     if before != phase {
-        boundary::log_info!("NATS {name}: {phase:?} ({event})");
+        panic::log_info!("NATS {name}: {phase:?} ({event})");
     }
 }
 

@@ -11,14 +11,13 @@ use sharing_bus::{BusReceiver, Delivery, EventFilter, Payload};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::boundary;
 use crate::codec::Codec;
-use crate::echo::{Broken, Echo};
-use crate::headers::{Place, Source, Stamp, wire_len};
-use crate::ledger::SUBJECTS;
-use crate::link::{Link, Phase};
+use crate::connection::round_trip::{Broken, Echo};
+use crate::connection::{Link, Phase};
+use crate::runtime::panic;
 use crate::stats::Counters;
-use crate::subject::{Class, Realm, subject};
+use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Place, Source, Stamp, wire_len};
+use crate::wire::subject::{Class, Realm, subject};
 
 /// How many events are taken out of the queue at a time.
 const BATCH: usize = 64;
@@ -124,7 +123,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
         self.counters.lagged.add(missed);
         self.progress.lost += missed;
         self.progress.sequence += missed + 1;
-        let class = match boundary::run(|| self.essential.matches(delivery)) {
+        let class = match panic::catch(|| self.essential.matches(delivery)) {
             Some(true) => Class::Essential,
             _ => Class::Delta,
         };
@@ -138,7 +137,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             },
             event_origin: delivery.origin,
         };
-        let Some(Ok(payload)) = boundary::run(|| self.codec.encode(&delivery.event)) else {
+        let Some(Ok(payload)) = panic::catch(|| self.codec.encode(&delivery.event)) else {
             self.counters.encode_failures.add(1);
             return;
         };
@@ -184,7 +183,7 @@ impl Progress {
             *nth += 1;
             return *nth;
         }
-        if self.nths.len() >= SUBJECTS {
+        if self.nths.len() >= MAX_TRACKED_SUBJECTS {
             self.nths.clear();
         }
         self.nths.insert(subject.to_owned(), 1);

@@ -11,7 +11,7 @@ use async_nats::{StatusCode, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
-use crate::link::Link;
+use crate::connection::Link;
 
 /// The connection broke before the number came back, or the client has ended.
 #[derive(Debug)]
