@@ -105,7 +105,7 @@ impl NatsOptions {
     }
 
     /// What can be told without a server.
-    pub(crate) fn check(&self) -> Result<Realm, StartError> {
+    pub(crate) fn validate(&self) -> Result<Realm, StartError> {
         let realm = Realm::new(&self.realm).map_err(StartError::InvalidRealm)?;
         for (setting, value) in [("queue_capacity", self.queue_capacity), ("in_flight", self.in_flight)] {
             if value == 0 {
@@ -118,7 +118,7 @@ impl NatsOptions {
 
 impl fmt::Debug for NatsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<String> = self.servers.iter().map(|server| shown(server)).collect();
+        let servers: Vec<String> = self.servers.iter().map(|server| redacted(server)).collect();
         f.debug_struct("NatsOptions")
             .field("servers", &servers)
             .field("realm", &self.realm)
@@ -131,7 +131,7 @@ impl fmt::Debug for NatsOptions {
 }
 
 /// An address without user and password.
-fn shown(server: &str) -> String {
+fn redacted(server: &str) -> String {
     match server.parse::<ServerAddr>() {
         Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
         Err(_) => "(not an address)".to_owned(),
@@ -141,7 +141,7 @@ fn shown(server: &str) -> String {
 /// The addresses without user and password, which go where the client looks for them: addresses it may log. If all ask
 /// for TLS, so must the connection: of servers that the client is told of by others it knows no more than host and
 /// port.
-pub(crate) fn addresses(
+pub(crate) fn parse_servers(
     servers: &[String],
     mut connect: ConnectOptions,
 ) -> Result<(Vec<ServerAddr>, ConnectOptions), StartError> {
@@ -157,7 +157,7 @@ pub(crate) fn addresses(
                 None => connect.token(user.to_owned()),
             };
         }
-        let bare = shown(server);
+        let bare = redacted(server);
         addresses.push(bare.parse().map_err(invalid)?);
     }
     if addresses.iter().all(ServerAddr::tls_required) {

@@ -57,19 +57,19 @@ impl<E: Payload> Remote<E> {
     #[track_caller]
     pub fn receiver(&self, capacity: usize) -> RemoteReceiver<E> {
         let (sender, receiver) = mpsc::channel(capacity);
-        let outlet = Outlet {
+        let sink = RemoteSink {
             gaps: Arc::clone(&self.gaps),
             sender,
-            carried: Gap::default(),
+            pending_gap: Gap::default(),
         };
         let origin = EventFilter::Origin(EventOrigin::Remote);
-        let filter = EventFilter::all([origin, as_on_bus(&self.filter, true)]);
+        let filter = EventFilter::all([origin, without_origin(&self.filter, true)]);
         let forward = self
             .bus
             .subscription()
             .filter(filter)
             .label("nats remote")
-            .forward_to(outlet);
+            .forward_to(sink);
         RemoteReceiver { forward, receiver }
     }
 }
@@ -92,9 +92,9 @@ impl<E: Payload> fmt::Debug for Remote<E> {
 
 /// The filter as far as it can be told on the local bus, where each event's origin is that it is remote: what it says of
 /// origins matches (or under a `not` fails to) whatever they are. The importer has asked it of the event's own.
-fn as_on_bus<E>(filter: &EventFilter<E>, otherwise: bool) -> EventFilter<E> {
+fn without_origin<E>(filter: &EventFilter<E>, otherwise: bool) -> EventFilter<E> {
     let each = |filters: &[EventFilter<E>]| {
-        let filters = filters.iter().map(|filter| as_on_bus(filter, otherwise));
+        let filters = filters.iter().map(|filter| without_origin(filter, otherwise));
         filters.collect::<Vec<_>>()
     };
     match filter {
@@ -102,7 +102,7 @@ fn as_on_bus<E>(filter: &EventFilter<E>, otherwise: bool) -> EventFilter<E> {
         EventFilter::Origin(_) => EventFilter::any([]),
         EventFilter::Any(filters) => EventFilter::any(each(filters)),
         EventFilter::Every(filters) => EventFilter::all(each(filters)),
-        EventFilter::Not(filter) => EventFilter::not(as_on_bus(filter, !otherwise)),
+        EventFilter::Not(filter) => EventFilter::not(without_origin(filter, !otherwise)),
         other => other.clone(),
     }
 }
@@ -261,23 +261,23 @@ impl<E> fmt::Debug for RemoteDelivery<E> {
 }
 
 /// Where the dispatch thread puts a receiver's events.
-struct Outlet<E> {
+struct RemoteSink<E> {
     gaps: Arc<Gaps<E>>,
     sender: mpsc::Sender<RemoteDelivery<E>>,
     /// What was lost on the way before events that found no room.
-    carried: Gap,
+    pending_gap: Gap,
 }
 
-impl<E: Payload> Sink<E> for Outlet<E> {
+impl<E: Payload> Sink<E> for RemoteSink<E> {
     fn try_send(&mut self, delivery: Delivery<E>) -> Result<(), SinkError<E>> {
-        let gap = self.carried.and(self.gaps.before(&delivery.event));
+        let gap = self.pending_gap.plus(self.gaps.before(&delivery.event));
         match self.sender.try_send(RemoteDelivery { delivery, gap }) {
             Ok(()) => {
-                self.carried = Gap::default();
+                self.pending_gap = Gap::default();
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Full(refused)) => {
-                self.carried = gap;
+                self.pending_gap = gap;
                 Err(SinkError::Full(refused.delivery))
             }
             Err(mpsc::error::TrySendError::Closed(refused)) => Err(SinkError::Closed(refused.delivery)),

@@ -17,7 +17,7 @@ macro_rules! counters {
             /// Events in that queue when the bridge ended,
             pub(crate) abandoned: Counter,
             /// which it has if this is 1.
-            pub(crate) over: Counter,
+            pub(crate) ended: Counter,
             /// Events that a client which has given up did not take.
             pub(crate) unsendable: Counter,
         }
@@ -38,16 +38,16 @@ macro_rules! counters {
             /// With so many events in the bridge's own queue, and so many that it has lost, while it is there.
             pub(crate) fn read(&self, in_queue: u64, lagged: u64) -> NatsStats {
                 let mut stats = NatsStats { $( $name: self.$name.get(), )+ queued: 0 };
-                let over = self.over.get() > 0;
+                let ended = self.ended.get() > 0;
                 let done = stats.exported + stats.refused_too_large + stats.encode_failures;
-                stats.queued = if over { self.abandoned.get() } else { in_queue };
+                stats.queued = if ended { self.abandoned.get() } else { in_queue };
                 stats.queued += self.taken.get().saturating_sub(done);
-                stats.lagged = if over { self.lagged.get() } else { stats.lagged.max(lagged) };
+                stats.lagged = if ended { self.lagged.get() } else { stats.lagged.max(lagged) };
                 stats
             }
 
             /// Counts what the client tells of itself.
-            pub(crate) fn heed(&self, event: &Event) {
+            pub(crate) fn count_event(&self, event: &Event) {
                 match event {
                     Event::Connected => self.connects.add(1),
                     Event::ClientError(ClientError::Other(_)) => self.connect_failures.add(1),
@@ -63,17 +63,17 @@ macro_rules! counters {
 counters! {
     /// Events handed to the client. That is no proof that a server got them: see [`acked`](Self::acked).
     exported,
-    /// Events that the server has read: handed over before something that came back from it over the same connection. Where
+    /// Events that the server has read: handed ended before something that came back from it ended the same connection. Where
     /// the server forbids this client to publish, it reads and refuses: see [`server_errors`](Self::server_errors).
     acked,
-    /// Events handed over and not confirmed when their connection broke. So many are lost at most: some of them may have
+    /// Events handed ended and not confirmed when their connection broke. So many are lost at most: some of them may have
     /// reached the server, or have waited in the client and been sent after.
     lost_on_reconnect,
     /// Events that the bridge's own queue had no room for.
     lagged,
     /// Events beyond the server's `max_payload`, not sent.
     refused_too_large,
-    /// Events that the codec refused to encode, or panicked over; not sent.
+    /// Events that the codec refused to encode, or panicked ended; not sent.
     encode_failures,
     /// Events received, wanted and handed to the local bus, which refuses them only once it is closed.
     imported,

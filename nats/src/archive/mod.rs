@@ -6,6 +6,7 @@
 
 mod reader;
 mod send_order;
+mod stats;
 mod writer;
 
 use std::fmt;
@@ -14,7 +15,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
-use async_nats::{ClientError, Event};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sharing_bus::{EventFilter, EventKind, EventOrigin, Payload, SharingBus};
@@ -22,13 +22,14 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 pub use reader::{ArchiveReader, Archived};
+pub use stats::ArchiveStats;
 
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
-use crate::options::{NatsOptions, addresses};
+use crate::options::{NatsOptions, parse_servers};
 use crate::runtime;
-use crate::stats::Counter;
-use crate::wire::subject::{Realm, whole_archive};
+use crate::wire::subject::{Realm, archive_stream, whole_archive};
+use stats::ArchiveCounters;
 use writer::Writer;
 
 const THREAD_NAME: &str = "sharing-bus-archive";
@@ -117,7 +118,7 @@ impl<E> fmt::Debug for ArchiveOptions<E> {
 #[derive(Debug)]
 #[must_use = "an archive that is dropped ends"]
 pub struct Archive {
-    counters: Arc<Counters>,
+    counters: Arc<ArchiveCounters>,
     /// Taken by `shutdown`; dropped, it tells the thread to give up.
     stop: Option<oneshot::Sender<Instant>>,
     thread: Option<JoinHandle<()>>,
@@ -137,9 +138,9 @@ impl Archive {
         nats: NatsOptions,
         options: ArchiveOptions<E>,
     ) -> Result<Archive, StartError> {
-        let realm = nats.check()?;
-        let (servers, connect) = addresses(&nats.servers, nats.connect)?;
-        let counters = Arc::new(Counters::default());
+        let realm = nats.validate()?;
+        let (servers, connect) = parse_servers(&nats.servers, nats.connect)?;
+        let counters = Arc::new(ArchiveCounters::default());
         let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
         let receiver = bus
             .subscription()
@@ -152,12 +153,12 @@ impl Archive {
             realm,
             node: nats.node,
             epoch: Uuid::new_v4(),
-            window: nats.in_flight,
+            max_in_flight: nats.in_flight,
             codec: options.codec,
             counters: Arc::clone(&counters),
         };
         let (stop, stopped) = oneshot::channel();
-        let run = move |tell| writer.run(servers, connect, receiver, tell, stopped);
+        let run = move |started| writer.run(servers, connect, receiver, started, stopped);
         let ((), thread) = runtime::start(THREAD_NAME, (), run)?;
         Ok(Archive {
             counters,
@@ -174,8 +175,8 @@ impl Archive {
     /// Takes no more events, and waits until all that it has are acknowledged, or for this long. What is then
     /// [`unsettled`](ArchiveStats::unsettled) is given up. Blocks; call it after [`SharingBus::flush`] if what was published
     /// shall be in it.
-    pub fn shutdown(mut self, patience: Duration) -> ArchiveStats {
-        let deadline = Instant::now() + patience;
+    pub fn shutdown(mut self, timeout: Duration) -> ArchiveStats {
+        let deadline = Instant::now() + timeout;
         // Fails if the bus has ended and the thread with it, all done.
         let _ = self.stop.take().map(|stop| stop.send(deadline));
         self.join();
@@ -199,83 +200,8 @@ impl Drop for Archive {
 
 fn named(mut stream: Config, realm: &Realm) -> Config {
     if stream.name.is_empty() {
-        stream.name = stream_name(realm);
+        stream.name = archive_stream(realm);
     }
     stream.subjects = vec![whole_archive(realm)];
     stream
-}
-
-/// The name of a realm's stream, unless the host names it.
-fn stream_name(realm: &Realm) -> String {
-    format!("sb1-archive-{}", realm.as_str())
-}
-
-/// What an archive has done so far; made by [`Archive::stats`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ArchiveStats {
-    /// Events taken from the archive's queue.
-    pub accepted: u64,
-    /// Events that the server has acknowledged; what was sent twice counts once.
-    pub stored: u64,
-    /// Acknowledgements that said that the event was there already: an earlier acknowledgement was lost.
-    pub duplicates: u64,
-    /// Times that an event was sent again.
-    pub retried: u64,
-    /// Events larger than the server or the stream takes; given up.
-    pub refused: u64,
-    /// Events that the codec failed on; given up.
-    pub encode_failures: u64,
-    /// Essential events lost because the archive's queue was full.
-    pub lagged: u64,
-    /// Connections made, the first included.
-    pub connects: u64,
-    /// Attempts to connect that failed; see [`NatsStats::connect_failures`](crate::NatsStats::connect_failures).
-    pub connect_failures: u64,
-}
-
-impl ArchiveStats {
-    /// Events neither stored nor given up.
-    pub fn unsettled(&self) -> u64 {
-        self.accepted
-            .saturating_sub(self.stored + self.refused + self.encode_failures)
-    }
-}
-
-#[derive(Debug, Default)]
-struct Counters {
-    accepted: Counter,
-    stored: Counter,
-    duplicates: Counter,
-    retried: Counter,
-    refused: Counter,
-    encode_failures: Counter,
-    lagged: Counter,
-    connects: Counter,
-    connect_failures: Counter,
-}
-
-impl Counters {
-    fn read(&self) -> ArchiveStats {
-        ArchiveStats {
-            accepted: self.accepted.get(),
-            stored: self.stored.get(),
-            duplicates: self.duplicates.get(),
-            retried: self.retried.get(),
-            refused: self.refused.get(),
-            encode_failures: self.encode_failures.get(),
-            lagged: self.lagged.get(),
-            connects: self.connects.get(),
-            connect_failures: self.connect_failures.get(),
-        }
-    }
-
-    /// Counts what the client tells of itself.
-    fn heed(&self, event: &Event) {
-        match event {
-            Event::Connected => self.connects.add(1),
-            Event::ClientError(ClientError::Other(_)) => self.connect_failures.add(1),
-            _ => {}
-        }
-    }
 }

@@ -18,24 +18,23 @@ use serde::de::DeserializeOwned;
 use sharing_bus::{BusEvent, EventFilter, Payload};
 use uuid::Uuid;
 
-use super::stream_name;
 use crate::codec::{Codec, Json};
-use crate::connection::Link;
+use crate::connection::Connection;
 use crate::error::StartError;
-use crate::options::{NatsOptions, addresses};
+use crate::options::{NatsOptions, parse_servers};
 use crate::runtime::panic;
 use crate::runtime::redact::Scope;
 use crate::runtime::runtime;
-use crate::wire::filter_subjects::subjects;
-use crate::wire::headers::Stamp;
-use crate::wire::subject::{Realm, archived, live, routing, whole_archive};
+use crate::wire::filter_subjects::filter_subjects;
+use crate::wire::headers::EventHeaders;
+use crate::wire::subject::{Realm, archive_stream, archived, live, routing, whole_archive};
 
 /// How long one request to the server may take.
-const REQUEST: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait after a failed one.
-const PAUSE: Duration = Duration::from_millis(50);
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 /// How long a server keeps a consumer that nobody uses any more.
-const UNUSED: Duration = Duration::from_secs(60);
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(60);
 
 /// An event as it is in the archive.
 #[non_exhaustive]
@@ -80,14 +79,14 @@ pub struct ArchiveReader<E> {
     /// Around all that the runtime runs.
     scope: Scope,
     context: Context,
-    source: Source<E>,
+    query: Query<E>,
     consumer: Option<Consumer>,
     position: u64,
     malformed: u64,
 }
 
 /// What is read, and how.
-struct Source<E> {
+struct Query<E> {
     stream: String,
     /// What the server filters by; none if nothing can match.
     subject: Option<String>,
@@ -101,7 +100,7 @@ struct Consumer {
     delivered: u64,
 }
 
-/// What one look at the stream brought.
+/// What one fetch at the stream brought.
 struct Batch<E> {
     events: Vec<Archived<E>>,
     position: u64,
@@ -110,7 +109,7 @@ struct Batch<E> {
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
     /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server
-    /// has answered, or until the first attempt has failed, for five seconds at most. The server need not be there yet,
+    /// has answered, or until the first attempt has failed, for five seconds at max. The server need not be there yet,
     /// nor the stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
@@ -135,20 +134,20 @@ impl<E: Payload> ArchiveReader<E> {
     ) -> Result<Self, StartError> {
         let realm = Realm::new(&nats.realm).map_err(StartError::InvalidRealm)?;
         let runtime = runtime()?;
-        let (servers, connect) = addresses(&nats.servers, nats.connect)?;
-        let connecting = Link::start(servers, connect, "archive reader", |_| {});
+        let (servers, connect) = parse_servers(&nats.servers, nats.connect)?;
+        let connecting = Connection::start(servers, connect, "archive reader", |_| {});
         let scope = Scope::new();
-        let link = scope.run(|| runtime.block_on(connecting))?;
+        let connection = scope.run(|| runtime.block_on(connecting))?;
         let entered = runtime.enter();
-        let context = ContextBuilder::new().timeout(REQUEST).build(link.client);
+        let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(connection.client);
         drop(entered);
         Ok(ArchiveReader {
             runtime,
             scope,
             context,
-            source: Source {
-                stream: stream_name(&realm),
-                subject: match &subjects(&realm, &filter)[..] {
+            query: Query {
+                stream: archive_stream(&realm),
+                subject: match &filter_subjects(&realm, &filter)[..] {
                     [] => None,
                     [one] => Some(archived(one)),
                     _ => Some(whole_archive(&realm)),
@@ -165,7 +164,7 @@ impl<E: Payload> ArchiveReader<E> {
     /// Reads another stream than `sb1-archive-<realm>`.
     #[must_use]
     pub fn stream(mut self, name: impl Into<String>) -> Self {
-        self.source.stream = name.into();
+        self.query.stream = name.into();
         self
     }
 
@@ -179,33 +178,33 @@ impl<E: Payload> ArchiveReader<E> {
         self.malformed
     }
 
-    /// The next events, `most` at most, in the order of the stream; none if there are none for this long, or if the server
+    /// The next events, `max` at max, in the order of the stream; none if there are none for this long, or if the server
     /// cannot be asked. Blocks; must not be called from within a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If `most` is zero.
-    pub fn next_batch(&mut self, most: usize, patience: Duration) -> Vec<Archived<E>> {
-        assert!(most > 0, "a batch of no events");
-        let deadline = Instant::now() + patience;
-        let Some(subject) = &self.source.subject else {
-            std::thread::sleep(patience);
+    /// If `max` is zero.
+    pub fn next_batch(&mut self, max: usize, timeout: Duration) -> Vec<Archived<E>> {
+        assert!(max > 0, "a batch of no events");
+        let deadline = Instant::now() + timeout;
+        let Some(subject) = &self.query.subject else {
+            std::thread::sleep(timeout);
             return Vec::new();
         };
         let reading = async {
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let consumer = &mut self.consumer;
-                let look = self
-                    .source
-                    .look(&self.context, subject, consumer, self.position, most, left);
+                let fetch = self
+                    .query
+                    .fetch(&self.context, subject, consumer, self.position, max, left);
                 // A server that stops amid an answer must not hold this up for ever.
-                let batch = match tokio::time::timeout(left + REQUEST, look).await {
+                let batch = match tokio::time::timeout(left + REQUEST_TIMEOUT, fetch).await {
                     Ok(Ok(batch)) => batch,
                     Ok(Err(_)) | Err(_) => {
                         // What it had delivered is asked for again.
                         self.consumer = None;
-                        tokio::time::sleep(PAUSE.min(left)).await;
+                        tokio::time::sleep(RETRY_DELAY.min(left)).await;
                         Batch::new(self.position)
                     }
                 };
@@ -223,38 +222,38 @@ impl<E: Payload> ArchiveReader<E> {
 impl<E> fmt::Debug for ArchiveReader<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArchiveReader")
-            .field("stream", &self.source.stream)
-            .field("filter", &self.source.filter)
+            .field("stream", &self.query.stream)
+            .field("filter", &self.query.filter)
             .field("position", &self.position)
             .finish_non_exhaustive()
     }
 }
 
-impl<E: Payload> Source<E> {
-    async fn look(
+impl<E: Payload> Query<E> {
+    async fn fetch(
         &self,
         context: &Context,
         subject: &str,
         slot: &mut Option<Consumer>,
         position: u64,
-        most: usize,
-        patience: Duration,
+        max: usize,
+        timeout: Duration,
     ) -> Result<Batch<E>, Error> {
         let consumer = match slot {
             Some(consumer) => consumer,
             None => slot.insert(self.consumer(context, subject, position).await?),
         };
         let mut batch = Batch::new(position);
-        let mut arrived = consumer.inner.fetch().max_messages(most).messages().await?;
+        let mut arrived = consumer.inner.fetch().max_messages(max).messages().await?;
         while let Some(message) = arrived.next().await {
-            self.take(&message?, consumer, &mut batch)?;
+            self.accept(&message?, consumer, &mut batch)?;
         }
         if batch.position == position {
-            // Nothing was there: wait for one, then let the next look take what came with it.
-            let wait = consumer.inner.batch().max_messages(1).expires(patience.max(PAUSE));
+            // Nothing was there: wait for one, then let the next fetch take what came with it.
+            let wait = consumer.inner.batch().max_messages(1).expires(timeout.max(RETRY_DELAY));
             let mut arrived = wait.messages().await?;
             while let Some(message) = arrived.next().await {
-                self.take(&message?, consumer, &mut batch)?;
+                self.accept(&message?, consumer, &mut batch)?;
             }
         }
         if batch.position == position {
@@ -274,7 +273,7 @@ impl<E: Payload> Source<E> {
             // The host keeps the position.
             ack_policy: AckPolicy::None,
             filter_subject: subject.to_owned(),
-            inactive_threshold: UNUSED,
+            inactive_threshold: INACTIVE_THRESHOLD,
             ..pull::Config::default()
         };
         let stream = context.get_stream(&self.stream).await?;
@@ -284,7 +283,7 @@ impl<E: Payload> Source<E> {
         })
     }
 
-    fn take(
+    fn accept(
         &self,
         message: &async_nats::jetstream::Message,
         consumer: &mut Consumer,
@@ -309,16 +308,16 @@ impl<E: Payload> Source<E> {
 
     fn read(&self, message: &async_nats::jetstream::Message, position: u64) -> Option<Archived<E>> {
         let headers = message.headers.as_ref()?;
-        let stamp = Stamp::read(headers)?;
+        let event_headers = EventHeaders::read(headers)?;
         let header = |name: &str| headers.get(name).map(HeaderValue::as_str).map(str::to_owned);
         let (_, routing) = routing(&live(&message.subject).ok()?, header).ok()?;
         let payload = panic::catch(|| self.codec.decode(&message.payload))?.ok()?;
         Some(Archived {
             position,
-            origin: stamp.source.origin,
-            epoch: stamp.source.epoch,
-            sequence: stamp.place.sequence,
-            event: BusEvent::new(routing, payload).with_origin(stamp.event_origin),
+            origin: event_headers.source.origin,
+            epoch: event_headers.source.epoch,
+            sequence: event_headers.numbers.sequence,
+            event: BusEvent::new(routing, payload).with_origin(event_headers.event_origin),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Which events may be on their way to the server at once: [`Lanes`].
+//! Which events may be on their way to the server at once: [`SendOrder`].
 //!
 //! A plain value of the writer's. An event may go once no earlier one that shares a key with it, its session or its scroll,
 //! is unsettled. So whatever is tried again, and how often, the order within a key is that of admission; events of other
@@ -16,16 +16,16 @@ struct Entry<K, T> {
     item: Option<T>,
 }
 
-pub(super) struct Lanes<K, T> {
+pub(super) struct SendOrder<K, T> {
     /// The unsettled items of each key, in order of admission. None is empty.
     queues: HashMap<K, VecDeque<Ticket>>,
     entries: HashMap<Ticket, Entry<K, T>>,
     next: Ticket,
 }
 
-impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
+impl<K: Clone + Eq + Hash, T> SendOrder<K, T> {
     pub(super) fn new() -> Self {
-        Lanes {
+        SendOrder {
             queues: HashMap::new(),
             entries: HashMap::new(),
             next: 0,
@@ -38,7 +38,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     }
 
     /// Takes an item in; gives it back at once if it may go.
-    pub(super) fn admit(&mut self, keys: Vec<K>, item: T) -> Option<(Ticket, T)> {
+    pub(super) fn push(&mut self, keys: Vec<K>, item: T) -> Option<(Ticket, T)> {
         let ticket = self.next;
         self.next += 1;
         for key in &keys {
@@ -96,29 +96,29 @@ mod tests {
             keys in prop::collection::vec(prop::collection::hash_set(0..5u8, 1..3), 1..40),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 80),
         ) {
-            let mut lanes = Lanes::new();
-            let mut going: Vec<(Ticket, usize)> = Vec::new();
+            let mut send_order = SendOrder::new();
+            let mut in_flight: Vec<(Ticket, usize)> = Vec::new();
             let mut gone = Vec::new();
             let mut waiting = keys.iter().enumerate();
             for pick in picks {
                 // Admits and settles by turns, then settles what is left.
                 if let Some((index, keys)) = waiting.next() {
-                    going.extend(lanes.admit(keys.iter().copied().collect(), index));
+                    in_flight.extend(send_order.push(keys.iter().copied().collect(), index));
                 }
                 let mut busy = HashSet::new();
-                for (_, index) in &going {
+                for (_, index) in &in_flight {
                     for key in &keys[*index] {
                         prop_assert!(busy.insert(*key), "two of key {} at once", key);
                     }
                 }
-                if !going.is_empty() && (pick.index(3) > 0 || waiting.len() == 0) {
-                    let (ticket, index) = going.swap_remove(pick.index(going.len()));
+                if !in_flight.is_empty() && (pick.index(3) > 0 || waiting.len() == 0) {
+                    let (ticket, index) = in_flight.swap_remove(pick.index(in_flight.len()));
                     gone.push(index);
-                    going.extend(lanes.settle(ticket));
+                    in_flight.extend(send_order.settle(ticket));
                 }
             }
             prop_assert_eq!(gone.len(), keys.len());
-            prop_assert!(lanes.len() == 0 && lanes.queues.is_empty());
+            prop_assert!(send_order.len() == 0 && send_order.queues.is_empty());
             for key in 0..5 {
                 let order: Vec<_> = gone.iter().filter(|index| keys[**index].contains(&key)).collect();
                 prop_assert!(order.is_sorted(), "key {}: {:?}", key, order);

@@ -8,14 +8,14 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::NatsBridge;
-use super::thread::{Exporting, Running};
+use super::thread::{BridgeThread, ExportSettings};
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
 use crate::import::gaps::Gaps;
-use crate::options::{NatsOptions, addresses};
+use crate::options::{NatsOptions, parse_servers};
 use crate::runtime;
 use crate::runtime::latch::Latch;
-use crate::sessions;
+use crate::sessions::{self, SharedRegistrations};
 use crate::stats::Counters;
 use crate::wire::headers::Source;
 use crate::wire::subject::Realm;
@@ -75,12 +75,12 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             essential,
             codec,
         } = self;
-        let realm = options.check()?;
+        let realm = options.validate()?;
         let bucket = options.session_bucket;
         if bucket.as_ref().is_some_and(|bucket| Realm::new(bucket).is_err()) {
             return Err(StartError::InvalidBucket);
         }
-        let (servers, connect) = addresses(&options.servers, options.connect)?;
+        let (servers, connect) = parse_servers(&options.servers, options.connect)?;
         let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
         let receiver = bus
             .subscription()
@@ -92,15 +92,15 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         let subscription = receiver.id();
         let counters = Arc::new(Counters::default());
         let gaps = Arc::new(Gaps::new());
-        let (commands, asked) = mpsc::unbounded_channel();
+        let (commands, command_receiver) = mpsc::unbounded_channel();
         let (end, ending) = oneshot::channel();
         let ended = Arc::new(Latch::default());
         let source = Source {
             origin: options.node,
             epoch: Uuid::new_v4(),
         };
-        let book = Arc::new(sessions::Shared::new(source));
-        let running = Running {
+        let registrations = Arc::new(SharedRegistrations::new(source));
+        let thread = BridgeThread {
             bus: bus.clone(),
             codec: Arc::new(codec),
             realm,
@@ -108,17 +108,17 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             counters: Arc::clone(&counters),
             gaps: Arc::clone(&gaps),
             commands: commands.clone(),
-            book: Arc::clone(&book),
+            registrations: Arc::clone(&registrations),
             sessions,
             servers,
         };
-        let exporting = Exporting {
+        let export = ExportSettings {
             receiver,
             essential,
             in_flight: options.in_flight,
         };
         let at_end = OpenAtEnd(Arc::clone(&ended));
-        let run = move |tell| running.run(connect, exporting, asked, tell, ending);
+        let run = move |started| thread.run(connect, export, command_receiver, started, ending);
         // Nobody joins the thread: code of the host's may hold it up.
         let (phase, _) = runtime::start(THREAD_NAME, at_end, run)?;
         Ok(NatsBridge {
@@ -129,7 +129,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             phase,
             gaps,
             commands,
-            book,
+            registrations,
             next_interest: Mutex::new(0),
             end: Some(end),
             ended,

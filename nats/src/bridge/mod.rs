@@ -1,6 +1,6 @@
 //! The bridge itself: [`NatsBridge`].
 //!
-//! A bridge has a thread that runs the client and the bridge's tasks (`bridge/running.rs`). The handle talks to it
+//! A bridge has a thread that runs the client and the bridge's tasks (`bridge/thread.rs`). The handle talks to it
 //! through channels. Whatever the network does, it is that thread that waits: publishers and subscribers of the bus
 //! never do.
 
@@ -25,7 +25,7 @@ use crate::import::gaps::Gaps;
 use crate::options::NatsOptions;
 use crate::remote::Remote;
 use crate::runtime::latch::Latch;
-use crate::sessions;
+use crate::sessions::SharedRegistrations;
 use crate::stats::{Counters, NatsStats};
 
 /// How much longer than the deadline a shutdown waits for the thread, which code of the host's may hold up.
@@ -43,7 +43,7 @@ pub struct NatsBridge<E: Payload> {
     phase: watch::Receiver<Phase>,
     gaps: Arc<Gaps<E>>,
     commands: CommandSender<E>,
-    book: Arc<sessions::Shared>,
+    registrations: Arc<SharedRegistrations>,
     next_interest: Mutex<u64>,
     /// There until the bridge is told to end.
     end: Option<oneshot::Sender<Duration>>,
@@ -96,7 +96,7 @@ impl<E: Payload> NatsBridge<E> {
     /// as [`SharingBus::forget_session`] does, elsewhere once it has travelled. Without a bucket it is forgotten here alone.
     pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         let scroll_id = self.bus.forget_session(connector_id, native_session_id);
-        self.book.forget(connector_id, native_session_id);
+        self.registrations.forget(connector_id, native_session_id);
         scroll_id
     }
 

@@ -10,21 +10,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::codec::Codec;
-use crate::connection::round_trip::Echo;
-use crate::connection::{Link, Phase};
+use crate::connection::round_trip::RoundTrips;
+use crate::connection::{Connection, Phase};
 use crate::error::StartError;
 use crate::export::{Exporter, Progress};
 use crate::import::command::{Command, CommandSender};
 use crate::import::gaps::Gaps;
-use crate::import::{Importer, Inside};
-use crate::runtime::Tell;
-use crate::sessions::{self, Bindings};
+use crate::import::{ImportState, Importer};
+use crate::runtime::StartReport;
+use crate::sessions::{SessionBucket, SharedRegistrations};
 use crate::stats::Counters;
 use crate::wire::headers::Source;
 use crate::wire::subject::Realm;
 
 /// What the bridge's thread begins with.
-pub(super) struct Running<E: Payload, C> {
+pub(super) struct BridgeThread<E: Payload, C> {
     pub(super) bus: SharingBus<E>,
     pub(super) codec: Arc<C>,
     pub(super) realm: Realm,
@@ -32,57 +32,61 @@ pub(super) struct Running<E: Payload, C> {
     pub(super) counters: Arc<Counters>,
     pub(super) gaps: Arc<Gaps<E>>,
     pub(super) commands: CommandSender<E>,
-    pub(super) book: Arc<sessions::Shared>,
+    pub(super) registrations: Arc<SharedRegistrations>,
     /// The bucket, and what this node's sessions do.
     pub(super) sessions: Option<(String, BusReceiver<E>)>,
     pub(super) servers: Vec<ServerAddr>,
 }
 
-pub(super) struct Exporting<E: Payload> {
+pub(super) struct ExportSettings<E: Payload> {
     pub(super) receiver: BusReceiver<E>,
     pub(super) essential: EventFilter<E>,
     pub(super) in_flight: usize,
 }
 
-impl<E: Payload, C: Codec<E>> Running<E, C> {
+impl<E: Payload, C: Codec<E>> BridgeThread<E, C> {
     pub(super) async fn run(
         self,
         connect: ConnectOptions,
-        exporting: Exporting<E>,
-        asked: mpsc::UnboundedReceiver<Command<E>>,
-        tell: Tell<watch::Receiver<Phase>>,
+        export: ExportSettings<E>,
+        command_receiver: mpsc::UnboundedReceiver<Command<E>>,
+        started: StartReport<watch::Receiver<Phase>>,
         ending: oneshot::Receiver<Duration>,
     ) {
         let counters = Arc::clone(&self.counters);
-        let link = match Link::start(self.servers, connect, "bridge", move |event| counters.heed(event)).await {
-            Ok(link) => link,
-            Err(error) => return drop(tell.send(Err(error))),
+        let connection = match Connection::start(self.servers, connect, "bridge", move |event| {
+            counters.count_event(event)
+        })
+        .await
+        {
+            Ok(connection) => connection,
+            Err(error) => return drop(started.send(Err(error))),
         };
-        let Ok(echo) = Echo::start(link.clone()).await else {
-            return drop(tell.send(Err(StartError::Client("it has given up".to_owned()))));
+        let Ok(round_trips) = RoundTrips::start(connection.clone()).await else {
+            return drop(started.send(Err(StartError::Client("it has given up".to_owned()))));
         };
         if let Some((bucket, changes)) = self.sessions {
             let counters = Arc::clone(&self.counters);
-            Bindings::start(
+            SessionBucket::start(
                 self.bus.clone(),
-                link.client.clone(),
+                connection.client.clone(),
                 bucket,
                 counters,
-                self.book,
+                self.registrations,
                 changes,
             );
         }
         let (close, closing) = watch::channel(false);
         let exporter = Exporter {
-            receiver: exporting.receiver,
+            receiver: export.receiver,
             codec: Arc::clone(&self.codec),
             realm: self.realm.clone(),
-            essential: exporting.essential,
+            essential: export.essential,
             source: self.source,
-            link: link.clone(),
-            echo: echo.clone(),
+            connection: connection.clone(),
+            round_trips: round_trips.clone(),
             counters: Arc::clone(&self.counters),
-            in_flight: exporting.in_flight,
+            in_flight: export.in_flight,
             progress: Progress::default(),
         };
         let mut exporter = tokio::spawn(exporter.run(closing));
@@ -91,15 +95,15 @@ impl<E: Payload, C: Codec<E>> Running<E, C> {
             codec: self.codec,
             realm: self.realm,
             source: self.source,
-            link: link.clone(),
-            echo,
+            connection: connection.clone(),
+            round_trips,
             counters: self.counters,
             gaps: self.gaps,
             commands: self.commands,
-            state: Inside::new(),
+            state: ImportState::new(),
         };
-        tokio::spawn(importer.run(asked));
-        if tell.send(Ok(link.phase.clone())).is_err() {
+        tokio::spawn(importer.run(command_receiver));
+        if started.send(Ok(connection.phase.clone())).is_err() {
             return;
         }
         // A handle that is gone without a word has no deadline left.

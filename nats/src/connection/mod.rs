@@ -1,4 +1,4 @@
-//! The connection: [`Link`], the client with what it tells of itself.
+//! The connection: [`Connection`], the client with what it tells of itself.
 //!
 //! The client reconnects on its own and tells of it through one callback, which keeps the phase in a watch channel. Which
 //! connection is meant is told by the client's own count of connects: it grows before anything is sent over the new one.
@@ -18,7 +18,7 @@ use crate::error::StartError;
 use crate::runtime::panic;
 
 /// How long a start waits for the first word of a server.
-const FIRST_WORD: Duration = Duration::from_secs(5);
+const START_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the client is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +37,12 @@ pub(crate) enum Phase {
 }
 
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct Connection {
     pub(crate) client: Client,
     pub(crate) phase: watch::Receiver<Phase>,
 }
 
-impl Link {
+impl Connection {
     /// Starts the client, which goes on trying until it connects; returns once a server has answered or the first
     /// attempt has failed, or after some seconds. It is an error if the server refuses who this is, and none if no
     /// server is there. `name` is whose connection it is, for the log, and `count` is shown what befalls it. Must be
@@ -51,23 +51,23 @@ impl Link {
         servers: Vec<ServerAddr>,
         options: ConnectOptions,
         name: &'static str,
-        count: impl Fn(&Event) + Send + Sync + 'static,
-    ) -> Result<Link, StartError> {
-        let (tell, phase) = watch::channel(Phase::Connecting);
-        let tell = Arc::new(tell);
+        on_event: impl Fn(&Event) + Send + Sync + 'static,
+    ) -> Result<Connection, StartError> {
+        let (phase_sender, phase) = watch::channel(Phase::Connecting);
+        let phase_sender = Arc::new(phase_sender);
         let options = options.retry_on_initial_connect().event_callback(move |event| {
-            count(&event);
-            note(&tell, name, &event);
+            on_event(&event);
+            note(&phase_sender, name, &event);
             std::future::ready(())
         });
         let client = options.connect(servers).await;
         let client = client.map_err(|error| StartError::Client(error.kind().to_string()))?;
-        let link = Link { client, phase };
+        let connection = Connection { client, phase };
         // A time-out is no answer either way.
-        match timeout(FIRST_WORD, link.clone().changed()).await {
+        match timeout(START_TIMEOUT, connection.clone().changed()).await {
             Ok(Phase::Refused) => Err(StartError::Unauthorized),
             Ok(Phase::Unusable) => Err(StartError::Client(ConnectErrorKind::Tls.to_string())),
-            _ => Ok(link),
+            _ => Ok(connection),
         }
     }
 
@@ -77,7 +77,7 @@ impl Link {
     }
 
     /// Which connection this is: how many there have been.
-    pub(crate) fn connection(&self) -> u64 {
+    pub(crate) fn connect_count(&self) -> u64 {
         // Ordering: Relaxed, for the client counts on this very thread.
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
@@ -91,23 +91,23 @@ impl Link {
     }
 }
 
-fn note(tell: &watch::Sender<Phase>, name: &str, event: &Event) {
+fn note(phase_sender: &watch::Sender<Phase>, name: &str, event: &Event) {
     let phase = match event {
         Event::Connected => Phase::Connected,
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
-        Event::ClientError(ClientError::Other(reason)) => failed(reason),
+        Event::ClientError(ClientError::Other(reason)) => failure_phase(reason),
         Event::ServerError(error) => return panic::log_warning!("NATS {name}, server: {error}"),
         Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => return,
     };
-    let before = tell.send_replace(phase);
+    let before = phase_sender.send_replace(phase);
     if before != phase {
         panic::log_info!("NATS {name}: {phase:?} ({event})");
     }
 }
 
 /// The client tells only the text of why it could not connect.
-fn failed(reason: &str) -> Phase {
+fn failure_phase(reason: &str) -> Phase {
     let is = |kind: ConnectErrorKind| kind.to_string() == reason;
     if is(ConnectErrorKind::AuthorizationViolation) || is(ConnectErrorKind::Authentication) {
         Phase::Refused

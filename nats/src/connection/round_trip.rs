@@ -1,4 +1,4 @@
-//! Round trips: [`Echo`], the proof that the server has read what was sent before.
+//! Round trips: [`RoundTrips`], the proof that the server has read what was sent before.
 //!
 //! The client's own flush only writes to the socket, which a server that hangs still takes. So the bridge sends a number to
 //! an inbox that it alone subscribes to, and waits for it to come back over the same connection: the server reads a
@@ -11,15 +11,15 @@ use async_nats::{StatusCode, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::oneshot;
 
-use crate::connection::Link;
+use crate::connection::Connection;
 
 /// The connection broke before the number came back, or the client has ended.
 #[derive(Debug)]
-pub(crate) struct Broken;
+pub(crate) struct ConnectionLost;
 
 #[derive(Clone)]
-pub(crate) struct Echo {
-    link: Link,
+pub(crate) struct RoundTrips {
+    connection: Connection,
     inbox: String,
     waiting: Arc<Mutex<Waiting>>,
 }
@@ -32,27 +32,31 @@ struct Waiting {
 
 struct Caller {
     number: u64,
-    connection: u64,
+    connect_count: u64,
     done: oneshot::Sender<()>,
 }
 
-impl Echo {
+impl RoundTrips {
     /// Must be called within the runtime, which it gives a task.
-    pub(crate) async fn start(link: Link) -> Result<Echo, Broken> {
-        let inbox = link.client.new_inbox();
-        let subscriber = link.client.subscribe(inbox.clone()).await.map_err(|_| Broken)?;
-        let echo = Echo {
-            link,
+    pub(crate) async fn start(connection: Connection) -> Result<RoundTrips, ConnectionLost> {
+        let inbox = connection.client.new_inbox();
+        let subscriber = connection
+            .client
+            .subscribe(inbox.clone())
+            .await
+            .map_err(|_| ConnectionLost)?;
+        let round_trips = RoundTrips {
+            connection,
             inbox,
             waiting: Arc::default(),
         };
-        tokio::spawn(echo.clone().listen(subscriber));
-        Ok(echo)
+        tokio::spawn(round_trips.clone().listen(subscriber));
+        Ok(round_trips)
     }
 
     /// Waits until the server has read everything that was handed to the client before, over the connection that is up.
-    pub(crate) async fn round_trip(&self) -> Result<(), Broken> {
-        let connection = self.link.connection();
+    pub(crate) async fn round_trip(&self) -> Result<(), ConnectionLost> {
+        let connect_count = self.connection.connect_count();
         let (done, outcome) = oneshot::channel();
         let number = {
             let mut waiting = self.lock();
@@ -60,7 +64,7 @@ impl Echo {
             let number = waiting.next;
             waiting.callers.push_back(Caller {
                 number,
-                connection,
+                connect_count,
                 done,
             });
             number
@@ -68,21 +72,21 @@ impl Echo {
         // A reply, so that the server answers even a client that has asked not to hear itself.
         let (to, reply) = (self.inbox.clone(), self.inbox.clone());
         let sent = self
-            .link
+            .connection
             .client
             .publish_with_reply(to, reply, number.to_string().into());
-        sent.await.map_err(|_| Broken)?;
-        outcome.await.map_err(|_| Broken)?;
+        sent.await.map_err(|_| ConnectionLost)?;
+        outcome.await.map_err(|_| ConnectionLost)?;
         // What came back over a later connection proves nothing of what went over this one.
-        if self.link.connection() == connection {
+        if self.connection.connect_count() == connect_count {
             Ok(())
         } else {
-            Err(Broken)
+            Err(ConnectionLost)
         }
     }
 
     async fn listen(self, mut subscriber: Subscriber) {
-        let mut link = self.link.clone();
+        let mut connection = self.connection.clone();
         loop {
             tokio::select! {
                 message = subscriber.next() => {
@@ -91,16 +95,16 @@ impl Echo {
                         // It carries no number; there is one at a time, or nearly so.
                         self.lock().callers.pop_front().done();
                     } else if let Some(number) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
-                        self.came_back(number);
+                        self.complete(number);
                     }
                 }
-                _ = link.changed() => self.give_up(),
+                _ = connection.changed() => self.drop_lost(),
             }
         }
         self.lock().callers.clear();
     }
 
-    fn came_back(&self, number: u64) {
+    fn complete(&self, number: u64) {
         let mut waiting = self.lock();
         while waiting.callers.front().is_some_and(|caller| caller.number <= number) {
             // Earlier ones have been lost, and learn so as they are dropped.
@@ -110,13 +114,13 @@ impl Echo {
     }
 
     /// Ends the wait of those whose connection is gone.
-    fn give_up(&self) {
-        let connected = self.link.is_connected();
-        let connection = self.link.connection();
+    fn drop_lost(&self) {
+        let connected = self.connection.is_connected();
+        let connect_count = self.connection.connect_count();
         let mut waiting = self.lock();
         waiting
             .callers
-            .retain(|caller| connected && caller.connection == connection);
+            .retain(|caller| connected && caller.connect_count == connect_count);
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

@@ -4,19 +4,22 @@
 //! is up and few enough are unconfirmed; all others wait in the subscription's own bounded queue, which loses the newest and
 //! counts. At any time at most one round trip is under way; what was handed over before it is confirmed when it returns.
 
-use std::collections::HashMap;
+mod progress;
+
 use std::sync::Arc;
 
 use sharing_bus::{BusReceiver, Delivery, EventFilter, Payload};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub(crate) use progress::Progress;
+
 use crate::codec::Codec;
-use crate::connection::round_trip::{Broken, Echo};
-use crate::connection::{Link, Phase};
+use crate::connection::round_trip::{ConnectionLost, RoundTrips};
+use crate::connection::{Connection, Phase};
 use crate::runtime::panic;
 use crate::stats::Counters;
-use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Place, Source, Stamp, wire_len};
+use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
 use crate::wire::subject::{Class, Realm, subject};
 
 /// How many events are taken out of the queue at a time.
@@ -28,51 +31,33 @@ pub(crate) struct Exporter<E: Payload, C> {
     pub(crate) realm: Realm,
     pub(crate) essential: EventFilter<E>,
     pub(crate) source: Source,
-    pub(crate) link: Link,
-    pub(crate) echo: Echo,
+    pub(crate) connection: Connection,
+    pub(crate) round_trips: RoundTrips,
     pub(crate) counters: Arc<Counters>,
     pub(crate) in_flight: usize,
     pub(crate) progress: Progress,
 }
 
-/// What has been sent, and how much of it is certain.
-#[derive(Default)]
-pub(crate) struct Progress {
-    /// Events that were this bridge's to export so far, lost ones included.
-    sequence: u64,
-    /// Those that its own queue lost.
-    lost: u64,
-    /// How many there were of each subject.
-    nths: HashMap<String, u64>,
-    /// Events handed to the client.
-    handed: u64,
-    /// Those of them whose fate is decided: confirmed, or uncertain for good.
-    settled: u64,
-    /// The connection that all others were handed to.
-    connection: u64,
-    max_payload: usize,
-}
-
 impl<E: Payload, C: Codec<E>> Exporter<E, C> {
     /// Exports until the subscription has ended and everything is settled, or until the client has given up.
     pub(crate) async fn run(mut self, mut closing: watch::Receiver<bool>) {
-        let mut link = self.link.clone();
+        let mut connection = self.connection.clone();
         let mut batch = Vec::with_capacity(BATCH);
-        let mut trip: Option<Trip> = None;
+        let mut trip: Option<PendingTrip> = None;
         let mut open = true;
         loop {
-            self.look_at_connection();
+            self.check_connection();
             if !open && self.progress.unsettled() == 0 {
                 break;
             }
             if trip.is_none() && self.progress.unsettled() > 0 {
-                trip = Some(Trip::start(&self.echo, self.progress.handed));
+                trip = Some(PendingTrip::start(&self.round_trips, self.progress.handed));
             }
-            let room = self.in_flight.saturating_sub(self.progress.unsettled());
-            let may_send = open && room > 0 && self.link.is_connected();
+            let window = self.in_flight.saturating_sub(self.progress.unsettled());
+            let may_send = open && window > 0 && self.connection.is_connected();
             tokio::select! {
                 biased;
-                (outcome, handed) = Trip::end(&mut trip) => self.settle(outcome, handed),
+                (outcome, handed) = PendingTrip::end(&mut trip) => self.settle(outcome, handed),
                 closed = closing.changed(), if open && !self.receiver.is_closed() => {
                     // A bridge that is gone does not wait for what is queued.
                     if closed.is_err() {
@@ -80,14 +65,14 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
                     }
                     self.receiver.close();
                 }
-                taken = self.receiver.recv_many_async(&mut batch, room.min(BATCH)), if may_send => {
+                taken = self.receiver.recv_many_async(&mut batch, window.min(BATCH)), if may_send => {
                     open = taken > 0;
                     self.counters.taken.add(taken as u64);
                     for delivery in batch.drain(..) {
                         self.export(&delivery).await;
                     }
                 }
-                phase = link.changed() => {
+                phase = connection.changed() => {
                     if phase == Phase::Closed {
                         break;
                     }
@@ -97,17 +82,17 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
     }
 
     /// Learns of a new connection: what was handed over before and not confirmed may be lost.
-    fn look_at_connection(&mut self) {
-        let connection = self.link.connection();
-        if connection != self.progress.connection {
-            self.settle(Err(Broken), self.progress.handed);
-            self.progress.connection = connection;
-            self.progress.max_payload = self.link.client.server_info().max_payload;
+    fn check_connection(&mut self) {
+        let connect_count = self.connection.connect_count();
+        if connect_count != self.progress.connect_count {
+            self.settle(Err(ConnectionLost), self.progress.handed);
+            self.progress.connect_count = connect_count;
+            self.progress.max_payload = self.connection.client.server_info().max_payload;
         }
     }
 
-    fn settle(&mut self, outcome: Result<(), Broken>, handed: u64) {
-        let same = self.link.connection() == self.progress.connection;
+    fn settle(&mut self, outcome: Result<(), ConnectionLost>, handed: u64) {
+        let same = self.connection.connect_count() == self.progress.connect_count;
         if outcome.is_ok() && same {
             let confirmed = handed.saturating_sub(self.progress.settled);
             self.counters.acked.add(confirmed);
@@ -128,11 +113,11 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             _ => Class::Delta,
         };
         let subject = subject(&self.realm, class, &delivery.routing);
-        let stamp = Stamp {
+        let event_headers = EventHeaders {
             source: self.source,
-            place: Place {
+            numbers: Numbers {
                 sequence: self.progress.sequence,
-                nth: self.progress.next_of(&subject.text),
+                subject_sequence: self.progress.next_in_subject(&subject.text),
                 lost: self.progress.lost,
             },
             event_origin: delivery.origin,
@@ -141,7 +126,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             self.counters.encode_failures.add(1);
             return;
         };
-        let mut headers = stamp.write();
+        let mut headers = event_headers.write();
         for (name, value) in subject.headers {
             headers.insert(name, value);
         }
@@ -150,7 +135,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             return;
         }
         let published = self
-            .link
+            .connection
             .client
             .publish_with_headers(subject.text, headers, payload.into());
         if published.await.is_ok() {
@@ -168,48 +153,29 @@ impl<E: Payload, C> Drop for Exporter<E, C> {
     fn drop(&mut self) {
         self.counters.lagged.raise(self.receiver.lagged());
         self.counters.abandoned.add(self.receiver.len() as u64);
-        self.counters.over.raise(1);
-    }
-}
-
-impl Progress {
-    fn unsettled(&self) -> usize {
-        usize::try_from(self.handed - self.settled).unwrap_or(usize::MAX)
-    }
-
-    /// Counts one more of this subject. Past the limit all begin anew, which those who receive take for what it is.
-    fn next_of(&mut self, subject: &str) -> u64 {
-        if let Some(nth) = self.nths.get_mut(subject) {
-            *nth += 1;
-            return *nth;
-        }
-        if self.nths.len() >= MAX_TRACKED_SUBJECTS {
-            self.nths.clear();
-        }
-        self.nths.insert(subject.to_owned(), 1);
-        1
+        self.counters.ended.raise(1);
     }
 }
 
 /// A round trip under way, and how much had been handed over before.
-struct Trip {
-    task: JoinHandle<Result<(), Broken>>,
+struct PendingTrip {
+    task: JoinHandle<Result<(), ConnectionLost>>,
     handed: u64,
 }
 
-impl Trip {
-    fn start(echo: &Echo, handed: u64) -> Trip {
-        let echo = echo.clone();
-        let task = tokio::spawn(async move { echo.round_trip().await });
-        Trip { task, handed }
+impl PendingTrip {
+    fn start(round_trips: &RoundTrips, handed: u64) -> PendingTrip {
+        let round_trips = round_trips.clone();
+        let task = tokio::spawn(async move { round_trips.round_trip().await });
+        PendingTrip { task, handed }
     }
 
     /// Waits for it and takes it out; forever if there is none. Cancel safe.
-    async fn end(trip: &mut Option<Trip>) -> (Result<(), Broken>, u64) {
-        let Some(Trip { task, handed }) = trip else {
+    async fn end(trip: &mut Option<PendingTrip>) -> (Result<(), ConnectionLost>, u64) {
+        let Some(PendingTrip { task, handed }) = trip else {
             return std::future::pending().await;
         };
-        let outcome = task.await.unwrap_or(Err(Broken));
+        let outcome = task.await.unwrap_or(Err(ConnectionLost));
         let handed = *handed;
         *trip = None;
         (outcome, handed)

@@ -1,8 +1,8 @@
 //! From the server to the bus: [`Importer`], a task of the bridge's thread.
 //!
-//! Owns the subscriptions, the wishes that they come from, and the ledger. The subscriptions are those that all wishes
+//! Owns the subscriptions, the wishes that they come from, and the received. The subscriptions are those that all wishes
 //! together need, no two of which share a subject. When the wishes change, the new ones are opened, a round trip proves that
-//! the server has them, and only then those are closed that are not needed any more: what comes twice meanwhile the ledger
+//! the server has them, and only then those are closed that are not needed any more: what comes twice meanwhile the received
 //! drops.
 //!
 //! Each subscription of the client has a channel of its own, so messages of one source may stand in several. The client fills
@@ -24,16 +24,16 @@ use sharing_bus::{BusEvent, EventFilter, EventOrigin, Payload, SharingBus};
 use tokio::sync::mpsc;
 
 use crate::codec::Codec;
-use crate::connection::round_trip::Echo;
-use crate::connection::{Link, Phase};
+use crate::connection::round_trip::RoundTrips;
+use crate::connection::{Connection, Phase};
 use crate::import::command::{Command, CommandSender};
 use crate::import::gaps::Gaps;
-use crate::import::received::{Entry, Ledger};
+use crate::import::received::{Arrival, Received};
 use crate::runtime::latch::Latch;
 use crate::runtime::panic;
 use crate::stats::Counters;
-use crate::wire::filter_subjects::subjects;
-use crate::wire::headers::{Source, Stamp};
+use crate::wire::filter_subjects::filter_subjects;
+use crate::wire::headers::{EventHeaders, Source};
 use crate::wire::subject::{Realm, routing};
 
 /// How many messages are taken before the bridge's other tasks have their turn.
@@ -44,19 +44,19 @@ pub(crate) struct Importer<E: Payload, C> {
     pub(crate) codec: Arc<C>,
     pub(crate) realm: Realm,
     pub(crate) source: Source,
-    pub(crate) link: Link,
-    pub(crate) echo: Echo,
+    pub(crate) connection: Connection,
+    pub(crate) round_trips: RoundTrips,
     pub(crate) counters: Arc<Counters>,
     pub(crate) gaps: Arc<Gaps<E>>,
     pub(crate) commands: CommandSender<E>,
-    pub(crate) state: Inside<E>,
+    pub(crate) state: ImportState<E>,
 }
 
 /// What is the importer's alone.
-pub(crate) struct Inside<E> {
+pub(crate) struct ImportState<E> {
     interests: Vec<Interest<E>>,
-    inlets: Vec<Inlet>,
-    ledger: Ledger,
+    subscriptions: Vec<Subscription>,
+    received: Received,
     /// How often the subscriptions have changed.
     changes: u64,
 }
@@ -66,28 +66,28 @@ struct Interest<E> {
     filter: EventFilter<E>,
     ready: Arc<Latch>,
     /// The change that it came with.
-    since: u64,
+    added_at: u64,
 }
 
-struct Inlet {
+struct Subscription {
     subject: String,
     subscriber: Subscriber,
-    /// The change since which it is not needed.
-    retired: Option<u64>,
+    /// The change added_at which it is not needed.
+    retired_at: Option<u64>,
 }
 
-struct Arrival {
-    stamp: Stamp,
+struct ReceivedMessage {
+    event_headers: EventHeaders,
     headers: HeaderMap,
     message: Message,
 }
 
-impl<E> Inside<E> {
+impl<E> ImportState<E> {
     pub(crate) fn new() -> Self {
-        Inside {
+        ImportState {
             interests: Vec::new(),
-            inlets: Vec::new(),
-            ledger: Ledger::default(),
+            subscriptions: Vec::new(),
+            received: Received::default(),
             changes: 0,
         }
     }
@@ -95,16 +95,16 @@ impl<E> Inside<E> {
 
 impl<E: Payload, C: Codec<E>> Importer<E, C> {
     /// Imports until the bus is closed or the client has given up.
-    pub(crate) async fn run(mut self, mut asked: mpsc::UnboundedReceiver<Command<E>>) {
+    pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<E>>) {
         loop {
             tokio::select! {
                 biased;
-                command = asked.recv() => {
+                command = commands.recv() => {
                     let Some(command) = command else { return };
-                    self.heed(command).await;
+                    self.handle(command).await;
                 }
-                messages = arrivals(&mut self.state.inlets) => {
-                    if self.take_all(messages).await.is_err() {
+                messages = next_messages(&mut self.state.subscriptions) => {
+                    if self.import_all(messages).await.is_err() {
                         return;
                     }
                 }
@@ -112,112 +112,134 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
     }
 
-    async fn heed(&mut self, command: Command<E>) {
+    async fn handle(&mut self, command: Command<E>) {
         match command {
             Command::AddInterest { id, filter, ready } => {
-                let since = self.state.changes + 1;
+                let added_at = self.state.changes + 1;
                 self.state.interests.push(Interest {
                     id,
                     filter,
                     ready,
-                    since,
+                    added_at,
                 });
-                self.rearrange().await;
+                self.resubscribe().await;
             }
             Command::RemoveInterest(id) => {
                 self.state.interests.retain(|interest| interest.id != id);
-                self.rearrange().await;
+                self.resubscribe().await;
             }
-            Command::Subscribed(change) => self.settled(change),
-            Command::Drained(change) => self.replaced(change).await,
+            Command::Subscribed(change) => self.open_ready(change),
+            Command::Drained(change) => self.close_replaced(change).await,
         }
     }
 
     /// Opens the subscriptions that are missing and marks those that are not needed.
-    async fn rearrange(&mut self) {
+    async fn resubscribe(&mut self) {
         self.state.changes += 1;
         let change = self.state.changes;
         let filters = self.state.interests.iter().map(|interest| interest.filter.clone());
-        let wanted = subjects(&self.realm, &EventFilter::any(filters));
-        for inlet in &mut self.state.inlets {
-            let needed = wanted.contains(&inlet.subject);
-            inlet.retired = if needed { None } else { inlet.retired.or(Some(change)) };
+        let needed = filter_subjects(&self.realm, &EventFilter::any(filters));
+        for subscription in &mut self.state.subscriptions {
+            let needed = needed.contains(&subscription.subject);
+            subscription.retired_at = if needed {
+                None
+            } else {
+                subscription.retired_at.or(Some(change))
+            };
         }
-        for subject in wanted {
-            if self.state.inlets.iter().any(|inlet| inlet.subject == subject) {
+        for subject in needed {
+            if self
+                .state
+                .subscriptions
+                .iter()
+                .any(|subscription| subscription.subject == subject)
+            {
                 continue;
             }
             // It fails only once the client has given up.
-            if let Ok(subscriber) = self.link.client.subscribe(subject.clone()).await {
-                self.state.inlets.push(Inlet {
+            if let Ok(subscriber) = self.connection.client.subscribe(subject.clone()).await {
+                self.state.subscriptions.push(Subscription {
                     subject,
                     subscriber,
-                    retired: None,
+                    retired_at: None,
                 });
             }
         }
-        tokio::spawn(settle(
-            self.link.clone(),
-            self.echo.clone(),
+        tokio::spawn(report_round_trips(
+            self.connection.clone(),
+            self.round_trips.clone(),
             self.commands.downgrade(),
             change,
         ));
     }
 
     /// The server has the subscriptions as of this change: who waits for them may go on.
-    fn settled(&self, change: u64) {
-        for interest in self.state.interests.iter().filter(|interest| interest.since <= change) {
+    fn open_ready(&self, change: u64) {
+        for interest in self
+            .state
+            .interests
+            .iter()
+            .filter(|interest| interest.added_at <= change)
+        {
             interest.ready.open();
         }
     }
 
     /// Ends the subscriptions that are not needed as of this change.
-    async fn replaced(&mut self, change: u64) {
-        let over = |inlet: &Inlet| inlet.retired.is_some_and(|since| since <= change);
-        if !self.state.inlets.iter().any(over) {
+    async fn close_replaced(&mut self, change: u64) {
+        let over = |subscription: &Subscription| subscription.retired_at.is_some_and(|added_at| added_at <= change);
+        if !self.state.subscriptions.iter().any(over) {
             return;
         }
-        let messages = waiting(&mut self.state.inlets).await;
-        self.state.inlets.retain(|inlet| !over(inlet));
+        let messages = pending_messages(&mut self.state.subscriptions).await;
+        self.state.subscriptions.retain(|subscription| !over(subscription));
         // An end of the bus shows again with the next message.
-        let _ = self.take_all(messages).await;
+        let _ = self.import_all(messages).await;
         // What is missing from now on of a subject that nobody listens to is not lost.
-        let Inside { inlets, ledger, .. } = &mut self.state;
-        ledger.keep_subjects(|subject| inlets.iter().any(|inlet| covers(&inlet.subject, subject)));
+        let ImportState {
+            subscriptions,
+            received,
+            ..
+        } = &mut self.state;
+        received.retain_subjects(|subject| {
+            subscriptions
+                .iter()
+                .any(|subscription| matches_subject(&subscription.subject, subject))
+        });
     }
 
     /// `Err` once the bus is closed.
-    async fn take_all(&mut self, messages: Vec<Message>) -> Result<(), Closed> {
-        let mut arrivals: Vec<Arrival> = Vec::with_capacity(messages.len());
+    async fn import_all(&mut self, messages: Vec<Message>) -> Result<(), Closed> {
+        let mut received: Vec<ReceivedMessage> = Vec::with_capacity(messages.len());
         for mut message in messages {
             let headers = message.headers.take();
-            let stamp = headers.as_ref().and_then(Stamp::read);
-            match headers.zip(stamp) {
+            let event_headers = headers.as_ref().and_then(EventHeaders::read);
+            match headers.zip(event_headers) {
                 None => self.counters.malformed.add(1),
-                Some((_, stamp)) if stamp.source == self.source => self.counters.own.add(1),
-                Some((headers, stamp)) => arrivals.push(Arrival {
-                    stamp,
+                Some((_, event_headers)) if event_headers.source == self.source => self.counters.own.add(1),
+                Some((headers, event_headers)) => received.push(ReceivedMessage {
+                    event_headers,
                     headers,
                     message,
                 }),
             }
         }
-        put_in_order(&mut arrivals);
-        for (index, arrival) in arrivals.into_iter().enumerate() {
+        sort_by_sequence(&mut received);
+        for (index, message) in received.into_iter().enumerate() {
             if index % BATCH == BATCH - 1 {
                 tokio::task::yield_now().await;
             }
-            self.take(arrival).await?;
+            self.import(message).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, arrival: Arrival) -> Result<(), Closed> {
-        let Arrival {
-            stamp,
+    async fn import(&mut self, message: ReceivedMessage) -> Result<(), Closed> {
+        let ReceivedMessage {
+            event_headers,
             headers,
             message,
-        } = arrival;
+        } = message;
         let subject = message.subject.as_str();
         let id = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
         let Ok((_, routing)) = routing(subject, id) else {
@@ -229,17 +251,21 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             self.counters.malformed.add(1);
             return Ok(());
         };
-        let gap = match self.state.ledger.enter(stamp.source, subject, stamp.place) {
-            Entry::Duplicate => {
+        let gap = match self
+            .state
+            .received
+            .record(event_headers.source, subject, event_headers.numbers)
+        {
+            Arrival::Duplicate => {
                 self.counters.duplicates.add(1);
                 return Ok(());
             }
-            Entry::New(gap) => gap,
+            Arrival::New(gap) => gap,
         };
         self.counters.gaps.add(gap.of_subject);
         self.counters.lost_at_source.add(gap.at_source);
-        let mut event = BusEvent::new(routing, payload).with_origin(stamp.event_origin);
-        if !self.is_wanted(&event) {
+        let mut event = BusEvent::new(routing, payload).with_origin(event_headers.event_origin);
+        if !self.is_of_interest(&event) {
             self.counters.filtered_locally.add(1);
             return Ok(());
         }
@@ -251,7 +277,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
     }
 
     /// Whether any filter matches it as its own node had it.
-    fn is_wanted(&self, event: &BusEvent<E>) -> bool {
+    fn is_of_interest(&self, event: &BusEvent<E>) -> bool {
         let mut interests = self.state.interests.iter();
         interests.any(|interest| panic::catch(|| interest.filter.matches(event)).unwrap_or(false))
     }
@@ -261,13 +287,18 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
 struct Closed;
 
 /// Tells the importer once the server has read what was subscribed to before. A connection that breaks subscribes anew on
-/// its own, and is asked again.
-async fn settle<E>(mut link: Link, echo: Echo, commands: mpsc::WeakUnboundedSender<Command<E>>, change: u64) {
+/// its own, and is commands again.
+async fn report_round_trips<E>(
+    mut connection: Connection,
+    round_trips: RoundTrips,
+    commands: mpsc::WeakUnboundedSender<Command<E>>,
+    change: u64,
+) {
     // One message at a time of each publisher may be matched before and come after: the second round trip is for those.
     for command in [Command::Subscribed(change), Command::Drained(change)] {
-        while echo.round_trip().await.is_err() {
-            while !link.is_connected() {
-                if link.changed().await == Phase::Closed {
+        while round_trips.round_trip().await.is_err() {
+            while !connection.is_connected() {
+                if connection.changed().await == Phase::Closed {
                     return;
                 }
             }
@@ -280,19 +311,19 @@ async fn settle<E>(mut link: Link, echo: Echo, commands: mpsc::WeakUnboundedSend
 }
 
 /// Waits until there is any message, and takes all there are.
-async fn arrivals(inlets: &mut Vec<Inlet>) -> Vec<Message> {
-    taken(inlets, |messages| !messages.is_empty()).await
+async fn next_messages(subscriptions: &mut Vec<Subscription>) -> Vec<Message> {
+    poll_messages(subscriptions, |messages| !messages.is_empty()).await
 }
 
 /// Takes all messages there are.
-async fn waiting(inlets: &mut Vec<Inlet>) -> Vec<Message> {
-    taken(inlets, |_| true).await
+async fn pending_messages(subscriptions: &mut Vec<Subscription>) -> Vec<Message> {
+    poll_messages(subscriptions, |_| true).await
 }
 
-async fn taken(inlets: &mut Vec<Inlet>, enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
+async fn poll_messages(subscriptions: &mut Vec<Subscription>, enough: impl Fn(&[Message]) -> bool) -> Vec<Message> {
     let all = std::future::poll_fn(|cx| {
         let mut messages = Vec::new();
-        collect(inlets, cx, &mut messages);
+        drain(subscriptions, cx, &mut messages);
         if enough(&messages) {
             Poll::Ready(messages)
         } else {
@@ -303,10 +334,10 @@ async fn taken(inlets: &mut Vec<Inlet>, enough: impl Fn(&[Message]) -> bool) -> 
     tokio::task::unconstrained(all).await
 }
 
-fn collect(inlets: &mut Vec<Inlet>, cx: &mut Context<'_>, messages: &mut Vec<Message>) {
-    inlets.retain_mut(|inlet| {
+fn drain(subscriptions: &mut Vec<Subscription>, cx: &mut Context<'_>, messages: &mut Vec<Message>) {
+    subscriptions.retain_mut(|subscription| {
         loop {
-            match Pin::new(&mut inlet.subscriber).poll_next(cx) {
+            match Pin::new(&mut subscription.subscriber).poll_next(cx) {
                 Poll::Ready(Some(message)) => messages.push(message),
                 Poll::Ready(None) => return false,
                 Poll::Pending => return true,
@@ -316,24 +347,29 @@ fn collect(inlets: &mut Vec<Inlet>, cx: &mut Context<'_>, messages: &mut Vec<Mes
 }
 
 /// Whether a subscription to `pattern` gets what is published on `subject`.
-fn covers(pattern: &str, subject: &str) -> bool {
+fn matches_subject(pattern: &str, subject: &str) -> bool {
     let tokens = pattern.split('.').zip(subject.split('.'));
-    let mut tokens = tokens.map(|(wanted, token)| wanted == "*" || wanted == token);
+    let mut tokens = tokens.map(|(needed, token)| needed == "*" || needed == token);
     tokens.all(|fits| fits)
 }
 
 /// Puts the messages of each source in order. They stay as they came if they are, and else stand by source.
-fn put_in_order(arrivals: &mut [Arrival]) {
+fn sort_by_sequence(messages: &mut [ReceivedMessage]) {
     let mut sources: HashMap<Source, (usize, u64)> = HashMap::new();
     let mut in_order = true;
-    for arrival in arrivals.iter() {
-        let Stamp { source, place, .. } = arrival.stamp;
+    for message in messages.iter() {
+        let EventHeaders { source, numbers, .. } = message.event_headers;
         let next = sources.len();
         let (_, last) = sources.entry(source).or_insert((next, 0));
-        in_order &= *last <= place.sequence;
-        *last = place.sequence;
+        in_order &= *last <= numbers.sequence;
+        *last = numbers.sequence;
     }
     if !in_order {
-        arrivals.sort_by_key(|arrival| (sources[&arrival.stamp.source].0, arrival.stamp.place.sequence));
+        messages.sort_by_key(|message| {
+            (
+                sources[&message.event_headers.source].0,
+                message.event_headers.numbers.sequence,
+            )
+        });
     }
 }

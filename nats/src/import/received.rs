@@ -7,13 +7,13 @@
 
 use std::collections::HashMap;
 
-use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Place, Source};
+use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Numbers, Source};
 
 /// How many sources are remembered; the one that has been quiet for longest is forgotten first.
-const SOURCES: usize = 4096;
+const MAX_SOURCES: usize = 4096;
 /// What is known of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Entry {
+pub(crate) enum Arrival {
     /// It, or a later one of its source, has been here.
     Duplicate,
     /// It is new.
@@ -34,7 +34,7 @@ impl Gap {
         *self == Gap::default()
     }
 
-    pub(crate) fn and(self, later: Gap) -> Gap {
+    pub(crate) fn plus(self, later: Gap) -> Gap {
         Gap {
             of_subject: self.of_subject + later.of_subject,
             at_source: self.at_source + later.at_source,
@@ -43,82 +43,82 @@ impl Gap {
 }
 
 #[derive(Default)]
-struct Account {
+struct SourceState {
     last: u64,
     lost: u64,
-    /// When it was last heard of, by the ledger's own count.
-    heard: u64,
-    nths: HashMap<String, u64>,
+    /// When it was last last_record of, by the received's own count.
+    last_record: u64,
+    subject_sequences: HashMap<String, u64>,
 }
 
 #[derive(Default)]
-pub(crate) struct Ledger {
-    accounts: HashMap<Source, Account>,
-    entries: u64,
+pub(crate) struct Received {
+    sources: HashMap<Source, SourceState>,
+    records: u64,
 }
 
-impl Ledger {
+impl Received {
     /// Enters a message.
-    pub(crate) fn enter(&mut self, source: Source, subject: &str, place: Place) -> Entry {
-        self.entries += 1;
-        let heard = self.entries;
-        if !self.accounts.contains_key(&source) {
-            self.make_room();
+    pub(crate) fn record(&mut self, source: Source, subject: &str, numbers: Numbers) -> Arrival {
+        self.records += 1;
+        let last_record = self.records;
+        if !self.sources.contains_key(&source) {
+            self.evict_least_recent();
             // What was lost there before this node listened is none of its business.
-            let lost = place.lost;
-            self.accounts.insert(
+            let lost = numbers.lost;
+            self.sources.insert(
                 source,
-                Account {
+                SourceState {
                     lost,
-                    ..Account::default()
+                    ..SourceState::default()
                 },
             );
         }
-        let Some(account) = self.accounts.get_mut(&source) else {
-            return Entry::New(Gap::default());
+        let Some(state) = self.sources.get_mut(&source) else {
+            return Arrival::New(Gap::default());
         };
-        account.heard = heard;
-        if place.sequence <= account.last {
-            return Entry::Duplicate;
+        state.last_record = last_record;
+        if numbers.sequence <= state.last {
+            return Arrival::Duplicate;
         }
-        account.last = place.sequence;
-        let at_source = place.lost.saturating_sub(account.lost);
-        account.lost = account.lost.max(place.lost);
-        let of_subject = account.next_of(subject, place.nth);
-        Entry::New(Gap { of_subject, at_source })
+        state.last = numbers.sequence;
+        let at_source = numbers.lost.saturating_sub(state.lost);
+        state.lost = state.lost.max(numbers.lost);
+        let of_subject = state.missing_before(subject, numbers.subject_sequence);
+        Arrival::New(Gap { of_subject, at_source })
     }
 
     /// Forgets all subjects but these: what is missing of the others, should they come again, was never asked for.
-    pub(crate) fn keep_subjects(&mut self, keep: impl Fn(&str) -> bool) {
-        for account in self.accounts.values_mut() {
-            account.nths.retain(|subject, _| keep(subject));
+    pub(crate) fn retain_subjects(&mut self, keep: impl Fn(&str) -> bool) {
+        for state in self.sources.values_mut() {
+            state.subject_sequences.retain(|subject, _| keep(subject));
         }
     }
 
-    fn make_room(&mut self) {
-        if self.accounts.len() < SOURCES {
+    fn evict_least_recent(&mut self) {
+        if self.sources.len() < MAX_SOURCES {
             return;
         }
-        let quietest = self.accounts.iter().min_by_key(|(_, account)| account.heard);
+        let quietest = self.sources.iter().min_by_key(|(_, state)| state.last_record);
         if let Some(source) = quietest.map(|(source, _)| *source) {
-            self.accounts.remove(&source);
+            self.sources.remove(&source);
         }
     }
 }
 
-impl Account {
+impl SourceState {
     /// Notes the number of a message of this subject, and says how many are missing before it. A subject that is new here
     /// may have had messages before this node listened; one that begins anew was forgotten by its source.
-    fn next_of(&mut self, subject: &str, nth: u64) -> u64 {
-        if let Some(last) = self.nths.get_mut(subject) {
-            let missing = nth.saturating_sub(*last).saturating_sub(1);
-            *last = nth;
+    fn missing_before(&mut self, subject: &str, subject_sequence: u64) -> u64 {
+        if let Some(last) = self.subject_sequences.get_mut(subject) {
+            let missing = subject_sequence.saturating_sub(*last).saturating_sub(1);
+            *last = subject_sequence;
             return missing;
         }
-        if self.nths.len() >= MAX_TRACKED_SUBJECTS {
-            self.nths.clear();
+        if self.subject_sequences.len() >= MAX_TRACKED_SUBJECTS {
+            self.subject_sequences.clear();
         }
-        self.nths.insert(subject.to_owned(), nth);
+        self.subject_sequences.insert(subject.to_owned(), subject_sequence);
         0
     }
 }
@@ -136,77 +136,81 @@ mod tests {
         }
     }
 
-    fn place(sequence: u64, nth: u64, lost: u64) -> Place {
-        Place { sequence, nth, lost }
+    fn numbers(sequence: u64, subject_sequence: u64, lost: u64) -> Numbers {
+        Numbers {
+            sequence,
+            subject_sequence,
+            lost,
+        }
     }
 
-    fn gap(of_subject: u64, at_source: u64) -> Entry {
-        Entry::New(Gap { of_subject, at_source })
+    fn gap(of_subject: u64, at_source: u64) -> Arrival {
+        Arrival::New(Gap { of_subject, at_source })
     }
 
     #[test]
     fn a_sequence_that_was_here_is_a_duplicate() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.enter(source(1), "a", place(5, 1, 0)), gap(0, 0));
-        assert_eq!(ledger.enter(source(1), "a", place(5, 1, 0)), Entry::Duplicate);
-        assert_eq!(ledger.enter(source(1), "b", place(4, 1, 0)), Entry::Duplicate);
-        assert_eq!(ledger.enter(source(2), "a", place(5, 1, 0)), gap(0, 0));
+        let mut received = Received::default();
+        assert_eq!(received.record(source(1), "a", numbers(5, 1, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(5, 1, 0)), Arrival::Duplicate);
+        assert_eq!(received.record(source(1), "b", numbers(4, 1, 0)), Arrival::Duplicate);
+        assert_eq!(received.record(source(2), "a", numbers(5, 1, 0)), gap(0, 0));
     }
 
     #[test]
     fn a_new_epoch_begins_anew() {
-        let mut ledger = Ledger::default();
+        let mut received = Received::default();
         let later = Source {
             epoch: Uuid::from_u128(2),
             ..source(1)
         };
-        assert_eq!(ledger.enter(source(1), "a", place(9, 9, 0)), gap(0, 0));
-        assert_eq!(ledger.enter(later, "a", place(1, 1, 0)), gap(0, 0));
-        assert_eq!(ledger.enter(source(1), "a", place(10, 10, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(9, 9, 0)), gap(0, 0));
+        assert_eq!(received.record(later, "a", numbers(1, 1, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(10, 10, 0)), gap(0, 0));
     }
 
     #[test]
     fn loss_is_counted_by_subject() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.enter(source(1), "a", place(10, 4, 0)), gap(0, 0));
+        let mut received = Received::default();
+        assert_eq!(received.record(source(1), "a", numbers(10, 4, 0)), gap(0, 0));
         // What lies between is of a subject that was not asked for.
-        assert_eq!(ledger.enter(source(1), "a", place(20, 5, 0)), gap(0, 0));
-        assert_eq!(ledger.enter(source(1), "a", place(30, 8, 0)), gap(2, 0));
-        assert_eq!(ledger.enter(source(1), "b", place(31, 8, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(20, 5, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(30, 8, 0)), gap(2, 0));
+        assert_eq!(received.record(source(1), "b", numbers(31, 8, 0)), gap(0, 0));
         // Its source has forgotten the subject.
-        assert_eq!(ledger.enter(source(1), "a", place(32, 1, 0)), gap(0, 0));
-        assert_eq!(ledger.enter(source(1), "a", place(33, 3, 0)), gap(1, 0));
+        assert_eq!(received.record(source(1), "a", numbers(32, 1, 0)), gap(0, 0));
+        assert_eq!(received.record(source(1), "a", numbers(33, 3, 0)), gap(1, 0));
     }
 
     #[test]
     fn what_nobody_listens_to_is_not_missed() {
-        let mut ledger = Ledger::default();
+        let mut received = Received::default();
         for subject in ["a", "b"] {
-            ledger.enter(source(1), subject, place(if subject == "a" { 1 } else { 2 }, 1, 0));
+            received.record(source(1), subject, numbers(if subject == "a" { 1 } else { 2 }, 1, 0));
         }
-        ledger.keep_subjects(|subject| subject == "a");
-        assert_eq!(ledger.enter(source(1), "a", place(8, 5, 0)), gap(3, 0));
-        assert_eq!(ledger.enter(source(1), "b", place(9, 5, 0)), gap(0, 0));
+        received.retain_subjects(|subject| subject == "a");
+        assert_eq!(received.record(source(1), "a", numbers(8, 5, 0)), gap(3, 0));
+        assert_eq!(received.record(source(1), "b", numbers(9, 5, 0)), gap(0, 0));
     }
 
     #[test]
     fn what_a_source_lost_is_told_once() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.enter(source(1), "a", place(10, 1, 7)), gap(0, 0));
-        assert_eq!(ledger.enter(source(1), "b", place(20, 1, 9)), gap(0, 2));
-        assert_eq!(ledger.enter(source(1), "a", place(21, 2, 9)), gap(0, 0));
+        let mut received = Received::default();
+        assert_eq!(received.record(source(1), "a", numbers(10, 1, 7)), gap(0, 0));
+        assert_eq!(received.record(source(1), "b", numbers(20, 1, 9)), gap(0, 2));
+        assert_eq!(received.record(source(1), "a", numbers(21, 2, 9)), gap(0, 0));
     }
 
     #[test]
     fn the_quietest_source_makes_room() {
-        let mut ledger = Ledger::default();
-        for n in 0..SOURCES as u128 {
-            ledger.enter(source(n), "a", place(1, 1, 0));
+        let mut received = Received::default();
+        for n in 0..MAX_SOURCES as u128 {
+            received.record(source(n), "a", numbers(1, 1, 0));
         }
-        ledger.enter(source(0), "a", place(2, 2, 0));
-        ledger.enter(source(u128::MAX), "a", place(1, 1, 0));
-        assert_eq!(ledger.accounts.len(), SOURCES);
-        assert_eq!(ledger.enter(source(0), "a", place(2, 2, 0)), Entry::Duplicate);
-        assert_eq!(ledger.enter(source(1), "a", place(1, 1, 0)), gap(0, 0));
+        received.record(source(0), "a", numbers(2, 2, 0));
+        received.record(source(u128::MAX), "a", numbers(1, 1, 0));
+        assert_eq!(received.sources.len(), MAX_SOURCES);
+        assert_eq!(received.record(source(0), "a", numbers(2, 2, 0)), Arrival::Duplicate);
+        assert_eq!(received.record(source(1), "a", numbers(1, 1, 0)), gap(0, 0));
     }
 }

@@ -13,27 +13,27 @@ pub(crate) struct Scope(Option<Dispatch>);
 
 impl Scope {
     pub(crate) fn new() -> Self {
-        let discreet = || Dispatch::new(Discreet(dispatcher::get_default(Dispatch::clone)));
-        Scope(dispatcher::has_been_set().then(discreet))
+        let redacting = || Dispatch::new(Redacting(dispatcher::get_default(Dispatch::clone)));
+        Scope(dispatcher::has_been_set().then(redacting))
     }
 
     pub(crate) fn run<T>(&self, body: impl FnOnce() -> T) -> T {
         match &self.0 {
-            Some(discreet) => dispatcher::with_default(discreet, body),
+            Some(redacting) => dispatcher::with_default(redacting, body),
             None => body(),
         }
     }
 }
 
-struct Discreet(Dispatch);
+struct Redacting(Dispatch);
 
-fn tells_too_much(metadata: &Metadata<'_>) -> bool {
+fn is_secret(metadata: &Metadata<'_>) -> bool {
     *metadata.level() == Level::TRACE && metadata.target().starts_with("async_nats")
 }
 
-impl Subscriber for Discreet {
+impl Subscriber for Redacting {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        !tells_too_much(metadata) && self.0.enabled(metadata)
+        !is_secret(metadata) && self.0.enabled(metadata)
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
@@ -50,7 +50,7 @@ impl Subscriber for Discreet {
 
     fn event(&self, event: &Event<'_>) {
         // Whoever asks too seldom whether it is enabled.
-        if !tells_too_much(event.metadata()) {
+        if !is_secret(event.metadata()) {
             self.0.event(event);
         }
     }

@@ -1,7 +1,7 @@
-//! Session registrations in a JetStream key-value bucket: [`Bindings`], three tasks of the bridge's thread.
+//! Session registrations in a JetStream key-value bucket: [`SessionBucket`], three tasks of the bridge's thread.
 //!
 //! One notes what sessions are registered and end on the bus, one writes that to the bucket, one follows the bucket and binds
-//! on the bus what other nodes have registered. They share the [`Book`] behind a mutex, held for a look-up or an entry; the
+//! on the bus what other nodes have registered. They share the [`Registrations`] behind a mutex, held for a look-up or an entry; the
 //! bus is asked and told outside of it, the sweep's look-ups apart, which take no lock of the bus for longer than a copy.
 
 mod registrations;
@@ -21,48 +21,48 @@ use uuid::Uuid;
 use crate::runtime::panic;
 use crate::stats::Counters;
 use crate::wire::headers::Source;
-use registrations::{Binding, Book, Verdict, Write};
+use registrations::{Binding, BusUpdate, Registrations, Write};
 
 /// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes
 /// that crash goes then.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// How often the bus is asked what it has forgotten, for it does not tell.
-const SWEEP: Duration = Duration::from_secs(1);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// How long to wait before the bucket is tried again.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// How many changes of sessions may wait for this thread.
-const CHANGES: usize = 4096;
+const QUEUE_CAPACITY: usize = 4096;
 
-pub(crate) struct Bindings<E: Payload> {
+pub(crate) struct SessionBucket<E: Payload> {
     bus: SharingBus<E>,
     jetstream: jetstream::Context,
     bucket: String,
     counters: Arc<Counters>,
-    book: Arc<Shared>,
+    registrations: Arc<SharedRegistrations>,
 }
 
 /// What the tasks and the bridge's handle share.
-pub(crate) struct Shared {
-    book: Mutex<Book>,
-    news: Notify,
+pub(crate) struct SharedRegistrations {
+    registrations: Mutex<Registrations>,
+    changed: Notify,
 }
 
-impl Shared {
+impl SharedRegistrations {
     pub(crate) fn new(source: Source) -> Self {
-        Shared {
-            book: Mutex::new(Book::new(source)),
-            news: Notify::new(),
+        SharedRegistrations {
+            registrations: Mutex::new(Registrations::new(source)),
+            changed: Notify::new(),
         }
     }
 
     /// Has the bucket forget a session that any node registered, and so all nodes.
     pub(crate) fn forget(&self, connector_id: &str, native_session_id: &str) {
-        self.lock().ended(connector_id, native_session_id);
-        self.news.notify_one();
+        self.lock().end(connector_id, native_session_id);
+        self.changed.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Registrations> {
+        self.registrations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -72,31 +72,31 @@ pub(crate) fn subscribe<E: Payload>(bus: &SharingBus<E>) -> BusReceiver<E> {
     let change = EventFilter::custom(|event: &BusEvent<E>| event.event.session_change().is_some());
     bus.subscription()
         .filter(EventFilter::all([local, change]))
-        .queue_capacity(CHANGES)
+        .queue_capacity(QUEUE_CAPACITY)
         .label("nats sessions")
         .subscribe()
 }
 
-impl<E: Payload> Bindings<E> {
+impl<E: Payload> SessionBucket<E> {
     /// Must be called within the runtime, which it gives three tasks.
     pub(crate) fn start(
         bus: SharingBus<E>,
         client: async_nats::Client,
         bucket: String,
         counters: Arc<Counters>,
-        book: Arc<Shared>,
+        registrations: Arc<SharedRegistrations>,
         changes: BusReceiver<E>,
     ) {
-        let bindings = Arc::new(Bindings {
+        let bucket_tasks = Arc::new(SessionBucket {
             bus,
             jetstream: jetstream::new(client),
             bucket,
             counters,
-            book,
+            registrations,
         });
-        tokio::spawn(note(Arc::clone(&bindings.book), changes));
-        tokio::spawn(Arc::clone(&bindings).write());
-        tokio::spawn(bindings.follow());
+        tokio::spawn(record_changes(Arc::clone(&bucket_tasks.registrations), changes));
+        tokio::spawn(Arc::clone(&bucket_tasks).write());
+        tokio::spawn(bucket_tasks.follow());
     }
 
     /// Writes what the bucket has yet to get, whenever it can be reached.
@@ -106,7 +106,7 @@ impl<E: Payload> Bindings<E> {
             let store = self.open().await;
             while self.write_next(&store, &mut due).await.is_ok() {}
             self.counters.binding_failures.add(1);
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
@@ -115,24 +115,26 @@ impl<E: Payload> Bindings<E> {
         // However much there is to write.
         if *due <= Instant::now() {
             self.sweep(store);
-            *due = Instant::now() + SWEEP;
+            *due = Instant::now() + SWEEP_INTERVAL;
         }
-        let next = self.book.lock().next();
+        let next = self.registrations.lock().next();
         let Some((key, write)) = next else {
             // Woken or not, the caller comes again.
-            let _ = timeout_at((*due).into(), self.book.news.notified()).await;
+            let _ = timeout_at((*due).into(), self.registrations.changed.notified()).await;
             return Ok(());
         };
         match write {
             Write::Put(binding) => {
                 let value = serde_json::to_vec(&binding).map_err(|_| Failed)?;
                 let revision = store.put(&key, value.into()).await.map_err(|_| Failed)?;
-                self.book.lock().put(&key, &binding, revision, Instant::now());
+                self.registrations
+                    .lock()
+                    .mark_written(&key, &binding, revision, Instant::now());
                 self.counters.bindings_put.add(1);
             }
             Write::Delete => {
                 store.delete(&key).await.map_err(|_| Failed)?;
-                self.book.lock().deleted(&key);
+                self.registrations.lock().mark_deleted(&key);
                 self.counters.bindings_deleted.add(1);
             }
         }
@@ -144,7 +146,7 @@ impl<E: Payload> Bindings<E> {
         let max_age = store.stream.cached_info().config.max_age;
         let lifetime = Some(max_age).filter(|age| !age.is_zero());
         let bound = |connector: &str, session: &str| self.bus.scroll_id(connector, session);
-        self.book.lock().sweep(Instant::now(), lifetime, bound);
+        self.registrations.lock().sweep(Instant::now(), lifetime, bound);
     }
 
     /// Follows the bucket, from what it holds on.
@@ -153,32 +155,37 @@ impl<E: Payload> Bindings<E> {
             let store = self.open().await;
             if let Ok(mut entries) = store.watch_with_history(">").await {
                 while let Some(Ok(entry)) = entries.next().await {
-                    self.heed(&entry);
+                    self.apply(&entry);
                 }
             }
             self.counters.binding_failures.add(1);
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
-    fn heed(&self, entry: &Entry) {
-        let verdict = match entry.operation {
+    fn apply(&self, entry: &Entry) {
+        let update = match entry.operation {
             Operation::Put => match serde_json::from_slice::<Binding>(&entry.value) {
-                Ok(binding) => self.book.lock().heard_of(&entry.key, binding, entry.revision),
+                Ok(binding) => self
+                    .registrations
+                    .lock()
+                    .bucket_put(&entry.key, binding, entry.revision),
                 Err(_) => return self.counters.malformed.add(1),
             },
-            Operation::Delete | Operation::Purge => self.book.lock().heard_end(&entry.key, entry.revision),
+            Operation::Delete | Operation::Purge => {
+                self.registrations.lock().bucket_deleted(&entry.key, entry.revision)
+            }
         };
-        match verdict {
-            Verdict::Nothing => {}
-            Verdict::Bind(binding) => {
+        match update {
+            BusUpdate::Nothing => {}
+            BusUpdate::Bind(binding) => {
                 let (connector, session) = (&binding.connector_id, &binding.native_session_id);
                 if self.bus.scroll_id(connector, session) != Some(binding.scroll_id) {
                     self.bus.bind_session(connector, session, binding.scroll_id);
                     self.counters.bindings_applied.add(1);
                 }
             }
-            Verdict::Forget(binding) => {
+            BusUpdate::Forget(binding) => {
                 let (connector, session) = (&binding.connector_id, &binding.native_session_id);
                 // Unless it is bound to something newer that has not yet come through the bucket.
                 if self.bus.scroll_id(connector, session) == Some(binding.scroll_id) {
@@ -197,12 +204,12 @@ impl<E: Payload> Bindings<E> {
             }
             // Both nodes that try it at a time succeed, for they ask for the same.
             if self.jetstream.create_stream(self.config()).await.is_ok() {
-                self.book.lock().write_all();
-                self.book.news.notify_one();
+                self.registrations.lock().write_all();
+                self.registrations.changed.notify_one();
                 continue;
             }
             self.counters.binding_failures.add(1);
-            sleep(PAUSE).await;
+            sleep(RETRY_DELAY).await;
         }
     }
 
@@ -228,7 +235,7 @@ impl<E: Payload> Bindings<E> {
 struct Failed;
 
 /// Notes what sessions do, in the order of the bus.
-async fn note<E: Payload>(book: Arc<Shared>, mut changes: BusReceiver<E>) {
+async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut changes: BusReceiver<E>) {
     while let Ok(delivery) = changes.recv_async().await {
         if delivery.missed() > 0 {
             panic::log_warning!(
@@ -244,15 +251,15 @@ async fn note<E: Payload>(book: Arc<Shared>, mut changes: BusReceiver<E>) {
             }) => {
                 // The bus has warned of one that is no UUID.
                 if let Ok(scroll_id) = Uuid::parse_str(scroll_id) {
-                    book.lock().registered(connector_id, session_id, scroll_id);
+                    registrations.lock().register(connector_id, session_id, scroll_id);
                 }
             }
             Some(SessionChange::Ended {
                 connector_id,
                 session_id,
-            }) => book.lock().ended(connector_id, session_id),
+            }) => registrations.lock().end(connector_id, session_id),
             _ => continue,
         }
-        book.news.notify_one();
+        registrations.changed.notify_one();
     }
 }

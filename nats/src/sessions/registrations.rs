@@ -16,10 +16,10 @@ use crate::wire::subject::Token;
 /// How often a registration is put again within the time that the bucket keeps it: twice may fail.
 const RENEWALS: u32 = 3;
 /// How often to look which sessions of others the bus has forgotten, which it does not tell.
-const PRUNING: Duration = Duration::from_secs(3600);
+const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
 /// How much may wait for the bucket when one more session ends, as many as a bus keeps sessions unless told: or ends
 /// would pile up while there is no server. What ends beyond that expires there.
-const WAITING: usize = 65_536;
+const MAX_UNWRITTEN: usize = 65_536;
 
 /// A registration as it stands in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ pub(crate) fn key(connector_id: &str, native_session_id: &str) -> String {
     format!("{}.{}", connector.text, session.text)
 }
 
-struct Own {
+struct OwnSession {
     binding: Binding,
     /// `None` while the bucket has yet to get it.
     written: Option<(u64, Instant)>,
@@ -64,24 +64,24 @@ pub(crate) enum Write {
 
 /// What the bus has yet to do about what the bucket said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum BusUpdate {
     Nothing,
     Bind(Binding),
     Forget(Binding),
 }
 
-pub(crate) struct Book {
+pub(crate) struct Registrations {
     source: Source,
-    own: BTreeMap<String, Own>,
+    own: BTreeMap<String, OwnSession>,
     others: BTreeMap<String, Binding>,
     unwritten: BTreeSet<String>,
     /// When `others` was last compared with the bus.
     pruned: Option<Instant>,
 }
 
-impl Book {
+impl Registrations {
     pub(crate) fn new(source: Source) -> Self {
-        Book {
+        Registrations {
             source,
             own: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -91,7 +91,7 @@ impl Book {
     }
 
     /// A session was registered on this node.
-    pub(crate) fn registered(&mut self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) {
+    pub(crate) fn register(&mut self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) {
         let binding = Binding {
             connector_id: connector_id.to_owned(),
             native_session_id: native_session_id.to_owned(),
@@ -102,16 +102,16 @@ impl Book {
         let key = binding.key();
         self.others.remove(&key);
         self.unwritten.insert(key.clone());
-        self.own.insert(key, Own { binding, written: None });
+        self.own.insert(key, OwnSession { binding, written: None });
     }
 
     /// A session has ended on this node, or is forgotten everywhere.
-    pub(crate) fn ended(&mut self, connector_id: &str, native_session_id: &str) {
+    pub(crate) fn end(&mut self, connector_id: &str, native_session_id: &str) {
         let key = key(connector_id, native_session_id);
         self.own.remove(&key);
         self.others.remove(&key);
         // The bucket may have it though it is not known here, or not yet or any more.
-        if self.unwritten.len() < WAITING {
+        if self.unwritten.len() < MAX_UNWRITTEN {
             self.unwritten.insert(key);
         } else {
             self.unwritten.remove(&key);
@@ -129,7 +129,7 @@ impl Book {
     }
 
     /// The bucket has it, as of this revision.
-    pub(crate) fn put(&mut self, key: &str, binding: &Binding, revision: u64, now: Instant) {
+    pub(crate) fn mark_written(&mut self, key: &str, binding: &Binding, revision: u64, now: Instant) {
         if let Some(own) = self.own.get_mut(key).filter(|own| own.binding == *binding) {
             own.written = Some((revision, now));
             self.unwritten.remove(key);
@@ -137,7 +137,7 @@ impl Book {
     }
 
     /// The bucket does not have it any more.
-    pub(crate) fn deleted(&mut self, key: &str) {
+    pub(crate) fn mark_deleted(&mut self, key: &str) {
         // Unless it was registered again meanwhile.
         if !self.own.contains_key(key) {
             self.unwritten.remove(key);
@@ -179,7 +179,7 @@ impl Book {
             scroll_id.is_some()
         });
         let pruned = *self.pruned.get_or_insert(now);
-        if now.saturating_duration_since(pruned) > PRUNING {
+        if now.saturating_duration_since(pruned) > PRUNE_INTERVAL {
             self.pruned = Some(now);
             self.others
                 .retain(|_, binding| bound(binding) == Some(binding.scroll_id));
@@ -187,30 +187,30 @@ impl Book {
     }
 
     /// The bucket says that a session was registered.
-    pub(crate) fn heard_of(&mut self, key: &str, binding: Binding, revision: u64) -> Verdict {
-        if binding.is_of(self.source) || binding.key() != key || self.is_behind(key, revision) {
-            return Verdict::Nothing;
+    pub(crate) fn bucket_put(&mut self, key: &str, binding: Binding, revision: u64) -> BusUpdate {
+        if binding.is_of(self.source) || binding.key() != key || self.is_outdated(key, revision) {
+            return BusUpdate::Nothing;
         }
         self.own.remove(key);
         self.unwritten.remove(key);
         self.others.insert(key.to_owned(), binding.clone());
-        Verdict::Bind(binding)
+        BusUpdate::Bind(binding)
     }
 
     /// The bucket says that a session is forgotten.
-    pub(crate) fn heard_end(&mut self, key: &str, revision: u64) -> Verdict {
-        if self.is_behind(key, revision) {
-            return Verdict::Nothing;
+    pub(crate) fn bucket_deleted(&mut self, key: &str, revision: u64) -> BusUpdate {
+        if self.is_outdated(key, revision) {
+            return BusUpdate::Nothing;
         }
         let own = self.own.remove(key).map(|own| own.binding);
         match own.or(self.others.remove(key)) {
-            Some(binding) => Verdict::Forget(binding),
-            None => Verdict::Nothing,
+            Some(binding) => BusUpdate::Forget(binding),
+            None => BusUpdate::Nothing,
         }
     }
 
     /// Whether this node has registered the session after that revision, or is about to.
-    fn is_behind(&self, key: &str, revision: u64) -> bool {
+    fn is_outdated(&self, key: &str, revision: u64) -> bool {
         let own = self.own.get(key);
         own.is_some_and(|own| own.written.is_none_or(|(written, _)| revision < written))
     }
@@ -235,95 +235,104 @@ mod tests {
         }
     }
 
-    fn registered(scroll_id: u128) -> Book {
-        let mut book = Book::new(HERE);
-        book.registered("c", "s", Uuid::from_u128(scroll_id));
-        book
+    fn register(scroll_id: u128) -> Registrations {
+        let mut registrations = Registrations::new(HERE);
+        registrations.register("c", "s", Uuid::from_u128(scroll_id));
+        registrations
     }
 
     /// With its registration in the bucket at revision 5.
-    fn written(scroll_id: u128) -> Book {
-        let mut book = registered(scroll_id);
-        book.put("c.s", &binding(scroll_id, 1), 5, Instant::now());
-        book
+    fn written(scroll_id: u128) -> Registrations {
+        let mut registrations = register(scroll_id);
+        registrations.mark_written("c.s", &binding(scroll_id, 1), 5, Instant::now());
+        registrations
     }
 
     #[test]
     fn what_is_registered_is_put_and_what_ends_is_deleted() {
-        let mut book = registered(7);
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(7, 1)))));
-        book.put("c.s", &binding(7, 1), 5, Instant::now());
-        assert_eq!(book.next(), None);
-        book.ended("c", "s");
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
-        book.deleted("c.s");
-        assert_eq!(book.next(), None);
+        let mut registrations = register(7);
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Put(binding(7, 1)))));
+        registrations.mark_written("c.s", &binding(7, 1), 5, Instant::now());
+        assert_eq!(registrations.next(), None);
+        registrations.end("c", "s");
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
+        registrations.mark_deleted("c.s");
+        assert_eq!(registrations.next(), None);
     }
 
     #[test]
     fn what_is_not_known_here_can_end() {
-        let mut book = Book::new(HERE);
-        book.ended("c", "s");
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+        let mut registrations = Registrations::new(HERE);
+        registrations.end("c", "s");
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
     }
 
     #[test]
     fn ends_do_not_pile_up_while_there_is_no_server() {
-        let mut book = Book::new(HERE);
-        for n in 0..WAITING + 10 {
-            book.registered("c", &n.to_string(), Uuid::nil());
-            book.ended("c", &n.to_string());
+        let mut registrations = Registrations::new(HERE);
+        for n in 0..MAX_UNWRITTEN + 10 {
+            registrations.register("c", &n.to_string(), Uuid::nil());
+            registrations.end("c", &n.to_string());
         }
-        assert_eq!((book.own.len(), book.unwritten.len()), (0, WAITING - 1));
+        assert_eq!(
+            (registrations.own.len(), registrations.unwritten.len()),
+            (0, MAX_UNWRITTEN - 1)
+        );
         // What lives is put all the same.
-        book.registered("c", "lives", Uuid::nil());
-        assert_eq!((book.own.len(), book.unwritten.len()), (1, WAITING));
+        registrations.register("c", "lives", Uuid::nil());
+        assert_eq!(
+            (registrations.own.len(), registrations.unwritten.len()),
+            (1, MAX_UNWRITTEN)
+        );
     }
 
     #[test]
     fn what_changes_while_it_is_written_is_written_again() {
-        let mut book = registered(7);
-        book.registered("c", "s", Uuid::from_u128(8));
-        book.put("c.s", &binding(7, 1), 5, Instant::now());
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(8, 1)))));
-        book.ended("c", "s");
-        book.put("c.s", &binding(8, 1), 6, Instant::now());
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
-        book.registered("c", "s", Uuid::from_u128(9));
-        book.deleted("c.s");
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Put(binding(9, 1)))));
+        let mut registrations = register(7);
+        registrations.register("c", "s", Uuid::from_u128(8));
+        registrations.mark_written("c.s", &binding(7, 1), 5, Instant::now());
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Put(binding(8, 1)))));
+        registrations.end("c", "s");
+        registrations.mark_written("c.s", &binding(8, 1), 6, Instant::now());
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
+        registrations.register("c", "s", Uuid::from_u128(9));
+        registrations.mark_deleted("c.s");
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Put(binding(9, 1)))));
     }
 
     #[test]
     fn the_latest_registration_counts_whoever_made_it() {
         let other = || binding(70, 2);
-        assert_eq!(registered(7).heard_of("c.s", other(), 9), Verdict::Nothing);
-        assert_eq!(written(7).heard_of("c.s", other(), 4), Verdict::Nothing);
-        assert_eq!(written(7).heard_of("c.s", binding(7, 1), 6), Verdict::Nothing);
-        assert_eq!(written(7).heard_of("another.key", other(), 6), Verdict::Nothing);
+        assert_eq!(register(7).bucket_put("c.s", other(), 9), BusUpdate::Nothing);
+        assert_eq!(written(7).bucket_put("c.s", other(), 4), BusUpdate::Nothing);
+        assert_eq!(written(7).bucket_put("c.s", binding(7, 1), 6), BusUpdate::Nothing);
+        assert_eq!(written(7).bucket_put("another.key", other(), 6), BusUpdate::Nothing);
 
-        let mut book = written(7);
-        assert_eq!(book.heard_of("c.s", other(), 6), Verdict::Bind(other()));
+        let mut registrations = written(7);
+        assert_eq!(registrations.bucket_put("c.s", other(), 6), BusUpdate::Bind(other()));
         // It is the other node's now.
-        book.sweep(Instant::now(), Some(Duration::ZERO), |_, _| None);
-        assert_eq!(book.next(), None);
-        assert_eq!(book.heard_end("c.s", 7), Verdict::Forget(other()));
-        assert_eq!(book.heard_end("c.s", 8), Verdict::Nothing);
+        registrations.sweep(Instant::now(), Some(Duration::ZERO), |_, _| None);
+        assert_eq!(registrations.next(), None);
+        assert_eq!(registrations.bucket_deleted("c.s", 7), BusUpdate::Forget(other()));
+        assert_eq!(registrations.bucket_deleted("c.s", 8), BusUpdate::Nothing);
     }
 
     #[test]
     fn what_an_earlier_start_of_this_node_registered_is_bound() {
         let mut earlier = binding(7, 1);
         earlier.epoch = Uuid::from_u128(9);
-        let mut book = Book::new(HERE);
-        assert_eq!(book.heard_of("c.s", earlier.clone(), 1), Verdict::Bind(earlier));
+        let mut registrations = Registrations::new(HERE);
+        assert_eq!(
+            registrations.bucket_put("c.s", earlier.clone(), 1),
+            BusUpdate::Bind(earlier)
+        );
     }
 
     #[test]
     fn an_old_deletion_does_not_undo_a_registration() {
-        assert_eq!(registered(7).heard_end("c.s", 9), Verdict::Nothing);
-        assert_eq!(written(7).heard_end("c.s", 4), Verdict::Nothing);
-        assert_eq!(written(7).heard_end("c.s", 6), Verdict::Forget(binding(7, 1)));
+        assert_eq!(register(7).bucket_deleted("c.s", 9), BusUpdate::Nothing);
+        assert_eq!(written(7).bucket_deleted("c.s", 4), BusUpdate::Nothing);
+        assert_eq!(written(7).bucket_deleted("c.s", 6), BusUpdate::Forget(binding(7, 1)));
     }
 
     fn put(scroll_id: u128) -> Option<(String, Write)> {
@@ -336,21 +345,21 @@ mod tests {
         let day = Some(DAY);
         let bound = |scroll_id: u128| move |_: &str, _: &str| Some(Uuid::from_u128(scroll_id));
 
-        let mut book = written(7);
-        book.sweep(Instant::now(), day, bound(7));
-        assert_eq!(book.next(), None);
-        book.sweep(Instant::now(), day, bound(8));
-        assert_eq!(book.next(), put(8));
-        let mut book = written(7);
-        book.sweep(Instant::now(), day, |_, _| None);
-        assert_eq!(book.next(), Some(("c.s".into(), Write::Delete)));
+        let mut registrations = written(7);
+        registrations.sweep(Instant::now(), day, bound(7));
+        assert_eq!(registrations.next(), None);
+        registrations.sweep(Instant::now(), day, bound(8));
+        assert_eq!(registrations.next(), put(8));
+        let mut registrations = written(7);
+        registrations.sweep(Instant::now(), day, |_, _| None);
+        assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
         // Not yet written, so perhaps not yet dispatched.
-        let mut book = registered(7);
-        book.sweep(Instant::now() + DAY, day, |_, _| None);
-        assert_eq!(book.next(), put(7));
-        let mut book = written(7);
-        book.write_all();
-        assert_eq!(book.next(), put(7));
+        let mut registrations = register(7);
+        registrations.sweep(Instant::now() + DAY, day, |_, _| None);
+        assert_eq!(registrations.next(), put(7));
+        let mut registrations = written(7);
+        registrations.write_all();
+        assert_eq!(registrations.next(), put(7));
     }
 
     #[test]
@@ -361,19 +370,19 @@ mod tests {
         let second = Duration::from_secs(1);
         let bound = |_: &str, _: &str| Some(Uuid::from_u128(7));
 
-        let mut book = registered(7);
+        let mut registrations = register(7);
         for round in 0..10 {
             let put_at = now + round * (hour + second);
-            book.put("c.s", &binding(7, 1), u64::from(round), put_at);
-            book.sweep(put_at + hour, lifetime, bound);
-            assert_eq!(book.next(), None, "too early");
-            book.sweep(put_at + hour + second, lifetime, bound);
-            assert_eq!(book.next(), put(7), "in vain");
+            registrations.mark_written("c.s", &binding(7, 1), u64::from(round), put_at);
+            registrations.sweep(put_at + hour, lifetime, bound);
+            assert_eq!(registrations.next(), None, "too early");
+            registrations.sweep(put_at + hour + second, lifetime, bound);
+            assert_eq!(registrations.next(), put(7), "in vain");
         }
         // A bucket that keeps all for ever need not be told again.
-        book.put("c.s", &binding(7, 1), 20, now);
-        book.sweep(now + 1_000 * hour, None, bound);
-        assert_eq!(book.next(), None);
+        registrations.mark_written("c.s", &binding(7, 1), 20, now);
+        registrations.sweep(now + 1_000 * hour, None, bound);
+        assert_eq!(registrations.next(), None);
     }
 
     #[test]
@@ -381,17 +390,17 @@ mod tests {
         let other = binding(70, 2);
         let now = Instant::now();
         let forgotten = |after: Duration, scroll_id: Option<u128>| {
-            let mut book = Book::new(HERE);
-            book.heard_of("c.s", other.clone(), 1);
+            let mut registrations = Registrations::new(HERE);
+            registrations.bucket_put("c.s", other.clone(), 1);
             for at in [now, now + after] {
-                book.sweep(at, None, |_, _| scroll_id.map(Uuid::from_u128));
+                registrations.sweep(at, None, |_, _| scroll_id.map(Uuid::from_u128));
             }
-            assert_eq!(book.next(), None);
-            book.heard_end("c.s", 2) == Verdict::Nothing
+            assert_eq!(registrations.next(), None);
+            registrations.bucket_deleted("c.s", 2) == BusUpdate::Nothing
         };
-        assert!(forgotten(2 * PRUNING, None));
-        assert!(forgotten(2 * PRUNING, Some(71)));
-        assert!(!forgotten(2 * PRUNING, Some(70)));
-        assert!(!forgotten(PRUNING / 2, None));
+        assert!(forgotten(2 * PRUNE_INTERVAL, None));
+        assert!(forgotten(2 * PRUNE_INTERVAL, Some(71)));
+        assert!(!forgotten(2 * PRUNE_INTERVAL, Some(70)));
+        assert!(!forgotten(PRUNE_INTERVAL / 2, None));
     }
 }

@@ -6,7 +6,7 @@
 //! An equality on what is a token becomes that token. `any` is all the subjects of its children; `all` is what those of its
 //! children have in common. `not`, `custom`, the connector's unique id and the origin are no tokens and ask for everything.
 //! Where one subject covers another the wider one stays. Where two overlap and neither covers the other (one connector,
-//! and one kind of all connectors) the narrowest subject over both takes their place: two subscriptions would deliver
+//! and one kind of all connectors) the narrowest subject over both takes their index: two subscriptions would deliver
 //! twice what both match.
 
 use sharing_bus::EventFilter;
@@ -15,12 +15,12 @@ use crate::wire::subject::{Realm, Token, join};
 
 /// The most subjects for one filter. What needs more asks for everything: a subscription each would cost the server more
 /// than what it spares.
-const MOST: usize = 4096;
+const MAX_SUBJECTS: usize = 4096;
 
 /// The subjects of events that the filter may match; none if it matches nothing.
-pub(crate) fn subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
-    let apart = disjoint(patterns(filter));
-    apart.iter().map(|pattern| pattern.subject(realm)).collect()
+pub(crate) fn filter_subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
+    let disjoint_patterns = disjoint(patterns(filter));
+    disjoint_patterns.iter().map(|pattern| pattern.subject(realm)).collect()
 }
 
 /// The tokens that a subject must have: connector, session, scroll, kind. `None` is any.
@@ -33,16 +33,16 @@ const SCROLL: usize = 2;
 const KIND: usize = 3;
 
 impl Pattern {
-    fn with(mut self, place: usize, token: String) -> Pattern {
-        self.0[place] = Some(token);
+    fn with(mut self, index: usize, token: String) -> Pattern {
+        self.0[index] = Some(token);
         self
     }
 
     /// What matches both, if anything can.
     fn intersect(&self, other: &Pattern) -> Option<Pattern> {
         let mut common = Pattern::default();
-        for (place, (one, other)) in self.0.iter().zip(&other.0).enumerate() {
-            common.0[place] = match (one, other) {
+        for (index, (one, other)) in self.0.iter().zip(&other.0).enumerate() {
+            common.0[index] = match (one, other) {
                 (Some(one), Some(other)) if one != other => return None,
                 _ => one.as_ref().or(other.as_ref()).cloned(),
             };
@@ -51,12 +51,12 @@ impl Pattern {
     }
 
     fn overlaps(&self, other: &Pattern) -> bool {
-        let mut places = self.0.iter().zip(&other.0);
-        places.all(|(one, other)| one.is_none() || other.is_none() || one == other)
+        let mut pairs = self.0.iter().zip(&other.0);
+        pairs.all(|(one, other)| one.is_none() || other.is_none() || one == other)
     }
 
     /// The narrowest pattern over both. It is one of them where that covers the other.
-    fn join(&self, other: &Pattern) -> Pattern {
+    fn widen(&self, other: &Pattern) -> Pattern {
         let mut over = self.clone();
         for (token, other) in over.0.iter_mut().zip(&other.0) {
             if token != other {
@@ -77,7 +77,7 @@ impl Pattern {
 
 /// Patterns of which at least one has whatever the filter matches; they may overlap.
 fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
-    let equality = |place, token| vec![Pattern::default().with(place, token)];
+    let equality = |index, token| vec![Pattern::default().with(index, token)];
     match filter {
         EventFilter::ScrollId(id) => equality(SCROLL, id.to_string()),
         EventFilter::ConnectorId(id) => equality(CONNECTOR, Token::of(id).text.into_owned()),
@@ -97,8 +97,8 @@ fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
 }
 
 fn limited(patterns: impl Iterator<Item = Pattern>) -> Vec<Pattern> {
-    let patterns: Vec<Pattern> = patterns.take(MOST + 1).collect();
-    if patterns.len() > MOST {
+    let patterns: Vec<Pattern> = patterns.take(MAX_SUBJECTS + 1).collect();
+    if patterns.len() > MAX_SUBJECTS {
         return vec![Pattern::default()];
     }
     patterns
@@ -108,7 +108,7 @@ fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
     let mut common = vec![Pattern::default()];
     for filter in filters {
         let more = patterns(filter);
-        if common.len().saturating_mul(more.len()) > MOST {
+        if common.len().saturating_mul(more.len()) > MAX_SUBJECTS {
             // Either side is a superset of what both have in common.
             if more.len() < common.len() {
                 common = more;
@@ -125,15 +125,15 @@ fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
 
 /// Patterns over the given ones, no two of which overlap.
 fn disjoint(patterns: Vec<Pattern>) -> Vec<Pattern> {
-    let mut apart: Vec<Pattern> = Vec::new();
+    let mut disjoint_patterns: Vec<Pattern> = Vec::new();
     for mut wider in patterns {
         // What is joined may overlap with others again; each round takes one of those out, so this ends.
-        while let Some(met) = apart.iter().position(|other| other.overlaps(&wider)) {
-            wider = wider.join(&apart.swap_remove(met));
+        while let Some(overlapping) = disjoint_patterns.iter().position(|other| other.overlaps(&wider)) {
+            wider = wider.widen(&disjoint_patterns.swap_remove(overlapping));
         }
-        apart.push(wider);
+        disjoint_patterns.push(wider);
     }
-    apart
+    disjoint_patterns
 }
 
 #[cfg(test)]
@@ -164,7 +164,7 @@ mod tests {
     }
 
     fn sorted(filter: &EventFilter<u64>) -> Vec<String> {
-        let mut subjects = subjects(&realm(), filter);
+        let mut subjects = filter_subjects(&realm(), filter);
         subjects.sort();
         subjects
     }
@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn thousands_of_scrolls_are_as_many_subjects_and_more_are_one() {
         let scrolls = |count: u128| EventFilter::any((0..count).map(|id| EventFilter::ScrollId(Uuid::from_u128(id))));
-        let most = u128::try_from(MOST).unwrap();
-        assert_eq!(sorted(&scrolls(most)).len(), MOST);
+        let most = u128::try_from(MAX_SUBJECTS).unwrap();
+        assert_eq!(sorted(&scrolls(most)).len(), MAX_SUBJECTS);
         assert_eq!(sorted(&scrolls(most + 1)), ["sb1.r.*.*.*.*.*"]);
         // Every pair would be too many, so one side has to do.
         let both = EventFilter::all([scrolls(most), EventFilter::any([connector("a"), connector("b")])]);
@@ -290,7 +290,7 @@ mod tests {
 
         #[test]
         fn what_matches_is_delivered_once(filter in filter(), events in prop::collection::vec(event(), 1..30)) {
-            let subjects = subjects(&realm(), &filter);
+            let subjects = filter_subjects(&realm(), &filter);
             for event in events {
                 let sent = subject(&realm(), Class::Delta, &event.routing).text;
                 let times = subjects.iter().filter(|pattern| delivers(pattern, &sent)).count();

@@ -1,4 +1,4 @@
-//! The headers of a message: what names its origin and its place among what that origin sent.
+//! The headers of a message: what names its origin and its numbers among what that origin sent.
 //!
 //! Plain values. Numbers are decimal, ids are UUIDs without hyphens.
 
@@ -13,7 +13,7 @@ const EPOCH: HeaderName = HeaderName::from_static("Sb-Epoch");
 /// The event's number among all that the bridge had to export since that start, from 1.
 const SEQUENCE: HeaderName = HeaderName::from_static("Sb-Seq");
 /// The event's number among those of the same subject, from 1.
-const NTH: HeaderName = HeaderName::from_static("Sb-Nth");
+const SUBJECT_SEQUENCE: HeaderName = HeaderName::from_static("Sb-Nth");
 /// How many events the bridge's own queue had lost so far, of whatever subject. Left out while it is none.
 const LOST: HeaderName = HeaderName::from_static("Sb-Lost");
 /// Who made the event there.
@@ -32,35 +32,35 @@ pub(crate) struct Source {
     pub(crate) epoch: Uuid,
 }
 
-/// A message's place among what its source sent.
+/// A message's numbers among what its source sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Numbers {
     pub(crate) sequence: u64,
-    pub(crate) nth: u64,
+    pub(crate) subject_sequence: u64,
     pub(crate) lost: u64,
 }
 
 /// What the headers of a message of a bridge say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct EventHeaders {
     pub(crate) source: Source,
-    pub(crate) place: Place,
+    pub(crate) numbers: Numbers,
     pub(crate) event_origin: EventOrigin,
 }
 
-impl Stamp {
+impl EventHeaders {
     pub(crate) fn write(&self) -> HeaderMap {
         let origin = self.source.origin.simple().to_string();
         let epoch = self.source.epoch.simple().to_string();
-        let sequence = self.place.sequence;
+        let sequence = self.numbers.sequence;
         let mut headers = HeaderMap::new();
         headers.insert(MESSAGE_ID, HeaderValue::from(format!("{origin}.{epoch}.{sequence}")));
         headers.insert(ORIGIN, HeaderValue::from(origin));
         headers.insert(EPOCH, HeaderValue::from(epoch));
         headers.insert(SEQUENCE, HeaderValue::from(sequence));
-        headers.insert(NTH, HeaderValue::from(self.place.nth));
-        if self.place.lost > 0 {
-            headers.insert(LOST, HeaderValue::from(self.place.lost));
+        headers.insert(SUBJECT_SEQUENCE, HeaderValue::from(self.numbers.subject_sequence));
+        if self.numbers.lost > 0 {
+            headers.insert(LOST, HeaderValue::from(self.numbers.lost));
         }
         headers.insert(EVENT_ORIGIN, HeaderValue::from(self.event_origin.as_str()));
         headers
@@ -75,14 +75,14 @@ impl Stamp {
             Some(lost) => lost.parse().ok()?,
             None => 0,
         };
-        Some(Stamp {
+        Some(EventHeaders {
             source: Source {
                 origin: id(ORIGIN)?,
                 epoch: id(EPOCH)?,
             },
-            place: Place {
+            numbers: Numbers {
                 sequence: number(SEQUENCE)?,
-                nth: number(NTH)?,
+                subject_sequence: number(SUBJECT_SEQUENCE)?,
                 lost,
             },
             event_origin: text(EVENT_ORIGIN)?.parse().ok()?,
@@ -103,15 +103,15 @@ pub(crate) fn wire_len(headers: &HeaderMap) -> usize {
 mod tests {
     use super::*;
 
-    fn stamp(lost: u64) -> Stamp {
-        Stamp {
+    fn event_headers(lost: u64) -> EventHeaders {
+        EventHeaders {
             source: Source {
                 origin: Uuid::from_u128(1),
                 epoch: Uuid::from_u128(2),
             },
-            place: Place {
+            numbers: Numbers {
                 sequence: 7,
-                nth: 3,
+                subject_sequence: 3,
                 lost,
             },
             event_origin: EventOrigin::User,
@@ -121,8 +121,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         for lost in [0, 5] {
-            let headers = stamp(lost).write();
-            assert_eq!(Stamp::read(&headers), Some(stamp(lost)));
+            let headers = event_headers(lost).write();
+            assert_eq!(EventHeaders::read(&headers), Some(event_headers(lost)));
             let id = headers.get(MESSAGE_ID).unwrap().as_str();
             assert_eq!(id, format!("{:032x}.{:032x}.7", 1, 2));
         }
@@ -130,14 +130,14 @@ mod tests {
 
     #[test]
     fn what_is_missing_or_nonsense_is_of_no_bridge() {
-        let names = [ORIGIN, EPOCH, SEQUENCE, NTH, LOST, EVENT_ORIGIN];
+        let names = [ORIGIN, EPOCH, SEQUENCE, SUBJECT_SEQUENCE, LOST, EVENT_ORIGIN];
         for name in names {
             for value in ["", "-1", "x"] {
-                let mut headers = stamp(0).write();
+                let mut headers = event_headers(0).write();
                 headers.insert(name.clone(), value);
-                assert_eq!(Stamp::read(&headers), None, "{name}: {value}");
+                assert_eq!(EventHeaders::read(&headers), None, "{name}: {value}");
             }
         }
-        assert_eq!(Stamp::read(&HeaderMap::new()), None);
+        assert_eq!(EventHeaders::read(&HeaderMap::new()), None);
     }
 }

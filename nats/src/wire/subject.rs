@@ -8,7 +8,7 @@
 //! upper-case hex digits, as percent-encoding does: `=` is legal in subjects and in keys of JetStream buckets, `%` is not
 //! in the latter. `_` alone says that nothing is bound, so an id `_` is written `=5F`; the empty id is `=`.
 //!
-//! A token of more than [`LONGEST`] bytes is replaced by `==` and a hash of the id, and the id travels in a header. The hash
+//! A token of more than [`MAX_TOKEN_LEN`] bytes is replaced by `==` and a hash of the id, and the id travels in a header. The hash
 //! is a UUID of version 5 (RFC 9562): SHA-1 in a name space of ours, so it is the same in every release, on every machine
 //! and in every language. Whoever finds two ids of one hash makes them share a subject and no more: ids are read from the
 //! header, and filters are evaluated again over those.
@@ -30,10 +30,10 @@ const ARCHIVE: &str = "sb1-archive";
 const UNBOUND: &str = "_";
 
 /// The most bytes of a token or of a realm. With it a subject has fewer than 300 bytes.
-const LONGEST: usize = 64;
+const MAX_TOKEN_LEN: usize = 64;
 
 /// The name space of hashed ids. Random, and never to be changed.
-const LONG_IDS: Uuid = Uuid::from_u128(0x5d9c_6f0e_3b1a_4c57_9a42_e86d_70f1_2bc3);
+const HASH_NAMESPACE: Uuid = Uuid::from_u128(0x5d9c_6f0e_3b1a_4c57_9a42_e86d_70f1_2bc3);
 
 /// The connector's name where its token is a hash; encoded as a token of any length.
 pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("Sb-Connector-Id");
@@ -49,7 +49,7 @@ pub(crate) struct Realm(String);
 impl Realm {
     /// A realm is one token and is written as it is, so that operators can name it in permissions.
     pub(crate) fn new(name: &str) -> Result<Realm, InvalidRealm> {
-        if name.is_empty() || name.len() > LONGEST || !name.bytes().all(is_plain) {
+        if name.is_empty() || name.len() > MAX_TOKEN_LEN || !name.bytes().all(is_plain) {
             return Err(InvalidRealm(name.to_owned()));
         }
         Ok(Realm(name.to_owned()))
@@ -118,7 +118,7 @@ pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Su
         None => Cow::Borrowed(UNBOUND),
         Some(id) => {
             let token = Token::of(id);
-            headers.extend(token.whole.map(|whole| (header, whole)));
+            headers.extend(token.encoded_id.map(|encoded_id| (header, encoded_id)));
             token.text
         }
     };
@@ -149,8 +149,8 @@ pub(crate) fn archived(live: &str) -> String {
 }
 
 /// The live subject of an archived one, for [`routing`] to read.
-pub(crate) fn live(archived: &str) -> Result<String, BadSubject> {
-    let rest = archived.strip_prefix(ARCHIVE).ok_or(BadSubject::Shape)?;
+pub(crate) fn live(archived: &str) -> Result<String, SubjectError> {
+    let rest = archived.strip_prefix(ARCHIVE).ok_or(SubjectError::Shape)?;
     Ok(format!("{VERSION}{rest}"))
 }
 
@@ -159,42 +159,47 @@ pub(crate) fn whole_archive(realm: &Realm) -> String {
     format!("{ARCHIVE}.{}.>", realm.as_str())
 }
 
+/// Returns the default name of the stream in which a realm's archive is stored.
+pub(crate) fn archive_stream(realm: &Realm) -> String {
+    format!("{ARCHIVE}-{}", realm.as_str())
+}
+
 /// What a subject and the headers beside it say. The realm is whatever was subscribed to and is not looked at.
 pub(crate) fn routing(
     subject: &str,
     headers: impl Fn(&str) -> Option<String>,
-) -> Result<(Class, EventRouting), BadSubject> {
+) -> Result<(Class, EventRouting), SubjectError> {
     let mut tokens = subject.split('.');
     let mut parts = [""; 7];
     for part in &mut parts {
-        *part = tokens.next().ok_or(BadSubject::Shape)?;
+        *part = tokens.next().ok_or(SubjectError::Shape)?;
     }
     let ([VERSION, _, class, connector, session, scroll, kind], None) = (parts, tokens.next()) else {
-        return Err(BadSubject::Shape);
+        return Err(SubjectError::Shape);
     };
     let name = |token: &str, header: HeaderName| match token {
         UNBOUND => Ok(None),
-        _ => id_of(token, || headers(header.as_ref())).map(|id| Some(id.into())),
+        _ => decode_token(token, || headers(header.as_ref())).map(|id| Some(id.into())),
     };
     let routing = EventRouting {
         scroll_id: match scroll {
             UNBOUND => None,
-            _ => Some(plain_uuid(scroll).ok_or(BadSubject::Scroll)?),
+            _ => Some(canonical_uuid(scroll).ok_or(SubjectError::Scroll)?),
         },
         connector_uid: match headers(CONNECTOR_UID.as_ref()) {
             None => None,
-            Some(uid) => Some(plain_uuid(&uid).ok_or(BadSubject::ConnectorUid)?),
+            Some(uid) => Some(canonical_uuid(&uid).ok_or(SubjectError::ConnectorUid)?),
         },
         connector_id: name(connector, CONNECTOR_ID)?,
         native_session_id: name(session, SESSION_ID)?,
-        kind: kind.parse().map_err(|_| BadSubject::Kind)?,
+        kind: kind.parse().map_err(|_| SubjectError::Kind)?,
     };
-    Ok((Class::parse(class).ok_or(BadSubject::Class)?, routing))
+    Ok((Class::parse(class).ok_or(SubjectError::Class)?, routing))
 }
 
 /// A message whose subject or id headers this version did not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum BadSubject {
+pub(crate) enum SubjectError {
     Shape,
     Class,
     /// A token of no id, or a hash without the id that it is of.
@@ -205,58 +210,58 @@ pub(crate) enum BadSubject {
     Kind,
 }
 
-impl fmt::Display for BadSubject {
+impl fmt::Display for SubjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            BadSubject::Shape => "not a subject of an event",
-            BadSubject::Class => "unknown class",
-            BadSubject::Id => "not the token of an id",
-            BadSubject::Scroll => "not a scroll id",
-            BadSubject::ConnectorUid => "not a connector's unique id",
-            BadSubject::Kind => "unknown event kind",
+            SubjectError::Shape => "not a subject of an event",
+            SubjectError::Class => "unknown class",
+            SubjectError::Id => "not the token of an id",
+            SubjectError::Scroll => "not a scroll id",
+            SubjectError::ConnectorUid => "not a connector's unique id",
+            SubjectError::Kind => "unknown event kind",
         })
     }
 }
 
-impl std::error::Error for BadSubject {}
+impl std::error::Error for SubjectError {}
 
 /// The token of a bound id.
 pub(crate) struct Token<'a> {
     pub(crate) text: Cow<'a, str>,
     /// The encoded id, if the text is its hash only.
-    whole: Option<String>,
+    encoded_id: Option<String>,
 }
 
 impl Token<'_> {
     pub(crate) fn of(id: &str) -> Token<'_> {
         let text = encode(id);
-        if text.len() <= LONGEST {
-            return Token { text, whole: None };
+        if text.len() <= MAX_TOKEN_LEN {
+            return Token { text, encoded_id: None };
         }
-        let hash = Uuid::new_v5(&LONG_IDS, id.as_bytes());
+        let hash = Uuid::new_v5(&HASH_NAMESPACE, id.as_bytes());
         Token {
             text: format!("=={}", hash.simple()).into(),
-            whole: Some(text.into_owned()),
+            encoded_id: Some(text.into_owned()),
         }
     }
 }
 
 /// The id that has this token, if there is one.
-fn id_of<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Result<Cow<'a, str>, BadSubject> {
-    if is_itself(token) && token.len() <= LONGEST {
+fn decode_token<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Result<Cow<'a, str>, SubjectError> {
+    if is_own_token(token) && token.len() <= MAX_TOKEN_LEN {
         return Ok(token.into());
     }
     let id = match token.strip_prefix("==") {
-        Some(_) => decode(&header().ok_or(BadSubject::Id)?),
+        Some(_) => decode(&header().ok_or(SubjectError::Id)?),
         None => decode(token),
     };
     // Whatever could be read in two ways is refused here: one id, one token.
-    let id = id.filter(|id| Token::of(id).text == token).ok_or(BadSubject::Id)?;
+    let id = id.filter(|id| Token::of(id).text == token).ok_or(SubjectError::Id)?;
     Ok(id.into())
 }
 
 /// Written the one way in which it is written here, so that a subscriber who asks for it finds it.
-fn plain_uuid(text: &str) -> Option<Uuid> {
+fn canonical_uuid(text: &str) -> Option<Uuid> {
     let as_written = |id: &Uuid| id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
     Uuid::try_parse(text).ok().filter(as_written)
 }
@@ -266,7 +271,7 @@ fn is_plain(byte: u8) -> bool {
 }
 
 /// Whether this is both an id and its token.
-fn is_itself(id: &str) -> bool {
+fn is_own_token(id: &str) -> bool {
     !id.is_empty() && id != UNBOUND && id.bytes().all(is_plain)
 }
 
@@ -274,7 +279,7 @@ fn encode(id: &str) -> Cow<'_, str> {
     if id.is_empty() {
         return "=".into();
     }
-    if is_itself(id) {
+    if is_own_token(id) {
         return id.into();
     }
     let mut token = String::with_capacity(id.len());

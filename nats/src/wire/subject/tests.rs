@@ -9,7 +9,7 @@ fn realm() -> Realm {
     Realm::new("test").unwrap()
 }
 
-fn round_trip(class: Class, sent: &EventRouting) -> Result<(Class, EventRouting), BadSubject> {
+fn round_trip(class: Class, sent: &EventRouting) -> Result<(Class, EventRouting), SubjectError> {
     let subject = subject(&realm(), class, sent);
     routing(&subject.text, |name| find(&subject.headers, name))
 }
@@ -61,35 +61,35 @@ fn what_was_not_written_here_is_refused() {
     let long = "x".repeat(99);
     let hash = Token::of(&long).text;
     for (text, error) in [
-        ("", BadSubject::Shape),
-        ("sb1.r.delta.a.b._", BadSubject::Shape),
-        ("sb1.r.delta.a.b._.tool.more", BadSubject::Shape),
-        ("sb2.r.delta.a.b._.tool", BadSubject::Shape),
-        ("sb1.r.delights.a.b._.tool", BadSubject::Class),
-        ("sb1.r.delta.a.b._.telepathy", BadSubject::Kind),
-        ("sb1.r.delta.a.b.7.tool", BadSubject::Scroll),
+        ("", SubjectError::Shape),
+        ("sb1.r.delta.a.b._", SubjectError::Shape),
+        ("sb1.r.delta.a.b._.tool.more", SubjectError::Shape),
+        ("sb2.r.delta.a.b._.tool", SubjectError::Shape),
+        ("sb1.r.delights.a.b._.tool", SubjectError::Class),
+        ("sb1.r.delta.a.b._.telepathy", SubjectError::Kind),
+        ("sb1.r.delta.a.b.7.tool", SubjectError::Scroll),
         (
             "sb1.r.delta.a.b.00000000-0000-0000-0000-00000000000A.tool",
-            BadSubject::Scroll,
+            SubjectError::Scroll,
         ),
-        ("sb1.r.delta.a.._.tool", BadSubject::Id),
-        ("sb1.r.delta.=2.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=2e.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=61.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=+1.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=FF.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.a/b.b._.tool", BadSubject::Id),
-        (&format!("sb1.r.delta.{hash}.b._.tool"), BadSubject::Id),
+        ("sb1.r.delta.a.._.tool", SubjectError::Id),
+        ("sb1.r.delta.=2.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=2e.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=61.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=+1.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=FF.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.a/b.b._.tool", SubjectError::Id),
+        (&format!("sb1.r.delta.{hash}.b._.tool"), SubjectError::Id),
     ] {
         assert_eq!(read(text), error, "{text}");
     }
     let lie = |name: &str| (name == "Sb-Connector-Id").then(|| "another".to_owned());
     let hashed = format!("sb1.r.delta.{hash}.b._.tool");
-    assert_eq!(routing(&hashed, lie).unwrap_err(), BadSubject::Id);
+    assert_eq!(routing(&hashed, lie).unwrap_err(), SubjectError::Id);
     let uid = |_: &str| Some("7".to_owned());
     assert_eq!(
         routing("sb1.r.delta.a.b._.tool", uid).unwrap_err(),
-        BadSubject::ConnectorUid
+        SubjectError::ConnectorUid
     );
 }
 
@@ -148,7 +148,7 @@ proptest! {
 
     #[test]
     fn what_can_be_read_is_written_alike(token in "[a-c_=0-9A-F]{1,12}") {
-        if let Ok(id) = id_of(&token, || None) {
+        if let Ok(id) = decode_token(&token, || None) {
             prop_assert_eq!(&*Token::of(&id).text, &token);
         }
     }
