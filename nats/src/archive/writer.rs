@@ -23,7 +23,7 @@ use super::stats::ArchiveCounters;
 use crate::codec::Codec;
 use crate::connection::Connection;
 use crate::runtime::StartReport;
-use crate::runtime::panic;
+use crate::runtime::panic::{self, log_warning};
 use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
 use crate::wire::subject::{Class, Realm, archived, subject};
 
@@ -272,7 +272,7 @@ impl StreamPublisher {
             return;
         };
         if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
-            panic::log_warning!(
+            log_warning!(
                 "the archive's stream {} is not there: {}",
                 self.stream.name,
                 error.kind()

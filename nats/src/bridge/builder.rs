@@ -1,4 +1,4 @@
-//! How a bridge is set up and started: [`NatsBridgeBuilder`].
+//! Settings and start of a bridge: [`NatsBridgeBuilder`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -22,8 +22,8 @@ use crate::wire::subject::Realm;
 
 const THREAD_NAME: &str = "sharing-bus-nats";
 
-/// Settings of a bridge; made by [`NatsBridge::builder`].
-#[must_use = "a bridge begins with `start`"]
+/// The settings of a bridge. Created by [`NatsBridge::builder`].
+#[must_use = "a bridge starts only when `start` is called"]
 pub struct NatsBridgeBuilder<E: Payload, C = Json> {
     pub(super) bus: SharingBus<E>,
     pub(super) options: NatsOptions,
@@ -33,20 +33,21 @@ pub struct NatsBridgeBuilder<E: Payload, C = Json> {
 }
 
 impl<E: Payload, C> NatsBridgeBuilder<E, C> {
-    /// Which events of this bus to export; all unless told. Those that came from other nodes never are.
+    /// Sets which events of this bus are exported. The default is all events. Events imported from other nodes are
+    /// never exported.
     pub fn export(mut self, filter: EventFilter<E>) -> Self {
         self.export = filter;
         self
     }
 
-    /// Which of them are essential, so that an archive keeps them: a part of their subject. All but those of the kind
-    /// `Progress` unless told.
+    /// Sets which exported events are essential. The class is part of an event's subject, so that a stream on the
+    /// server can keep essential events alone. The default is all kinds except `Progress`.
     pub fn essential(mut self, filter: EventFilter<E>) -> Self {
         self.essential = filter;
         self
     }
 
-    /// How payloads become bytes; as JSON unless told.
+    /// Sets how payloads are encoded. The default is JSON.
     pub fn codec<D: Codec<E>>(self, codec: D) -> NatsBridgeBuilder<E, D> {
         NatsBridgeBuilder {
             bus: self.bus,
@@ -57,9 +58,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         }
     }
 
-    /// Starts the bridge: what is published once this has returned is exported. Blocks the thread until a server has
-    /// answered, or until the first attempt has failed, for five seconds at most. A server that is not there is no
-    /// error: the bridge goes on trying, and events wait in its queue.
+    /// Starts the bridge. Every event published after this call returns is exported.
+    ///
+    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
+    /// seconds. An unreachable server is not an error: the bridge keeps trying, and events wait in its queue.
     ///
     /// # Errors
     ///
@@ -119,7 +121,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         };
         let at_end = OpenAtEnd(Arc::clone(&ended));
         let run = move |started| thread.run(connect, export, command_receiver, started, ending);
-        // Nobody joins the thread: code of the host's may hold it up.
+        // The thread is not joined, because code of the host may delay its end.
         let (phase, _) = runtime::start(THREAD_NAME, at_end, run)?;
         Ok(NatsBridge {
             bus,
@@ -147,7 +149,7 @@ impl<E: Payload, C> fmt::Debug for NatsBridgeBuilder<E, C> {
     }
 }
 
-/// Tells of the thread's end, however it ends.
+/// Opens the latch when the thread ends, even if it panics.
 struct OpenAtEnd(Arc<Latch>);
 
 impl Drop for OpenAtEnd {

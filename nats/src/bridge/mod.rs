@@ -1,8 +1,10 @@
-//! The bridge itself: [`NatsBridge`].
+//! The bridge between a bus and a server: [`NatsBridge`].
 //!
-//! A bridge has a thread that runs the client and the bridge's tasks (`bridge/thread.rs`). The handle talks to it
-//! through channels. Whatever the network does, it is that thread that waits: publishers and subscribers of the bus
-//! never do.
+//! 1. `builder.rs`: settings and start of a bridge.
+//! 2. `thread.rs`: the bridge's thread, which runs the client and the bridge's tasks.
+//!
+//! The handle sends requests to the thread through channels. Only this thread waits for the network. Publishers and
+//! subscribers of the bus never do.
 
 mod builder;
 mod thread;
@@ -28,13 +30,13 @@ use crate::runtime::latch::Latch;
 use crate::sessions::SharedRegistrations;
 use crate::stats::{Counters, NatsStats};
 
-/// How much longer than the deadline a shutdown waits for the thread, which code of the host's may hold up.
+/// Time beyond the deadline that a shutdown waits for the thread, because code of the host may delay the thread.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// A bridge between a bus and a NATS server; see the [crate's documentation](crate).
+/// A bridge between a bus and a NATS server. See the [crate's documentation](crate).
 ///
-/// It keeps the bus open until it is shut down or dropped. Dropping it ends it at once; [`shutdown`](Self::shutdown) sends
-/// first what waits.
+/// The bridge keeps the bus open until it is shut down or dropped. Dropping the bridge ends it at once and discards
+/// queued events. [`shutdown`](Self::shutdown) sends the queued events first.
 pub struct NatsBridge<E: Payload> {
     bus: SharingBus<E>,
     subscription: SubscriberId,
@@ -45,13 +47,13 @@ pub struct NatsBridge<E: Payload> {
     commands: CommandSender<E>,
     registrations: Arc<SharedRegistrations>,
     next_interest: Mutex<u64>,
-    /// There until the bridge is told to end.
+    /// Signals the thread to end. `None` once the signal is sent.
     end: Option<oneshot::Sender<Duration>>,
     ended: Arc<Latch>,
 }
 
 impl<E: Payload> NatsBridge<E> {
-    /// A bridge for this bus, to be set up.
+    /// Returns a builder for a bridge of this bus.
     pub fn builder(bus: &SharingBus<E>, options: NatsOptions) -> NatsBridgeBuilder<E> {
         NatsBridgeBuilder {
             bus: bus.clone(),
@@ -62,12 +64,13 @@ impl<E: Payload> NatsBridge<E> {
         }
     }
 
-    /// Has the events of other nodes that match `filter` published on the local bus, for as long as what this returns is
-    /// kept. Never waits: [`Remote::wait_ready`] does, until the server knows.
+    /// Publishes the events of other nodes that match `filter` on the local bus, until the returned value is dropped.
+    /// Never waits for the server. Call [`Remote::wait_ready`] to wait until the server has the subscriptions.
     ///
-    /// The server sends this node only what the filter's equalities ask for (scroll, connector, session, kind, and what
-    /// `any` and `all` make of them); the rest of it is evaluated here. What it says of origins is of the event's own, on its
-    /// node; on the local bus its origin is [`Remote`](sharing_bus::EventOrigin::Remote).
+    /// The server evaluates the filter's conditions on scroll, connector, session and kind, including their
+    /// combinations by `any` and `all`. The bridge evaluates the rest. A condition on the origin applies to the
+    /// event's origin on its own node. On the local bus, the origin is always
+    /// [`Remote`](sharing_bus::EventOrigin::Remote).
     pub fn subscribe_remote(&self, filter: EventFilter<E>) -> Remote<E> {
         let id = {
             let mut next = self.next_interest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,26 +94,28 @@ impl<E: Payload> NatsBridge<E> {
         }
     }
 
-    /// Forgets a session's binding here and on every other node that shares the bucket of
-    /// [`session_bucket`](NatsOptions::session_bucket), whichever registered it, and returns it. Here it takes effect at once,
-    /// as [`SharingBus::forget_session`] does, elsewhere once it has travelled. Without a bucket it is forgotten here alone.
+    /// Forgets a session's binding on this node and on every node that shares the
+    /// [`session_bucket`](NatsOptions::session_bucket). Returns the scroll that the session was bound to on this node.
+    /// It does not matter which node registered the session. On this node the call takes effect at once, as
+    /// [`SharingBus::forget_session`] does. On other nodes it takes effect when the change arrives there. Without a
+    /// bucket, only this node forgets the session.
     pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         let scroll_id = self.bus.forget_session(connector_id, native_session_id);
         self.registrations.forget(connector_id, native_session_id);
         scroll_id
     }
 
-    /// This node's id.
+    /// Returns this node's id.
     pub fn node(&self) -> Uuid {
         self.node
     }
 
-    /// Whether a connection is up, as far as is known. May be stale at once.
+    /// Returns whether the client is connected to a server. The result may be out of date immediately.
     pub fn is_connected(&self) -> bool {
         *self.phase.borrow() == Phase::Connected
     }
 
-    /// What the bridge has done so far. Costs a walk over the bus's subscribers.
+    /// Returns the bridge's counts. The call walks over the subscribers of the bus.
     pub fn stats(&self) -> NatsStats {
         let stats = self.bus.stats();
         let own = stats.subscribers.iter().find(|own| own.id == self.subscription);
@@ -118,12 +123,12 @@ impl<E: Payload> NatsBridge<E> {
         self.counters.read(queued, lagged)
     }
 
-    /// Sends what the bus had accepted before this call, waits until the server has confirmed all, and ends the bridge; gives
-    /// up when `deadline` has passed. Blocks the thread for little longer than that at most.
+    /// Sends all events that the bus accepted before this call, waits until the server has confirmed them, and ends
+    /// the bridge. Gives up when `deadline` has passed. Blocks the thread for at most half a second longer than that.
     ///
     /// # Errors
     ///
-    /// [`ShutdownError`] if anything was left.
+    /// Returns [`ShutdownError`] if any event was not confirmed.
     pub fn shutdown(mut self, deadline: Duration) -> Result<NatsStats, ShutdownError> {
         self.finish(deadline);
         let stats = self.stats();
@@ -139,7 +144,8 @@ impl<E: Payload> NatsBridge<E> {
     fn finish(&mut self, deadline: Duration) {
         let Some(end) = self.end.take() else { return };
         if end.send(deadline).is_ok() {
-            // Either it ends or code of the host's holds it up, which is not waited for.
+            // The thread ends within this time unless code of the host delays it. The shutdown does not wait for such
+            // code.
             self.ended.wait(deadline.saturating_add(GRACE));
         }
     }

@@ -1,5 +1,4 @@
-//! What runs on the bridge's thread: the client and the tasks that share it, from the first word of the server to the
-//! end.
+//! The bridge's thread, which runs the client and the tasks that use it: [`BridgeThread`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::stats::Counters;
 use crate::wire::headers::Source;
 use crate::wire::subject::Realm;
 
-/// What the bridge's thread begins with.
+/// The initial state of the bridge's thread.
 pub(super) struct BridgeThread<E: Payload, C> {
     pub(super) bus: SharingBus<E>,
     pub(super) codec: Arc<C>,
@@ -33,7 +32,7 @@ pub(super) struct BridgeThread<E: Payload, C> {
     pub(super) gaps: Arc<Gaps<E>>,
     pub(super) commands: CommandSender<E>,
     pub(super) registrations: Arc<SharedRegistrations>,
-    /// The bucket, and what this node's sessions do.
+    /// The name of the session bucket, and the changes of sessions on this node.
     pub(super) sessions: Option<(String, BusReceiver<E>)>,
     pub(super) servers: Vec<ServerAddr>,
 }
@@ -63,7 +62,7 @@ impl<E: Payload, C: Codec<E>> BridgeThread<E, C> {
             Err(error) => return drop(started.send(Err(error))),
         };
         let Ok(round_trips) = RoundTrips::start(connection.clone()).await else {
-            return drop(started.send(Err(StartError::Client("it has given up".to_owned()))));
+            return drop(started.send(Err(StartError::Client("the client has given up".to_owned()))));
         };
         if let Some((bucket, changes)) = self.sessions {
             let counters = Arc::clone(&self.counters);
@@ -106,7 +105,7 @@ impl<E: Payload, C: Codec<E>> BridgeThread<E, C> {
         if started.send(Ok(connection.phase.clone())).is_err() {
             return;
         }
-        // A handle that is gone without a word has no deadline left.
+        // If the handle was dropped without a signal, no time is left.
         let deadline = ending.await.unwrap_or(Duration::ZERO);
         let _ = timeout(deadline, async {
             self.bus.flush_async().await;

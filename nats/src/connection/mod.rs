@@ -1,7 +1,10 @@
-//! The connection: [`Connection`], the client with what it tells of itself.
+//! The connection to a server: [`Connection`], the client and its current phase.
 //!
-//! The client reconnects on its own and tells of it through one callback, which keeps the phase in a watch channel. Which
-//! connection is meant is told by the client's own count of connects: it grows before anything is sent over the new one.
+//! 1. `round_trip.rs`: proof that the server has read the messages sent so far.
+//!
+//! The client reconnects by itself and reports each change through a callback. The callback stores the phase in a
+//! watch channel. The client's count of connects identifies a connection: the client increments the count before it
+//! sends anything over the new connection.
 
 pub(crate) mod round_trip;
 
@@ -15,27 +18,30 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::error::StartError;
-use crate::runtime::panic;
+use crate::runtime::panic::{log_info, log_warning};
 
-/// How long a start waits for the first word of a server.
+/// Time limit for a server's first answer.
 const START_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How far the client is.
+/// The state of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// It has not yet heard from any server.
+    /// The client has not heard from any server yet.
     Connecting,
+    /// A connection is up.
     Connected,
-    /// It tries again; the last attempt failed for another reason than the next one, or the connection broke.
+    /// The client is reconnecting. The connection broke, or the last attempt failed for a reason that has no phase of
+    /// its own.
     Disconnected,
-    /// It tries again; the server refused who it is.
+    /// The client is reconnecting. The server refused its credentials.
     Refused,
-    /// It tries again; its own certificates, keys or roots cannot be used.
+    /// The client is reconnecting. Its own certificates, keys or roots cannot be used.
     Unusable,
-    /// It has given up.
+    /// The client has given up.
     Closed,
 }
 
+/// The client and its current phase.
 #[derive(Clone)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
@@ -43,9 +49,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Starts the client, which goes on trying until it connects; returns once a server has answered or the first
-    /// attempt has failed, or after some seconds. It is an error if the server refuses who this is, and none if no
-    /// server is there. `name` is whose connection it is, for the log, and `count` is shown what befalls it. Must be
+    /// Starts the client, which keeps trying until it connects. Returns when a server has answered, when the first
+    /// attempt has failed, or after [`START_TIMEOUT`]. An unreachable server is not an error, but refused credentials
+    /// are. `name` identifies the connection in the log. `on_event` is called with each event of the client. Must be
     /// called within the runtime.
     pub(crate) async fn start(
         servers: Vec<ServerAddr>,
@@ -57,13 +63,13 @@ impl Connection {
         let phase_sender = Arc::new(phase_sender);
         let options = options.retry_on_initial_connect().event_callback(move |event| {
             on_event(&event);
-            note(&phase_sender, name, &event);
+            handle_event(&phase_sender, name, &event);
             std::future::ready(())
         });
         let client = options.connect(servers).await;
         let client = client.map_err(|error| StartError::Client(error.kind().to_string()))?;
         let connection = Connection { client, phase };
-        // A time-out is no answer either way.
+        // A timeout is neither success nor failure.
         match timeout(START_TIMEOUT, connection.clone().changed()).await {
             Ok(Phase::Refused) => Err(StartError::Unauthorized),
             Ok(Phase::Unusable) => Err(StartError::Client(ConnectErrorKind::Tls.to_string())),
@@ -71,18 +77,18 @@ impl Connection {
         }
     }
 
-    /// Whether a connection is up, as far as the client knows.
+    /// Returns whether a connection is up, as far as the client has noticed.
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// Which connection this is: how many there have been.
+    /// Returns the number of connects so far, which identifies the current connection.
     pub(crate) fn connect_count(&self) -> u64 {
-        // Ordering: Relaxed, for the client counts on this very thread.
+        // Ordering: Relaxed, because the client increments the count on this thread.
         self.client.statistics().connects.load(Ordering::Relaxed)
     }
 
-    /// Waits for the next phase; forever once there is none.
+    /// Waits for the next phase. Never returns if the client has ended.
     pub(crate) async fn changed(&mut self) -> Phase {
         if self.phase.changed().await.is_err() {
             std::future::pending::<()>().await;
@@ -91,22 +97,23 @@ impl Connection {
     }
 }
 
-fn note(phase_sender: &watch::Sender<Phase>, name: &str, event: &Event) {
+/// Logs an event of the client and updates the phase.
+fn handle_event(phase_sender: &watch::Sender<Phase>, name: &str, event: &Event) {
     let phase = match event {
         Event::Connected => Phase::Connected,
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
         Event::ClientError(ClientError::Other(reason)) => failure_phase(reason),
-        Event::ServerError(error) => return panic::log_warning!("NATS {name}, server: {error}"),
+        Event::ServerError(error) => return log_warning!("NATS {name}, server: {error}"),
         Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => return,
     };
     let before = phase_sender.send_replace(phase);
     if before != phase {
-        panic::log_info!("NATS {name}: {phase:?} ({event})");
+        log_info!("NATS {name}: {phase:?} ({event})");
     }
 }
 
-/// The client tells only the text of why it could not connect.
+/// Returns the phase after a failed attempt. The client reports the reason only as text.
 fn failure_phase(reason: &str) -> Phase {
     let is = |kind: ConnectErrorKind| kind.to_string() == reason;
     if is(ConnectErrorKind::AuthorizationViolation) || is(ConnectErrorKind::Authentication) {

@@ -1,8 +1,9 @@
-//! Round trips: [`RoundTrips`], the proof that the server has read what was sent before.
+//! Round trips: [`RoundTrips`], the proof that the server has read all messages sent before.
 //!
-//! The client's own flush only writes to the socket, which a server that hangs still takes. So the bridge sends a number to
-//! an inbox that it alone subscribes to, and waits for it to come back over the same connection: the server reads a
-//! connection in order. Callers wait in a list behind a mutex, held for a push or a pop.
+//! The client's own flush only writes to the socket, which succeeds even if the server hangs. The bridge therefore
+//! sends a number to an inbox that only it subscribes to, and waits until the number returns over the same connection.
+//! The server reads a connection in order, so it has then read everything before. Callers wait in a list behind a
+//! mutex, which is held for a push or a pop.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +14,11 @@ use tokio::sync::oneshot;
 
 use crate::connection::Connection;
 
-/// The connection broke before the number came back, or the client has ended.
+/// The connection broke before the number returned, or the client has ended.
 #[derive(Debug)]
 pub(crate) struct ConnectionLost;
 
+/// Sends round trips and completes them.
 #[derive(Clone)]
 pub(crate) struct RoundTrips {
     connection: Connection,
@@ -37,7 +39,7 @@ struct Caller {
 }
 
 impl RoundTrips {
-    /// Must be called within the runtime, which it gives a task.
+    /// Subscribes to the inbox and spawns the task that completes round trips. Must be called within the runtime.
     pub(crate) async fn start(connection: Connection) -> Result<RoundTrips, ConnectionLost> {
         let inbox = connection.client.new_inbox();
         let subscriber = connection
@@ -54,7 +56,8 @@ impl RoundTrips {
         Ok(round_trips)
     }
 
-    /// Waits until the server has read everything that was handed to the client before, over the connection that is up.
+    /// Waits until the server has read all messages that the client has taken before this call, over the current
+    /// connection.
     pub(crate) async fn round_trip(&self) -> Result<(), ConnectionLost> {
         let connect_count = self.connection.connect_count();
         let (done, outcome) = oneshot::channel();
@@ -69,7 +72,7 @@ impl RoundTrips {
             });
             number
         };
-        // A reply, so that the server answers even a client that has asked not to hear itself.
+        // With a reply subject, the server answers even if the client has disabled echoes of its own messages.
         let (to, reply) = (self.inbox.clone(), self.inbox.clone());
         let sent = self
             .connection
@@ -77,7 +80,7 @@ impl RoundTrips {
             .publish_with_reply(to, reply, number.to_string().into());
         sent.await.map_err(|_| ConnectionLost)?;
         outcome.await.map_err(|_| ConnectionLost)?;
-        // What came back over a later connection proves nothing of what went over this one.
+        // A number that returned over a later connection proves nothing about messages sent over this one.
         if self.connection.connect_count() == connect_count {
             Ok(())
         } else {
@@ -92,7 +95,8 @@ impl RoundTrips {
                 message = subscriber.next() => {
                     let Some(message) = message else { break };
                     if message.status == Some(StatusCode::NO_RESPONDERS) {
-                        // It carries no number; there is one at a time, or nearly so.
+                        // This status carries no number. Almost always at most one round trip is pending, so the
+                        // oldest caller is completed.
                         self.lock().callers.pop_front().done();
                     } else if let Some(number) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
                         self.complete(number);
@@ -107,13 +111,13 @@ impl RoundTrips {
     fn complete(&self, number: u64) {
         let mut waiting = self.lock();
         while waiting.callers.front().is_some_and(|caller| caller.number <= number) {
-            // Earlier ones have been lost, and learn so as they are dropped.
+            // Earlier round trips were lost. Dropping their callers reports the loss.
             let caller = waiting.callers.pop_front();
             caller.filter(|caller| caller.number == number).done();
         }
     }
 
-    /// Ends the wait of those whose connection is gone.
+    /// Fails all round trips whose connection is gone.
     fn drop_lost(&self) {
         let connected = self.connection.is_connected();
         let connect_count = self.connection.connect_count();
@@ -135,7 +139,7 @@ trait Done {
 impl Done for Option<Caller> {
     fn done(self) {
         if let Some(caller) = self {
-            // Nobody waits any more: fine.
+            // The send fails if the caller no longer waits.
             let _ = caller.done.send(());
         }
     }

@@ -1,8 +1,11 @@
-//! From the bus to the server: [`Exporter`], a task of the bridge's thread.
+//! The path from the bus to the server: [`Exporter`], a task of the bridge's thread.
 //!
-//! Owns the bridge's subscription and everything that is counted about what it sends. It takes events only while a connection
-//! is up and few enough are unconfirmed; all others wait in the subscription's own bounded queue, which loses the newest and
-//! counts. At any time at most one round trip is under way; what was handed over before it is confirmed when it returns.
+//! 1. `progress.rs`: numbers of events, and how many of them the server has confirmed.
+//!
+//! The exporter owns the bridge's subscription on the bus and the counts of sent events. It takes events only while a
+//! connection is up and fewer than `in_flight` events are unconfirmed. All other events wait in the subscription's
+//! bounded queue, which drops and counts the newest event when it is full. At most one round trip is pending at any
+//! time. When it returns, all events sent before it are confirmed.
 
 mod progress;
 
@@ -22,7 +25,7 @@ use crate::stats::Counters;
 use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
 use crate::wire::subject::{Class, Realm, subject};
 
-/// How many events are taken out of the queue at a time.
+/// Maximum number of events taken from the queue at once.
 const BATCH: usize = 64;
 
 pub(crate) struct Exporter<E: Payload, C> {
@@ -39,7 +42,7 @@ pub(crate) struct Exporter<E: Payload, C> {
 }
 
 impl<E: Payload, C: Codec<E>> Exporter<E, C> {
-    /// Exports until the subscription has ended and everything is settled, or until the client has given up.
+    /// Exports until the subscription has ended and every event is settled, or until the client has given up.
     pub(crate) async fn run(mut self, mut closing: watch::Receiver<bool>) {
         let mut connection = self.connection.clone();
         let mut batch = Vec::with_capacity(BATCH);
@@ -51,15 +54,15 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
                 break;
             }
             if trip.is_none() && self.progress.unsettled() > 0 {
-                trip = Some(PendingTrip::start(&self.round_trips, self.progress.handed));
+                trip = Some(PendingTrip::start(&self.round_trips, self.progress.sent));
             }
             let window = self.in_flight.saturating_sub(self.progress.unsettled());
             let may_send = open && window > 0 && self.connection.is_connected();
             tokio::select! {
                 biased;
-                (outcome, handed) = PendingTrip::end(&mut trip) => self.settle(outcome, handed),
+                (outcome, sent) = PendingTrip::end(&mut trip) => self.settle(outcome, sent),
                 closed = closing.changed(), if open && !self.receiver.is_closed() => {
-                    // A bridge that is gone does not wait for what is queued.
+                    // The bridge is gone, so no caller waits for the queued events.
                     if closed.is_err() {
                         break;
                     }
@@ -81,25 +84,25 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
         }
     }
 
-    /// Learns of a new connection: what was handed over before and not confirmed may be lost.
+    /// Detects a new connection. Events sent over the previous connection and not confirmed may be lost.
     fn check_connection(&mut self) {
         let connect_count = self.connection.connect_count();
         if connect_count != self.progress.connect_count {
-            self.settle(Err(ConnectionLost), self.progress.handed);
+            self.settle(Err(ConnectionLost), self.progress.sent);
             self.progress.connect_count = connect_count;
             self.progress.max_payload = self.connection.client.server_info().max_payload;
         }
     }
 
-    fn settle(&mut self, outcome: Result<(), ConnectionLost>, handed: u64) {
+    fn settle(&mut self, outcome: Result<(), ConnectionLost>, sent: u64) {
         let same = self.connection.connect_count() == self.progress.connect_count;
         if outcome.is_ok() && same {
-            let confirmed = handed.saturating_sub(self.progress.settled);
+            let confirmed = sent.saturating_sub(self.progress.settled);
             self.counters.acked.add(confirmed);
             self.progress.settled += confirmed;
         } else {
             self.counters.lost_on_reconnect.add(self.progress.unsettled() as u64);
-            self.progress.settled = self.progress.handed;
+            self.progress.settled = self.progress.sent;
         }
     }
 
@@ -140,16 +143,16 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
             .publish_with_headers(subject.text, headers, payload.into());
         if published.await.is_ok() {
             self.counters.exported.add(1);
-            self.progress.handed += 1;
+            self.progress.sent += 1;
         } else {
-            // The client has given up, and the phase says so next.
+            // The client has given up. The next change of phase ends the loop.
             self.counters.unsendable.add(1);
         }
     }
 }
 
 impl<E: Payload, C> Drop for Exporter<E, C> {
-    /// Leaves the last account of its queue, which nobody can ask any more.
+    /// Stores the final counts of the queue, which no longer exists when they are read.
     fn drop(&mut self) {
         self.counters.lagged.raise(self.receiver.lagged());
         self.counters.abandoned.add(self.receiver.len() as u64);
@@ -157,27 +160,27 @@ impl<E: Payload, C> Drop for Exporter<E, C> {
     }
 }
 
-/// A round trip under way, and how much had been handed over before.
+/// A pending round trip, and the number of events sent before it started.
 struct PendingTrip {
     task: JoinHandle<Result<(), ConnectionLost>>,
-    handed: u64,
+    sent: u64,
 }
 
 impl PendingTrip {
-    fn start(round_trips: &RoundTrips, handed: u64) -> PendingTrip {
+    fn start(round_trips: &RoundTrips, sent: u64) -> PendingTrip {
         let round_trips = round_trips.clone();
         let task = tokio::spawn(async move { round_trips.round_trip().await });
-        PendingTrip { task, handed }
+        PendingTrip { task, sent }
     }
 
-    /// Waits for it and takes it out; forever if there is none. Cancel safe.
+    /// Waits for the pending round trip and removes it. Never returns if no round trip is pending. Cancel safe.
     async fn end(trip: &mut Option<PendingTrip>) -> (Result<(), ConnectionLost>, u64) {
-        let Some(PendingTrip { task, handed }) = trip else {
+        let Some(PendingTrip { task, sent }) = trip else {
             return std::future::pending().await;
         };
         let outcome = task.await.unwrap_or(Err(ConnectionLost));
-        let handed = *handed;
+        let sent = *sent;
         *trip = None;
-        (outcome, handed)
+        (outcome, sent)
     }
 }

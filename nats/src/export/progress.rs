@@ -1,37 +1,38 @@
-//! The exporter's numbering and accounting: [`Progress`], a plain value.
+//! The exporter's numbers and counts: [`Progress`], a plain value.
 
 use std::collections::HashMap;
 
 use crate::wire::headers::MAX_TRACKED_SUBJECTS;
 
-/// What has been sent, and how much of it is certain.
+/// Numbers of the events seen so far, and how many of them are settled.
 #[derive(Default)]
 pub(crate) struct Progress {
-    /// Events that were this bridge's to export so far, lost ones included.
+    /// Number of events that matched the export filter so far, including lost events.
     pub(super) sequence: u64,
-    /// Those that its own queue lost.
+    /// Number of events that the bridge's queue lost.
     pub(super) lost: u64,
-    /// How many there were of each subject.
+    /// Number of events of each subject.
     pub(super) subject_sequences: HashMap<String, u64>,
-    /// Events handed to the client.
-    pub(super) handed: u64,
-    /// Those of them whose fate is decided: confirmed, or uncertain for good.
+    /// Number of events passed to the client.
+    pub(super) sent: u64,
+    /// Number of these events that are settled: confirmed, or counted as possibly lost.
     pub(super) settled: u64,
-    /// The connection that all others were handed to.
+    /// The connection that the unsettled events were sent over, as a number of connects.
     pub(super) connect_count: u64,
     pub(super) max_payload: usize,
 }
 
 impl Progress {
     pub(super) fn unsettled(&self) -> usize {
-        usize::try_from(self.handed - self.settled).unwrap_or(usize::MAX)
+        usize::try_from(self.sent - self.settled).unwrap_or(usize::MAX)
     }
 
-    /// Counts one more of this subject. Past the limit all begin anew, which those who receive take for what it is.
+    /// Returns the next number of a subject. Above the limit, all subjects start again at 1. A receiver recognizes
+    /// such a restart and does not count it as a loss.
     pub(super) fn next_in_subject(&mut self, subject: &str) -> u64 {
-        if let Some(nth) = self.subject_sequences.get_mut(subject) {
-            *nth += 1;
-            return *nth;
+        if let Some(last) = self.subject_sequences.get_mut(subject) {
+            *last += 1;
+            return *last;
         }
         if self.subject_sequences.len() >= MAX_TRACKED_SUBJECTS {
             self.subject_sequences.clear();

@@ -1,4 +1,4 @@
-//! Commands to the importer: [`Command`], sent by the host's handles and by the importer's own round trips.
+//! Requests to the importer: [`Command`], sent by the host's handles and by the importer's own round trips.
 
 use std::sync::Arc;
 

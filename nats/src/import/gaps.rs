@@ -1,8 +1,8 @@
 //! Losses on the way to this node, recorded per event: [`Gaps`].
 //!
-//! The importer detects a loss before it publishes the event that follows, and records the loss under the address of that
-//! event's payload. The dispatch thread looks the record up when it delivers the event, so a receiver learns of the loss at
-//! the right place in the sequence. The records are in a map behind a mutex, which is held for one look-up. No code of the
+//! The importer detects a loss before it publishes the event that follows, and records the loss under the address of
+//! that event's payload. The dispatch thread looks the record up when it delivers the event. A receiver thus learns of
+//! the loss at the right place. The records are in a map behind a mutex, which is held for one lookup. No code of the
 //! host runs while it is held.
 
 use std::collections::HashMap;

@@ -1,13 +1,18 @@
-//! From the server to the bus: [`Importer`], a task of the bridge's thread.
+//! The path from the server to the bus: [`Importer`], a task of the bridge's thread.
 //!
-//! Owns the subscriptions, the wishes that they come from, and the received. The subscriptions are those that all wishes
-//! together need, no two of which share a subject. When the wishes change, the new ones are opened, a round trip proves that
-//! the server has them, and only then those are closed that are not needed any more: what comes twice meanwhile the received
-//! drops.
+//! 1. `command.rs`: the requests that the importer handles.
+//! 2. `received.rs`: the last message of each source, to detect duplicates and losses.
+//! 3. `gaps.rs`: detected losses, looked up when the dispatch thread delivers the event that follows.
 //!
-//! Each subscription of the client has a channel of its own, so messages of one source may stand in several. The client fills
-//! them in the order of the connection, on this very thread: what all of them hold at a time is a beginning of that order.
-//! So they are emptied together and put back in order by their sequence.
+//! The importer owns the interests of the host, the client's subscriptions, and the record of received messages. No
+//! two subscriptions share a subject. When the interests change, the importer first opens the new subscriptions. A
+//! round trip then proves that the server has them. Only after that does the importer close the subscriptions that are
+//! no longer needed. A message that arrives twice in between is dropped as a duplicate.
+//!
+//! The client gives each subscription its own channel, so the messages of one source can be spread over several
+//! channels. The client fills these channels in the order of the connection, on the same thread. At any time, the
+//! contents of all channels together are therefore a prefix of that order. The importer empties all channels at once
+//! and sorts the messages by sequence.
 
 pub(crate) mod command;
 pub(crate) mod gaps;
@@ -36,7 +41,7 @@ use crate::wire::filter_subjects::filter_subjects;
 use crate::wire::headers::{EventHeaders, Source};
 use crate::wire::subject::{Realm, routing};
 
-/// How many messages are taken before the bridge's other tasks have their turn.
+/// Number of messages after which the importer yields to the bridge's other tasks.
 const BATCH: usize = 64;
 
 pub(crate) struct Importer<E: Payload, C> {
@@ -52,12 +57,12 @@ pub(crate) struct Importer<E: Payload, C> {
     pub(crate) state: ImportState<E>,
 }
 
-/// What is the importer's alone.
+/// State that only the importer uses.
 pub(crate) struct ImportState<E> {
     interests: Vec<Interest<E>>,
     subscriptions: Vec<Subscription>,
     received: Received,
-    /// How often the subscriptions have changed.
+    /// Number of changes to the subscriptions so far.
     changes: u64,
 }
 
@@ -65,14 +70,14 @@ struct Interest<E> {
     id: u64,
     filter: EventFilter<E>,
     ready: Arc<Latch>,
-    /// The change that it came with.
+    /// The change that added this interest.
     added_at: u64,
 }
 
 struct Subscription {
     subject: String,
     subscriber: Subscriber,
-    /// The change added_at which it is not needed.
+    /// The change from which this subscription is no longer needed.
     retired_at: Option<u64>,
 }
 
@@ -133,15 +138,15 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
     }
 
-    /// Opens the subscriptions that are missing and marks those that are not needed.
+    /// Opens the missing subscriptions and marks those that are no longer needed.
     async fn resubscribe(&mut self) {
         self.state.changes += 1;
         let change = self.state.changes;
         let filters = self.state.interests.iter().map(|interest| interest.filter.clone());
         let needed = filter_subjects(&self.realm, &EventFilter::any(filters));
         for subscription in &mut self.state.subscriptions {
-            let needed = needed.contains(&subscription.subject);
-            subscription.retired_at = if needed {
+            let is_needed = needed.contains(&subscription.subject);
+            subscription.retired_at = if is_needed {
                 None
             } else {
                 subscription.retired_at.or(Some(change))
@@ -156,7 +161,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             {
                 continue;
             }
-            // It fails only once the client has given up.
+            // The call fails only after the client has given up.
             if let Ok(subscriber) = self.connection.client.subscribe(subject.clone()).await {
                 self.state.subscriptions.push(Subscription {
                     subject,
@@ -173,7 +178,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         ));
     }
 
-    /// The server has the subscriptions as of this change: who waits for them may go on.
+    /// Marks the interests added up to this change as ready, because the server has their subscriptions.
     fn open_ready(&self, change: u64) {
         for interest in self
             .state
@@ -185,17 +190,18 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
     }
 
-    /// Ends the subscriptions that are not needed as of this change.
+    /// Closes the subscriptions that are not needed since this change.
     async fn close_replaced(&mut self, change: u64) {
-        let over = |subscription: &Subscription| subscription.retired_at.is_some_and(|added_at| added_at <= change);
-        if !self.state.subscriptions.iter().any(over) {
+        let replaced =
+            |subscription: &Subscription| subscription.retired_at.is_some_and(|retired_at| retired_at <= change);
+        if !self.state.subscriptions.iter().any(replaced) {
             return;
         }
         let messages = pending_messages(&mut self.state.subscriptions).await;
-        self.state.subscriptions.retain(|subscription| !over(subscription));
-        // An end of the bus shows again with the next message.
+        self.state.subscriptions.retain(|subscription| !replaced(subscription));
+        // If the bus is closed, the next message reports it again.
         let _ = self.import_all(messages).await;
-        // What is missing from now on of a subject that nobody listens to is not lost.
+        // A subject without a subscription is not observed any more, so its missing messages are not losses.
         let ImportState {
             subscriptions,
             received,
@@ -208,7 +214,11 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         });
     }
 
-    /// `Err` once the bus is closed.
+    /// Imports a batch of messages, ordered by source.
+    ///
+    /// # Errors
+    ///
+    /// Fails once the bus is closed.
     async fn import_all(&mut self, messages: Vec<Message>) -> Result<(), Closed> {
         let mut received: Vec<ReceivedMessage> = Vec::with_capacity(messages.len());
         for mut message in messages {
@@ -246,7 +256,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             self.counters.malformed.add(1);
             return Ok(());
         };
-        // Before it is entered: what cannot be read is missing.
+        // Decoded before the message is recorded, so that an unreadable message later counts as missing.
         let Some(Ok(payload)) = panic::catch(|| self.codec.decode(&message.payload)) else {
             self.counters.malformed.add(1);
             return Ok(());
@@ -271,12 +281,12 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
         event.origin = EventOrigin::Remote;
         self.gaps.record(&event.event, gap);
-        // Before, so that whoever receives it finds it counted.
+        // Counted before the event is published, so that a receiver of the event finds it counted.
         self.counters.imported.add(1);
         self.bus.publish_async(event).await.map_err(|_| Closed)
     }
 
-    /// Whether any filter matches it as its own node had it.
+    /// Returns whether any interest matches the event with the origin that it had on its own node.
     fn is_of_interest(&self, event: &BusEvent<E>) -> bool {
         let mut interests = self.state.interests.iter();
         interests.any(|interest| panic::catch(|| interest.filter.matches(event)).unwrap_or(false))
@@ -286,15 +296,17 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
 /// The local bus is closed.
 struct Closed;
 
-/// Tells the importer once the server has read what was subscribed to before. A connection that breaks subscribes anew on
-/// its own, and is commands again.
+/// Sends the importer two commands: one when the server has read the new subscriptions, one when all messages of the
+/// old subscriptions have arrived. If the connection breaks, the client subscribes again by itself, and the round trip
+/// is repeated.
 async fn report_round_trips<E>(
     mut connection: Connection,
     round_trips: RoundTrips,
     commands: mpsc::WeakUnboundedSender<Command<E>>,
     change: u64,
 ) {
-    // One message at a time of each publisher may be matched before and come after: the second round trip is for those.
+    // The server can match one message of each publisher before it reads the subscriptions and deliver that message
+    // after the first round trip. The second round trip covers those messages.
     for command in [Command::Subscribed(change), Command::Drained(change)] {
         while round_trips.round_trip().await.is_err() {
             while !connection.is_connected() {
@@ -310,12 +322,12 @@ async fn report_round_trips<E>(
     }
 }
 
-/// Waits until there is any message, and takes all there are.
+/// Waits for at least one message, and takes all messages that have arrived.
 async fn next_messages(subscriptions: &mut Vec<Subscription>) -> Vec<Message> {
     poll_messages(subscriptions, |messages| !messages.is_empty()).await
 }
 
-/// Takes all messages there are.
+/// Takes all messages that have arrived, without waiting.
 async fn pending_messages(subscriptions: &mut Vec<Subscription>) -> Vec<Message> {
     poll_messages(subscriptions, |_| true).await
 }
@@ -330,7 +342,8 @@ async fn poll_messages(subscriptions: &mut Vec<Subscription>, enough: impl Fn(&[
             Poll::Pending
         }
     });
-    // Or the runtime would have it stop amid a channel, and what was left there come out of order, or not at all.
+    // Without `unconstrained`, the runtime could stop the loop in the middle of a channel. The remaining messages
+    // would then be imported out of order, or be lost.
     tokio::task::unconstrained(all).await
 }
 
@@ -346,14 +359,15 @@ fn drain(subscriptions: &mut Vec<Subscription>, cx: &mut Context<'_>, messages: 
     });
 }
 
-/// Whether a subscription to `pattern` gets what is published on `subject`.
+/// Returns whether a subscription to `pattern` receives the messages published on `subject`.
 fn matches_subject(pattern: &str, subject: &str) -> bool {
     let tokens = pattern.split('.').zip(subject.split('.'));
-    let mut tokens = tokens.map(|(needed, token)| needed == "*" || needed == token);
-    tokens.all(|fits| fits)
+    let mut tokens = tokens.map(|(expected, token)| expected == "*" || expected == token);
+    tokens.all(|matches| matches)
 }
 
-/// Puts the messages of each source in order. They stay as they came if they are, and else stand by source.
+/// Sorts the messages of each source by sequence. If all sources are in order, the messages stay in arrival order.
+/// Otherwise they are grouped by source.
 fn sort_by_sequence(messages: &mut [ReceivedMessage]) {
     let mut sources: HashMap<Source, (usize, u64)> = HashMap::new();
     let mut in_order = true;

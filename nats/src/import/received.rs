@@ -1,31 +1,34 @@
-//! What this node has seen of every source: duplicates, and what is missing.
+//! Messages received from each source: detects duplicates and losses.
 //!
-//! Owned by the importer alone, not shared. A source's messages come in the order of their sequences; what is not beyond the
-//! last is a duplicate. With filters pushed down to the server a jump in the sequence says nothing, for what lies between
-//! may belong to subjects that nobody here asked for. So loss is counted by subject: the server delivers a subject whole or
-//! not at all, and each message tells its number there.
+//! Only the importer uses this record. The messages of a source arrive in the order of their sequences. A message
+//! whose sequence is not above the last one is therefore a duplicate.
+//!
+//! A jump in the sequence is not a loss, because the messages in between may belong to subjects that this node did not
+//! subscribe to. Losses are therefore counted per subject: the server delivers all messages of a subject or none, and
+//! each message carries its number within its subject.
 
 use std::collections::HashMap;
 
 use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Numbers, Source};
 
-/// How many sources are remembered; the one that has been quiet for longest is forgotten first.
+/// Maximum number of sources. Above it, the source without a message for the longest time is forgotten.
 const MAX_SOURCES: usize = 4096;
-/// What is known of one message.
+
+/// The result of recording a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// It, or a later one of its source, has been here.
+    /// This message or a later message of its source has been recorded before.
     Duplicate,
-    /// It is new.
+    /// The message is new.
     New(Gap),
 }
 
-/// What is missing right before a message.
+/// Losses directly before a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Gap {
-    /// So many messages of the same subject.
+    /// Number of messages of the same subject that did not arrive.
     pub(crate) of_subject: u64,
-    /// So many events that the source's bridge never sent, of whatever subject.
+    /// Number of events, of any subject, that the source's bridge lost before it could send them.
     pub(crate) at_source: u64,
 }
 
@@ -42,29 +45,35 @@ impl Gap {
     }
 }
 
+/// The record of one source.
 #[derive(Default)]
 struct SourceState {
+    /// The sequence of the last message.
     last: u64,
+    /// Number of events that the source has reported as lost.
     lost: u64,
-    /// When it was last last_record of, by the received's own count.
+    /// Value of [`Received::records`] when this source was last recorded.
     last_record: u64,
+    /// The number of the last message of each subject.
     subject_sequences: HashMap<String, u64>,
 }
 
+/// The record of all received messages.
 #[derive(Default)]
 pub(crate) struct Received {
     sources: HashMap<Source, SourceState>,
+    /// Number of calls of [`record`](Self::record).
     records: u64,
 }
 
 impl Received {
-    /// Enters a message.
+    /// Records a message.
     pub(crate) fn record(&mut self, source: Source, subject: &str, numbers: Numbers) -> Arrival {
         self.records += 1;
         let last_record = self.records;
         if !self.sources.contains_key(&source) {
             self.evict_least_recent();
-            // What was lost there before this node listened is none of its business.
+            // Events that the source lost before this node subscribed do not concern this node.
             let lost = numbers.lost;
             self.sources.insert(
                 source,
@@ -88,7 +97,8 @@ impl Received {
         Arrival::New(Gap { of_subject, at_source })
     }
 
-    /// Forgets all subjects but these: what is missing of the others, should they come again, was never asked for.
+    /// Forgets all subjects except those that `keep` accepts. If a forgotten subject is subscribed to again, the
+    /// messages in between do not count as missing.
     pub(crate) fn retain_subjects(&mut self, keep: impl Fn(&str) -> bool) {
         for state in self.sources.values_mut() {
             state.subject_sequences.retain(|subject, _| keep(subject));
@@ -99,16 +109,18 @@ impl Received {
         if self.sources.len() < MAX_SOURCES {
             return;
         }
-        let quietest = self.sources.iter().min_by_key(|(_, state)| state.last_record);
-        if let Some(source) = quietest.map(|(source, _)| *source) {
+        let least_recent = self.sources.iter().min_by_key(|(_, state)| state.last_record);
+        if let Some(source) = least_recent.map(|(source, _)| *source) {
             self.sources.remove(&source);
         }
     }
 }
 
 impl SourceState {
-    /// Notes the number of a message of this subject, and says how many are missing before it. A subject that is new here
-    /// may have had messages before this node listened; one that begins anew was forgotten by its source.
+    /// Records the number of a message within its subject, and returns how many messages are missing before it. A
+    /// subject that is new here may have had messages before this node subscribed, so none of them counts as missing.
+    /// If the number is lower than before, the source has restarted the subject's numbers, and no message counts as
+    /// missing.
     fn missing_before(&mut self, subject: &str, subject_sequence: u64) -> u64 {
         if let Some(last) = self.subject_sequences.get_mut(subject) {
             let missing = subject_sequence.saturating_sub(*last).saturating_sub(1);
@@ -149,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sequence_that_was_here_is_a_duplicate() {
+    fn repeated_or_lower_sequence_is_a_duplicate() {
         let mut received = Received::default();
         assert_eq!(received.record(source(1), "a", numbers(5, 1, 0)), gap(0, 0));
         assert_eq!(received.record(source(1), "a", numbers(5, 1, 0)), Arrival::Duplicate);
@@ -158,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_epoch_begins_anew() {
+    fn new_epoch_is_a_new_source() {
         let mut received = Received::default();
         let later = Source {
             epoch: Uuid::from_u128(2),
@@ -170,20 +182,20 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_counted_by_subject() {
+    fn loss_is_counted_per_subject() {
         let mut received = Received::default();
         assert_eq!(received.record(source(1), "a", numbers(10, 4, 0)), gap(0, 0));
-        // What lies between is of a subject that was not asked for.
+        // The sequences in between belong to a subject without a subscription.
         assert_eq!(received.record(source(1), "a", numbers(20, 5, 0)), gap(0, 0));
         assert_eq!(received.record(source(1), "a", numbers(30, 8, 0)), gap(2, 0));
         assert_eq!(received.record(source(1), "b", numbers(31, 8, 0)), gap(0, 0));
-        // Its source has forgotten the subject.
+        // The source has restarted the subject's numbers.
         assert_eq!(received.record(source(1), "a", numbers(32, 1, 0)), gap(0, 0));
         assert_eq!(received.record(source(1), "a", numbers(33, 3, 0)), gap(1, 0));
     }
 
     #[test]
-    fn what_nobody_listens_to_is_not_missed() {
+    fn subject_without_subscription_has_no_losses() {
         let mut received = Received::default();
         for subject in ["a", "b"] {
             received.record(source(1), subject, numbers(if subject == "a" { 1 } else { 2 }, 1, 0));
@@ -194,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_source_lost_is_told_once() {
+    fn loss_at_the_source_is_reported_once() {
         let mut received = Received::default();
         assert_eq!(received.record(source(1), "a", numbers(10, 1, 7)), gap(0, 0));
         assert_eq!(received.record(source(1), "b", numbers(20, 1, 9)), gap(0, 2));
@@ -202,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_quietest_source_makes_room() {
+    fn least_recent_source_is_evicted_first() {
         let mut received = Received::default();
         for n in 0..MAX_SOURCES as u128 {
             received.record(source(n), "a", numbers(1, 1, 0));

@@ -1,14 +1,18 @@
-//! What the client must not tell: it traces the whole `CONNECT`, user and password included, at the level `trace`.
+//! Redaction of the client's traces: at level `trace`, the client traces the whole `CONNECT` message, including the
+//! user and password.
 //!
-//! So the bridge's thread has a subscriber of its own in front of the host's, which passes on everything but the client's
-//! events of that level. It has no state besides.
+//! On the bridge's thread, a tracing subscriber in front of the host's subscriber drops the client's events of that
+//! level and passes on all others. It has no state besides the host's subscriber.
 
 use tracing::dispatcher::{self, Dispatch};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// A scope for whatever runs the client, made on the thread of the host that starts it, whose subscriber it passes on to. Without
-/// one it does nothing: to set any would end tracing's own fallback to the `log` crate, for the whole process.
+/// A scope in which the client runs with redacted traces.
+///
+/// The scope is created on the host's thread and passes events on to that thread's subscriber. If the process has no
+/// subscriber, the scope does nothing. Installing a subscriber would end tracing's fallback to the `log` crate for the
+/// whole process.
 pub(crate) struct Scope(Option<Dispatch>);
 
 impl Scope {
@@ -25,8 +29,10 @@ impl Scope {
     }
 }
 
+/// The subscriber that drops the client's traces and passes on all other events.
 struct Redacting(Dispatch);
 
+/// Returns whether an event may contain credentials.
 fn is_secret(metadata: &Metadata<'_>) -> bool {
     *metadata.level() == Level::TRACE && metadata.target().starts_with("async_nats")
 }
@@ -49,7 +55,7 @@ impl Subscriber for Redacting {
     }
 
     fn event(&self, event: &Event<'_>) {
-        // Whoever asks too seldom whether it is enabled.
+        // Some callers do not check whether the event is enabled.
         if !is_secret(event.metadata()) {
             self.0.event(event);
         }

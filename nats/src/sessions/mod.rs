@@ -1,8 +1,11 @@
 //! Session registrations in a JetStream key-value bucket: [`SessionBucket`], three tasks of the bridge's thread.
 //!
-//! One notes what sessions are registered and end on the bus, one writes that to the bucket, one follows the bucket and binds
-//! on the bus what other nodes have registered. They share the [`Registrations`] behind a mutex, held for a look-up or an entry; the
-//! bus is asked and told outside of it, the sweep's look-ups apart, which take no lock of the bus for longer than a copy.
+//! 1. `registrations.rs`: the known registrations and the changes to write, as plain state.
+//!
+//! The first task records sessions that are registered or end on the bus. The second writes these changes to the
+//! bucket. The third follows the bucket and binds the sessions of other nodes on the bus. The tasks share
+//! [`Registrations`] behind a mutex, which is held for a lookup or an update. They do not call the bus while they hold
+//! it, except for the lookups of a sweep. Such a lookup holds a lock of the bus only while it copies an id.
 
 mod registrations;
 
@@ -18,21 +21,22 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout_at};
 use uuid::Uuid;
 
-use crate::runtime::panic;
+use crate::runtime::panic::{self, log_warning};
 use crate::stats::Counters;
 use crate::wire::headers::Source;
 use registrations::{Binding, BusUpdate, Registrations, Write};
 
-/// How long a registration stays in a bucket that is made here unless its node puts it again: what is left of nodes
-/// that crash goes then.
+/// Maximum age of a registration in a bucket that this crate creates. A live node renews its registrations before.
+/// Registrations of a crashed node expire.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
-/// How often the bus is asked what it has forgotten, for it does not tell.
+/// Interval of the sweeps, which find sessions that the bus has forgotten. The bus does not report them.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
-/// How long to wait before the bucket is tried again.
+/// Delay before a failed request to the bucket is repeated.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
-/// How many changes of sessions may wait for this thread.
+/// Capacity of the queue of session changes.
 const QUEUE_CAPACITY: usize = 4096;
 
+/// The tasks that keep a bus and a session bucket in agreement.
 pub(crate) struct SessionBucket<E: Payload> {
     bus: SharingBus<E>,
     jetstream: jetstream::Context,
@@ -41,7 +45,7 @@ pub(crate) struct SessionBucket<E: Payload> {
     registrations: Arc<SharedRegistrations>,
 }
 
-/// What the tasks and the bridge's handle share.
+/// The registrations, shared by the tasks and the bridge's handle.
 pub(crate) struct SharedRegistrations {
     registrations: Mutex<Registrations>,
     changed: Notify,
@@ -55,7 +59,7 @@ impl SharedRegistrations {
         }
     }
 
-    /// Has the bucket forget a session that any node registered, and so all nodes.
+    /// Deletes a session from the bucket, so that all nodes forget it. Any node may have registered it.
     pub(crate) fn forget(&self, connector_id: &str, native_session_id: &str) {
         self.lock().end(connector_id, native_session_id);
         self.changed.notify_one();
@@ -66,7 +70,7 @@ impl SharedRegistrations {
     }
 }
 
-/// Subscribes to what this node's sessions do.
+/// Subscribes to the registrations and ends of this node's sessions.
 pub(crate) fn subscribe<E: Payload>(bus: &SharingBus<E>) -> BusReceiver<E> {
     let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
     let change = EventFilter::custom(|event: &BusEvent<E>| event.event.session_change().is_some());
@@ -78,7 +82,7 @@ pub(crate) fn subscribe<E: Payload>(bus: &SharingBus<E>) -> BusReceiver<E> {
 }
 
 impl<E: Payload> SessionBucket<E> {
-    /// Must be called within the runtime, which it gives three tasks.
+    /// Spawns the three tasks. Must be called within the runtime.
     pub(crate) fn start(
         bus: SharingBus<E>,
         client: async_nats::Client,
@@ -87,19 +91,19 @@ impl<E: Payload> SessionBucket<E> {
         registrations: Arc<SharedRegistrations>,
         changes: BusReceiver<E>,
     ) {
-        let bucket_tasks = Arc::new(SessionBucket {
+        let tasks = Arc::new(SessionBucket {
             bus,
             jetstream: jetstream::new(client),
             bucket,
             counters,
             registrations,
         });
-        tokio::spawn(record_changes(Arc::clone(&bucket_tasks.registrations), changes));
-        tokio::spawn(Arc::clone(&bucket_tasks).write());
-        tokio::spawn(bucket_tasks.follow());
+        tokio::spawn(record_changes(Arc::clone(&tasks.registrations), changes));
+        tokio::spawn(Arc::clone(&tasks).write());
+        tokio::spawn(tasks.follow());
     }
 
-    /// Writes what the bucket has yet to get, whenever it can be reached.
+    /// Writes pending changes whenever the bucket is reachable.
     async fn write(self: Arc<Self>) {
         let mut due = Instant::now();
         loop {
@@ -110,16 +114,16 @@ impl<E: Payload> SessionBucket<E> {
         }
     }
 
-    /// Writes one thing, or waits until there is one or the next sweep is due.
+    /// Writes one pending change. If there is none, waits for a change or the next sweep.
     async fn write_next(&self, store: &Store, due: &mut Instant) -> Result<(), Failed> {
-        // However much there is to write.
+        // A sweep is never delayed by pending writes.
         if *due <= Instant::now() {
             self.sweep(store);
             *due = Instant::now() + SWEEP_INTERVAL;
         }
         let next = self.registrations.lock().next();
         let Some((key, write)) = next else {
-            // Woken or not, the caller comes again.
+            // The caller calls again in both cases: after a change and after the timeout.
             let _ = timeout_at((*due).into(), self.registrations.changed.notified()).await;
             return Ok(());
         };
@@ -142,14 +146,14 @@ impl<E: Payload> SessionBucket<E> {
     }
 
     fn sweep(&self, store: &Store) {
-        // Zero is for ever.
+        // A maximum age of zero means no limit.
         let max_age = store.stream.cached_info().config.max_age;
         let lifetime = Some(max_age).filter(|age| !age.is_zero());
         let bound = |connector: &str, session: &str| self.bus.scroll_id(connector, session);
         self.registrations.lock().sweep(Instant::now(), lifetime, bound);
     }
 
-    /// Follows the bucket, from what it holds on.
+    /// Applies the current content of the bucket and all later changes to the bus.
     async fn follow(self: Arc<Self>) {
         loop {
             let store = self.open().await;
@@ -177,17 +181,17 @@ impl<E: Payload> SessionBucket<E> {
             }
         };
         match update {
-            BusUpdate::Nothing => {}
-            BusUpdate::Bind(binding) => {
+            None => {}
+            Some(BusUpdate::Bind(binding)) => {
                 let (connector, session) = (&binding.connector_id, &binding.native_session_id);
                 if self.bus.scroll_id(connector, session) != Some(binding.scroll_id) {
                     self.bus.bind_session(connector, session, binding.scroll_id);
                     self.counters.bindings_applied.add(1);
                 }
             }
-            BusUpdate::Forget(binding) => {
+            Some(BusUpdate::Forget(binding)) => {
                 let (connector, session) = (&binding.connector_id, &binding.native_session_id);
-                // Unless it is bound to something newer that has not yet come through the bucket.
+                // A newer binding may not have reached the bucket yet. It is kept.
                 if self.bus.scroll_id(connector, session) == Some(binding.scroll_id) {
                     self.bus.forget_session(connector, session);
                     self.counters.bindings_forgotten.add(1);
@@ -196,13 +200,14 @@ impl<E: Payload> SessionBucket<E> {
         }
     }
 
-    /// The bucket, once the server has it; made where it is missing.
+    /// Returns the bucket when the server has it. Creates a missing bucket.
     async fn open(&self) -> Store {
         loop {
             if let Ok(store) = self.jetstream.get_key_value(&self.bucket).await {
                 return store;
             }
-            // Both nodes that try it at a time succeed, for they ask for the same.
+            // If two nodes create the bucket at the same time, both calls succeed because their configurations are
+            // equal.
             if self.jetstream.create_stream(self.config()).await.is_ok() {
                 self.registrations.lock().write_all();
                 self.registrations.changed.notify_one();
@@ -213,8 +218,8 @@ impl<E: Payload> SessionBucket<E> {
         }
     }
 
-    /// The stream that a key-value bucket is. The client's own way to make one asks the server first for something that
-    /// servers before 2.10 answer in a form that it does not read.
+    /// Returns the configuration of the stream behind the key-value bucket. The client's own function for creating a
+    /// bucket first sends a request whose answer from servers before 2.10 it cannot parse.
     fn config(&self) -> Config {
         Config {
             name: format!("KV_{}", self.bucket),
@@ -234,12 +239,12 @@ impl<E: Payload> SessionBucket<E> {
 
 struct Failed;
 
-/// Notes what sessions do, in the order of the bus.
+/// Records the changes of sessions in the order of the bus.
 async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut changes: BusReceiver<E>) {
     while let Ok(delivery) = changes.recv_async().await {
         if delivery.missed() > 0 {
-            panic::log_warning!(
-                "NATS bridge: {} changes of sessions are lost to the bucket",
+            log_warning!(
+                "NATS bridge: {} session changes were lost before they reached the bucket",
                 delivery.missed()
             );
         }
@@ -249,7 +254,7 @@ async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut
                 session_id,
                 scroll_id,
             }) => {
-                // The bus has warned of one that is no UUID.
+                // The bus has already warned about an invalid UUID.
                 if let Ok(scroll_id) = Uuid::parse_str(scroll_id) {
                     registrations.lock().register(connector_id, session_id, scroll_id);
                 }

@@ -1,8 +1,9 @@
-//! Which sessions this node has registered, which it knows from others, and what of that the bucket has yet to learn.
+//! The sessions that this node has registered, the sessions known from other nodes, and the changes that the bucket
+//! does not have yet.
 //!
-//! Plain state without a bus or a server; `bindings.rs` shares it between its tasks behind a mutex. A key of the bucket is the
-//! session's two tokens. Its revisions tell what came after what: so an old deletion of this node's own, seen late, does not
-//! undo its new registration.
+//! This is plain state without a bus or a server. The tasks of the session bucket share it behind a mutex. A key of
+//! the bucket consists of the two tokens of a session. The bucket's revisions order its changes, so an old deletion of
+//! this node that arrives late does not undo a newer registration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -13,15 +14,16 @@ use uuid::Uuid;
 use crate::wire::headers::Source;
 use crate::wire::subject::Token;
 
-/// How often a registration is put again within the time that the bucket keeps it: twice may fail.
+/// Number of renewals of a registration within its lifetime in the bucket. Two of them may fail.
 const RENEWALS: u32 = 3;
-/// How often to look which sessions of others the bus has forgotten, which it does not tell.
+/// Interval between checks for sessions of other nodes that the bus has forgotten. The bus does not report them.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3600);
-/// How much may wait for the bucket when one more session ends, as many as a bus keeps sessions unless told: or ends
-/// would pile up while there is no server. What ends beyond that expires there.
+/// Number of unwritten changes above which ends of sessions are no longer recorded. This limits memory while no server
+/// is reachable. A session whose end is not recorded expires in the bucket. The limit equals the default number of
+/// sessions on a bus.
 const MAX_UNWRITTEN: usize = 65_536;
 
-/// A registration as it stands in the bucket.
+/// A registration as stored in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Binding {
     pub(crate) connector_id: String,
@@ -29,7 +31,7 @@ pub(crate) struct Binding {
     pub(crate) scroll_id: Uuid,
     /// The node that registered the session.
     pub(crate) origin: Uuid,
-    /// Which start of its bridge.
+    /// The start of that node's bridge.
     pub(crate) epoch: Uuid,
 }
 
@@ -43,39 +45,40 @@ impl Binding {
     }
 }
 
-/// The bucket's key of a session.
+/// Returns the bucket's key of a session.
 pub(crate) fn key(connector_id: &str, native_session_id: &str) -> String {
     let (connector, session) = (Token::of(connector_id), Token::of(native_session_id));
     format!("{}.{}", connector.text, session.text)
 }
 
+/// A session that this node has registered.
 struct OwnSession {
     binding: Binding,
-    /// `None` while the bucket has yet to get it.
+    /// The revision in the bucket and the time of the write. `None` until the bucket has the registration.
     written: Option<(u64, Instant)>,
 }
 
-/// What the bucket has yet to get of one key.
+/// A pending change of one key in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Write {
     Put(Binding),
     Delete,
 }
 
-/// What the bus has yet to do about what the bucket said.
+/// A change to apply to the bus because of a change in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum BusUpdate {
-    Nothing,
     Bind(Binding),
     Forget(Binding),
 }
 
+/// All known registrations, and the changes that the bucket does not have yet.
 pub(crate) struct Registrations {
     source: Source,
     own: BTreeMap<String, OwnSession>,
     others: BTreeMap<String, Binding>,
     unwritten: BTreeSet<String>,
-    /// When `others` was last compared with the bus.
+    /// Time of the last comparison of `others` with the bus.
     pruned: Option<Instant>,
 }
 
@@ -90,7 +93,7 @@ impl Registrations {
         }
     }
 
-    /// A session was registered on this node.
+    /// Records that a session was registered on this node.
     pub(crate) fn register(&mut self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) {
         let binding = Binding {
             connector_id: connector_id.to_owned(),
@@ -105,12 +108,12 @@ impl Registrations {
         self.own.insert(key, OwnSession { binding, written: None });
     }
 
-    /// A session has ended on this node, or is forgotten everywhere.
+    /// Records that a session has ended on this node or was forgotten on all nodes.
     pub(crate) fn end(&mut self, connector_id: &str, native_session_id: &str) {
         let key = key(connector_id, native_session_id);
         self.own.remove(&key);
         self.others.remove(&key);
-        // The bucket may have it though it is not known here, or not yet or any more.
+        // The bucket may hold the session even if this node does not know it.
         if self.unwritten.len() < MAX_UNWRITTEN {
             self.unwritten.insert(key);
         } else {
@@ -118,7 +121,7 @@ impl Registrations {
         }
     }
 
-    /// What to write next, and under which key.
+    /// Returns the next key to write and its change.
     pub(crate) fn next(&self) -> Option<(String, Write)> {
         let key = self.unwritten.first()?;
         let write = match self.own.get(key) {
@@ -128,7 +131,7 @@ impl Registrations {
         Some((key.clone(), write))
     }
 
-    /// The bucket has it, as of this revision.
+    /// Records that the bucket has the registration, as of this revision.
     pub(crate) fn mark_written(&mut self, key: &str, binding: &Binding, revision: u64, now: Instant) {
         if let Some(own) = self.own.get_mut(key).filter(|own| own.binding == *binding) {
             own.written = Some((revision, now));
@@ -136,15 +139,15 @@ impl Registrations {
         }
     }
 
-    /// The bucket does not have it any more.
+    /// Records that the bucket no longer has the key.
     pub(crate) fn mark_deleted(&mut self, key: &str) {
-        // Unless it was registered again meanwhile.
+        // A session that was registered again in the meantime still has to be written.
         if !self.own.contains_key(key) {
             self.unwritten.remove(key);
         }
     }
 
-    /// The bucket is a new one: it has nothing of what it had.
+    /// Marks all registrations of this node as unwritten, because the bucket was created again and is empty.
     pub(crate) fn write_all(&mut self) {
         for (key, own) in &mut self.own {
             own.written = None;
@@ -152,10 +155,10 @@ impl Registrations {
         }
     }
 
-    /// Compares what is written here with what the bus says now. What this node registered and the bus has forgotten
-    /// goes from the bucket, too; what is bound otherwise is put anew, and so is what would else expire in a bucket
-    /// that keeps things for `lifetime`. Of others' sessions, those that the bus has forgotten are from time to time
-    /// forgotten here.
+    /// Compares the written registrations with the bus. A session that the bus has forgotten is deleted from the
+    /// bucket. A session that is bound to another scroll is written again. So is a registration that is due for
+    /// renewal, if the bucket has a `lifetime`. Every [`PRUNE_INTERVAL`], sessions of other nodes that the bus has
+    /// forgotten are forgotten here too.
     pub(crate) fn sweep(
         &mut self,
         now: Instant,
@@ -166,7 +169,8 @@ impl Registrations {
         let is_due = |at: Instant| lifetime.is_some_and(|all| now.saturating_duration_since(at) > all / RENEWALS);
         let unwritten = &mut self.unwritten;
         self.own.retain(|key, own| {
-            // Its registration may not have been dispatched when it was written down; what is written has been.
+            // An unwritten registration may not have been dispatched by the bus yet. A written one has been
+            // dispatched.
             let Some((_, at)) = own.written else { return true };
             let scroll_id = bound(&own.binding);
             if scroll_id != Some(own.binding.scroll_id) || is_due(at) {
@@ -186,30 +190,27 @@ impl Registrations {
         }
     }
 
-    /// The bucket says that a session was registered.
-    pub(crate) fn bucket_put(&mut self, key: &str, binding: Binding, revision: u64) -> BusUpdate {
+    /// Records a registration read from the bucket, and returns the change for the bus.
+    pub(crate) fn bucket_put(&mut self, key: &str, binding: Binding, revision: u64) -> Option<BusUpdate> {
         if binding.is_of(self.source) || binding.key() != key || self.is_outdated(key, revision) {
-            return BusUpdate::Nothing;
+            return None;
         }
         self.own.remove(key);
         self.unwritten.remove(key);
         self.others.insert(key.to_owned(), binding.clone());
-        BusUpdate::Bind(binding)
+        Some(BusUpdate::Bind(binding))
     }
 
-    /// The bucket says that a session is forgotten.
-    pub(crate) fn bucket_deleted(&mut self, key: &str, revision: u64) -> BusUpdate {
+    /// Records a deletion read from the bucket, and returns the change for the bus.
+    pub(crate) fn bucket_deleted(&mut self, key: &str, revision: u64) -> Option<BusUpdate> {
         if self.is_outdated(key, revision) {
-            return BusUpdate::Nothing;
+            return None;
         }
         let own = self.own.remove(key).map(|own| own.binding);
-        match own.or(self.others.remove(key)) {
-            Some(binding) => BusUpdate::Forget(binding),
-            None => BusUpdate::Nothing,
-        }
+        own.or(self.others.remove(key)).map(BusUpdate::Forget)
     }
 
-    /// Whether this node has registered the session after that revision, or is about to.
+    /// Returns whether this node has registered the session after that revision, or is about to.
     fn is_outdated(&self, key: &str, revision: u64) -> bool {
         let own = self.own.get(key);
         own.is_some_and(|own| own.written.is_none_or(|(written, _)| revision < written))
@@ -241,7 +242,7 @@ mod tests {
         registrations
     }
 
-    /// With its registration in the bucket at revision 5.
+    /// Returns registrations with one session that the bucket has at revision 5.
     fn written(scroll_id: u128) -> Registrations {
         let mut registrations = register(scroll_id);
         registrations.mark_written("c.s", &binding(scroll_id, 1), 5, Instant::now());
@@ -249,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_registered_is_put_and_what_ends_is_deleted() {
+    fn registration_is_put_and_ended_session_is_deleted() {
         let mut registrations = register(7);
         assert_eq!(registrations.next(), Some(("c.s".into(), Write::Put(binding(7, 1)))));
         registrations.mark_written("c.s", &binding(7, 1), 5, Instant::now());
@@ -261,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_here_can_end() {
+    fn unknown_session_can_be_deleted() {
         let mut registrations = Registrations::new(HERE);
         registrations.end("c", "s");
         assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
     }
 
     #[test]
-    fn ends_do_not_pile_up_while_there_is_no_server() {
+    fn unwritten_ends_are_limited() {
         let mut registrations = Registrations::new(HERE);
         for n in 0..MAX_UNWRITTEN + 10 {
             registrations.register("c", &n.to_string(), Uuid::nil());
@@ -278,7 +279,7 @@ mod tests {
             (registrations.own.len(), registrations.unwritten.len()),
             (0, MAX_UNWRITTEN - 1)
         );
-        // What lives is put all the same.
+        // A session that is still registered is written even above the limit.
         registrations.register("c", "lives", Uuid::nil());
         assert_eq!(
             (registrations.own.len(), registrations.unwritten.len()),
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_while_it_is_written_is_written_again() {
+    fn session_that_changes_during_a_write_is_written_again() {
         let mut registrations = register(7);
         registrations.register("c", "s", Uuid::from_u128(8));
         registrations.mark_written("c.s", &binding(7, 1), 5, Instant::now());
@@ -301,38 +302,44 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_registration_counts_whoever_made_it() {
+    fn latest_registration_counts_on_any_node() {
         let other = || binding(70, 2);
-        assert_eq!(register(7).bucket_put("c.s", other(), 9), BusUpdate::Nothing);
-        assert_eq!(written(7).bucket_put("c.s", other(), 4), BusUpdate::Nothing);
-        assert_eq!(written(7).bucket_put("c.s", binding(7, 1), 6), BusUpdate::Nothing);
-        assert_eq!(written(7).bucket_put("another.key", other(), 6), BusUpdate::Nothing);
+        assert_eq!(register(7).bucket_put("c.s", other(), 9), None);
+        assert_eq!(written(7).bucket_put("c.s", other(), 4), None);
+        assert_eq!(written(7).bucket_put("c.s", binding(7, 1), 6), None);
+        assert_eq!(written(7).bucket_put("another.key", other(), 6), None);
 
         let mut registrations = written(7);
-        assert_eq!(registrations.bucket_put("c.s", other(), 6), BusUpdate::Bind(other()));
-        // It is the other node's now.
+        assert_eq!(
+            registrations.bucket_put("c.s", other(), 6),
+            Some(BusUpdate::Bind(other()))
+        );
+        // The session now belongs to the other node.
         registrations.sweep(Instant::now(), Some(Duration::ZERO), |_, _| None);
         assert_eq!(registrations.next(), None);
-        assert_eq!(registrations.bucket_deleted("c.s", 7), BusUpdate::Forget(other()));
-        assert_eq!(registrations.bucket_deleted("c.s", 8), BusUpdate::Nothing);
+        assert_eq!(registrations.bucket_deleted("c.s", 7), Some(BusUpdate::Forget(other())));
+        assert_eq!(registrations.bucket_deleted("c.s", 8), None);
     }
 
     #[test]
-    fn what_an_earlier_start_of_this_node_registered_is_bound() {
+    fn registration_of_an_earlier_start_of_this_node_is_bound() {
         let mut earlier = binding(7, 1);
         earlier.epoch = Uuid::from_u128(9);
         let mut registrations = Registrations::new(HERE);
         assert_eq!(
             registrations.bucket_put("c.s", earlier.clone(), 1),
-            BusUpdate::Bind(earlier)
+            Some(BusUpdate::Bind(earlier))
         );
     }
 
     #[test]
-    fn an_old_deletion_does_not_undo_a_registration() {
-        assert_eq!(register(7).bucket_deleted("c.s", 9), BusUpdate::Nothing);
-        assert_eq!(written(7).bucket_deleted("c.s", 4), BusUpdate::Nothing);
-        assert_eq!(written(7).bucket_deleted("c.s", 6), BusUpdate::Forget(binding(7, 1)));
+    fn old_deletion_does_not_undo_a_registration() {
+        assert_eq!(register(7).bucket_deleted("c.s", 9), None);
+        assert_eq!(written(7).bucket_deleted("c.s", 4), None);
+        assert_eq!(
+            written(7).bucket_deleted("c.s", 6),
+            Some(BusUpdate::Forget(binding(7, 1)))
+        );
     }
 
     fn put(scroll_id: u128) -> Option<(String, Write)> {
@@ -340,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sweep_follows_the_bus() {
+    fn sweep_compares_with_the_bus() {
         const DAY: Duration = Duration::from_secs(24 * 3600);
         let day = Some(DAY);
         let bound = |scroll_id: u128| move |_: &str, _: &str| Some(Uuid::from_u128(scroll_id));
@@ -353,7 +360,7 @@ mod tests {
         let mut registrations = written(7);
         registrations.sweep(Instant::now(), day, |_, _| None);
         assert_eq!(registrations.next(), Some(("c.s".into(), Write::Delete)));
-        // Not yet written, so perhaps not yet dispatched.
+        // The registration is not written yet, so the bus may not have dispatched it.
         let mut registrations = register(7);
         registrations.sweep(Instant::now() + DAY, day, |_, _| None);
         assert_eq!(registrations.next(), put(7));
@@ -363,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_expire_is_put_again_thrice_in_its_time() {
+    fn registration_is_renewed_three_times_in_its_lifetime() {
         let hour = Duration::from_secs(3600);
         let lifetime = Some(3 * hour);
         let now = Instant::now();
@@ -377,16 +384,16 @@ mod tests {
             registrations.sweep(put_at + hour, lifetime, bound);
             assert_eq!(registrations.next(), None, "too early");
             registrations.sweep(put_at + hour + second, lifetime, bound);
-            assert_eq!(registrations.next(), put(7), "in vain");
+            assert_eq!(registrations.next(), put(7), "not renewed");
         }
-        // A bucket that keeps all for ever need not be told again.
+        // A bucket without a maximum age needs no renewals.
         registrations.mark_written("c.s", &binding(7, 1), 20, now);
         registrations.sweep(now + 1_000 * hour, None, bound);
         assert_eq!(registrations.next(), None);
     }
 
     #[test]
-    fn what_the_bus_forgot_of_others_is_forgotten_without_a_word_to_the_bucket() {
+    fn forgotten_sessions_of_other_nodes_are_pruned_without_a_write() {
         let other = binding(70, 2);
         let now = Instant::now();
         let forgotten = |after: Duration, scroll_id: Option<u128>| {
@@ -396,7 +403,7 @@ mod tests {
                 registrations.sweep(at, None, |_, _| scroll_id.map(Uuid::from_u128));
             }
             assert_eq!(registrations.next(), None);
-            registrations.bucket_deleted("c.s", 2) == BusUpdate::Nothing
+            registrations.bucket_deleted("c.s", 2) == None
         };
         assert!(forgotten(2 * PRUNE_INTERVAL, None));
         assert!(forgotten(2 * PRUNE_INTERVAL, Some(71)));
