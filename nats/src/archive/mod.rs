@@ -1,8 +1,15 @@
-//! The durable archive: [`Archive`] writes a host's essential events into a JetStream stream, [`ArchiveReader`] reads them.
+//! The durable archive: [`Archive`] writes a host's essential events into a JetStream stream, and [`ArchiveReader`]
+//! reads them.
 //!
-//! A writer is a subscription of its own on the bus, a connection and a thread; what it shares with the host are counters
-//! and a channel that ends it. It is apart from the bridge, so that an archive which waits for its server holds up no live
-//! event, and its subjects are its own (`sb1-archive.<realm>…`), so that nobody who listens is sent an event twice.
+//! 1. `writer.rs`: the thread of an archive.
+//! 2. `send_order.rs`: which events may be in flight at the same time.
+//! 3. `reader.rs`: reads an archive from a position.
+//! 4. `stats.rs`: the counts of an archive.
+//!
+//! An archive has its own subscription on the bus, its own connection and its own thread. It shares only its counters,
+//! and a channel that ends it, with the host. The archive is separate from the bridge, so an archive that waits for
+//! its server delays no live event. Its subjects are separate too (`sb1-archive.<realm>…`), so a subscriber of live
+//! events never receives an event twice.
 
 mod reader;
 mod send_order;
@@ -34,7 +41,7 @@ use writer::Writer;
 
 const THREAD_NAME: &str = "sharing-bus-archive";
 
-/// What is archived, and how.
+/// The settings of an archive: which events are stored, and in which stream.
 #[must_use = "options do nothing until an archive is started with them"]
 pub struct ArchiveOptions<E> {
     essential: EventFilter<E>,
@@ -43,7 +50,8 @@ pub struct ArchiveOptions<E> {
 }
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveOptions<E> {
-    /// Everything but [`EventKind::Progress`], as JSON, in a stream of the server's defaults that is named after the realm.
+    /// Creates options that store all kinds except [`EventKind::Progress`], as JSON. The stream is named after the
+    /// realm and has the server's default configuration.
     pub fn new() -> Self {
         ArchiveOptions::with_codec(Json)
     }
@@ -56,7 +64,7 @@ impl<E: Payload + Serialize + DeserializeOwned> Default for ArchiveOptions<E> {
 }
 
 impl<E: Payload> ArchiveOptions<E> {
-    /// The same with payloads of another form.
+    /// Creates the same options with another codec for payloads.
     pub fn with_codec(codec: impl Codec<E>) -> Self {
         ArchiveOptions {
             essential: EventFilter::not(EventFilter::Kind(EventKind::Progress)),
@@ -65,15 +73,18 @@ impl<E: Payload> ArchiveOptions<E> {
         }
     }
 
-    /// Which events are archived. Those that came from other hosts never are: their own host archives them.
+    /// Sets which events are archived. Events imported from other hosts are never archived, because their own hosts
+    /// archive them.
     pub fn essential(mut self, filter: EventFilter<E>) -> Self {
         self.essential = filter;
         self
     }
 
-    /// How the stream is made if it is not there; one that is there stays as it is. An empty name is filled in
-    /// (`sb1-archive-<realm>`), and the subjects are set. Its `duplicate_window`, two minutes unless set, is how long a
-    /// server knows what it has: set it longer than connections may be away.
+    /// Sets how a missing stream is created. An existing stream is left unchanged. An empty name becomes
+    /// `sb1-archive-<realm>`, and the subjects are always set.
+    ///
+    /// The server recognizes a repeated event for `duplicate_window`, which is two minutes by default. Set it to more
+    /// than the longest expected loss of connection.
     pub fn stream(mut self, config: Config) -> Self {
         self.stream = config;
         self
@@ -89,17 +100,20 @@ impl<E> fmt::Debug for ArchiveOptions<E> {
     }
 }
 
-/// Writes the essential events of a bus into a JetStream stream, each until the server has acknowledged it.
+/// Writes the essential events of a bus into a JetStream stream. Sends each event until the server has acknowledged
+/// it.
 ///
-/// The events of one session, and those of one scroll, are stored in the order in which the bus dispatched them: the next
-/// one goes when the one before is acknowledged. Other sessions do not wait for that. An event that is not acknowledged is
-/// sent again, with the same message id, by which the server drops what it has already.
+/// The events of one session are stored in the order in which the bus dispatched them, and so are the events of one
+/// scroll. An event is sent after the server has acknowledged the previous event of its session and scroll. Other
+/// sessions do not wait for that. An unacknowledged event is sent again with the same message id, so the server can
+/// drop a duplicate.
 ///
-/// Nothing is written to the disk of this host. What is not yet acknowledged when the process dies is lost, and so is what
-/// the queue ([`NatsOptions::queue_capacity`]) has no room for while the server is away; the latter is counted, and shows in
-/// the archive as a jump of [`Archived::sequence`].
+/// Nothing is written to this host's disk. Unacknowledged events are lost when the process dies. Events are also lost
+/// when the queue ([`NatsOptions::queue_capacity`]) is full because the server is unreachable. Those losses are
+/// counted, and they appear in the archive as a jump of [`Archived::sequence`].
 ///
-/// The bus is never slowed. Dropped without [`shutdown`](Self::shutdown), it gives up what is not acknowledged.
+/// The archive never slows down the bus. If it is dropped without [`shutdown`](Self::shutdown), unacknowledged events
+/// are discarded.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -116,23 +130,26 @@ impl<E> fmt::Debug for ArchiveOptions<E> {
 /// # Ok::<(), sharing_bus_nats::StartError>(())
 /// ```
 #[derive(Debug)]
-#[must_use = "an archive that is dropped ends"]
+#[must_use = "a dropped archive stops"]
 pub struct Archive {
     counters: Arc<ArchiveCounters>,
-    /// Taken by `shutdown`; dropped, it tells the thread to give up.
+    /// Signals the thread to stop at a deadline. If the sender is dropped, the thread stops at once.
     stop: Option<oneshot::Sender<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Archive {
-    /// Subscribes, and starts a thread that writes: what is published once this has returned is archived. Blocks the
-    /// thread until a server has answered, or until the first attempt has failed, for five seconds at most. A server
-    /// that is not there is no error: what is essential waits for it. Of the options the session bucket is not used.
+    /// Subscribes to the bus and starts the thread that writes the archive. Every essential event published after this
+    /// call returns is archived.
+    ///
+    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
+    /// seconds. An unreachable server is not an error: essential events wait for it in the queue. The option
+    /// `session_bucket` is not used.
     ///
     /// # Errors
     ///
-    /// See [`StartError`]. Whether the server has JetStream is not known here; [`stats`](Self::stats) tells how far it
-    /// came.
+    /// See [`StartError`]. This call does not check whether the server has JetStream. [`stats`](Self::stats) shows
+    /// whether events are stored.
     pub fn start<E: Payload>(
         bus: &SharingBus<E>,
         nats: NatsOptions,
@@ -167,17 +184,17 @@ impl Archive {
         })
     }
 
-    /// What was done so far; out of date as soon as it is there.
+    /// Returns the archive's counts, which may be out of date immediately.
     pub fn stats(&self) -> ArchiveStats {
         self.counters.read()
     }
 
-    /// Takes no more events, and waits until all that it has are acknowledged, or for this long. What is then
-    /// [`unsettled`](ArchiveStats::unsettled) is given up. Blocks; call it after [`SharingBus::flush`] if what was published
-    /// shall be in it.
+    /// Stops accepting events, and waits until all accepted events are acknowledged, for at most `timeout`. Events
+    /// that are still [`unsettled`](ArchiveStats::unsettled) then are discarded. Blocks the thread. To include all
+    /// events published so far, call [`SharingBus::flush`] first.
     pub fn shutdown(mut self, timeout: Duration) -> ArchiveStats {
         let deadline = Instant::now() + timeout;
-        // Fails if the bus has ended and the thread with it, all done.
+        // The send fails if the bus has closed and the thread has ended after storing all events.
         let _ = self.stop.take().map(|stop| stop.send(deadline));
         self.join();
         self.counters.read()
@@ -185,7 +202,7 @@ impl Archive {
 
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been told by the panic hook; the counters say what is unsettled.
+            // The panic hook has reported a panic of the thread. The counters show the unsettled events.
             let _ = thread.join();
         }
     }

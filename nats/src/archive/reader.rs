@@ -1,8 +1,8 @@
-//! Reads an archive from any position on: [`ArchiveReader`].
+//! Reads an archive from a position: [`ArchiveReader`].
 //!
-//! Owned by its host and driven by its calls alone: no thread, and nothing that the server must remember. The reader asks for
-//! a throw-away consumer that begins after its position, and for another one whenever a number is missing from what that
-//! delivers or the connection was in doubt. The position moves only with what is handed over.
+//! The host owns the reader, and only the host's calls run it. The reader has no thread, and the server keeps no state
+//! for it. The reader creates a temporary consumer that starts after its position. It creates another consumer when a
+//! message is missing or when a request has failed. The position advances only when events are returned to the host.
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,26 +29,28 @@ use crate::wire::filter_subjects::filter_subjects;
 use crate::wire::headers::EventHeaders;
 use crate::wire::subject::{Realm, archive_stream, archived, live, routing, whole_archive};
 
-/// How long one request to the server may take.
+/// Time limit for one request to the server.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait after a failed one.
+/// Delay after a failed request.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
-/// How long a server keeps a consumer that nobody uses any more.
+/// Time after which the server removes an unused consumer.
 const INACTIVE_THRESHOLD: Duration = Duration::from_secs(60);
 
-/// An event as it is in the archive.
+/// An event in the archive.
 #[non_exhaustive]
 pub struct Archived<E> {
-    /// Its place in the stream; increases, and begins with 1. What to resume after.
+    /// The position in the stream, counted from 1. Later events have higher positions. Pass it to
+    /// [`ArchiveReader::open`] to resume after this event.
     pub position: u64,
-    /// The node that it was published on.
+    /// The node on which the event was published.
     pub origin: Uuid,
-    /// Which start of that node's archive.
+    /// The start of that node's archive. Each start has a new random id.
     pub epoch: Uuid,
-    /// Its number among the essential events of that start. A number that is in no scroll was lost in the writer's queue, or
-    /// is not stored yet; a number that was there before is a duplicate that came after the stream's `duplicate_window`.
+    /// The event's number among the essential events since that start. A number that is missing from the archive was
+    /// lost in the writer's queue or is not stored yet. A repeated number is a duplicate that arrived after the
+    /// stream's `duplicate_window`.
     pub sequence: u64,
-    /// The event, with the origin that it had where it was published.
+    /// The event, with its origin on the node that published it.
     pub event: BusEvent<E>,
 }
 
@@ -64,19 +66,19 @@ impl<E> fmt::Debug for Archived<E> {
     }
 }
 
-/// Reads the events that a filter matches from a realm's archive, in the order in which they are stored.
+/// Reads a realm's archive: the events that match a filter, in the order in which they are stored.
 ///
-/// Its position is the host's to keep, with what it made of the events: who writes both down in one step, and starts with
-/// that position again, has each event exactly once, whatever ends in between, the server, the reader or the machine.
-/// `examples/archive.rs` does it.
+/// The host stores the reader's position together with its own results. A host that writes both in one step, and
+/// resumes from that position, processes each event exactly once. This holds across failures of the server, the reader
+/// and the machine. `examples/archive.rs` shows such a host.
 ///
-/// It has a runtime of its own, driven by its calls: call and drop it outside of any other.
+/// The reader contains its own tokio runtime. Call it and drop it outside of any other tokio runtime.
 ///
-/// Servers of version 2.9 filter a consumer by one subject. A filter that needs more is evaluated here, over the realm's
-/// whole archive.
+/// Servers of version 2.9 filter a consumer by one subject only. If a filter needs several subjects, the reader
+/// receives the realm's whole archive and evaluates the filter itself.
 pub struct ArchiveReader<E> {
     runtime: tokio::runtime::Runtime,
-    /// Around all that the runtime runs.
+    /// The scope in which the runtime is driven, so that the client's traces are redacted.
     scope: Scope,
     context: Context,
     query: Query<E>,
@@ -85,22 +87,23 @@ pub struct ArchiveReader<E> {
     malformed: u64,
 }
 
-/// What is read, and how.
+/// The stream, the filter and the codec of a reader.
 struct Query<E> {
     stream: String,
-    /// What the server filters by; none if nothing can match.
+    /// The subject that the server filters by. `None` if no event can match.
     subject: Option<String>,
     filter: EventFilter<E>,
     codec: Arc<dyn Codec<E>>,
 }
 
+/// A consumer on the server.
 struct Consumer {
     inner: PullConsumer,
-    /// The consumer's own number of what came last; the next is one more unless something was lost.
+    /// The consumer's number of the last message. The next number is one higher unless a message was lost.
     delivered: u64,
 }
 
-/// What one fetch at the stream brought.
+/// The result of one fetch.
 struct Batch<E> {
     events: Vec<Archived<E>>,
     position: u64,
@@ -108,9 +111,12 @@ struct Batch<E> {
 }
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
-    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server
-    /// has answered, or until the first attempt has failed, for five seconds at max. The server need not be there yet,
-    /// nor the stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
+    /// Opens a reader for the events after `position` that match `filter`, with payloads as JSON. Position 0 starts at
+    /// the beginning.
+    ///
+    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
+    /// seconds. Neither the server nor the stream has to exist yet. Of the options, only the realm, the addresses and
+    /// [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
     ///
@@ -121,11 +127,11 @@ impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
 }
 
 impl<E: Payload> ArchiveReader<E> {
-    /// As [`open`](Self::open), with payloads of another form.
+    /// Opens a reader with another codec for payloads. See [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See [`StartError`].
     pub fn with_codec(
         nats: NatsOptions,
         filter: EventFilter<E>,
@@ -161,31 +167,32 @@ impl<E: Payload> ArchiveReader<E> {
         })
     }
 
-    /// Reads another stream than `sb1-archive-<realm>`.
+    /// Reads from this stream instead of `sb1-archive-<realm>`.
     #[must_use]
     pub fn stream(mut self, name: impl Into<String>) -> Self {
         self.query.stream = name.into();
         self
     }
 
-    /// After what was handed over last, and after whatever before the next the filter did not match.
+    /// Returns the position after the last returned event and after any following events that did not match the
+    /// filter. To resume, pass it to [`open`](Self::open).
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// How many messages were skipped since the reader was opened because no archive wrote them.
+    /// Returns the number of messages skipped since the reader was opened because no archive wrote them.
     pub fn malformed(&self) -> u64 {
         self.malformed
     }
 
-    /// The next events, `max` at max, in the order of the stream; none if there are none for this long, or if the server
-    /// cannot be asked. Blocks; must not be called from within a tokio runtime.
+    /// Returns up to `max` next events in the order of the stream. Returns no events if none arrive within `timeout`
+    /// or if the server does not answer. Blocks the thread. Must not be called from within a tokio runtime.
     ///
     /// # Panics
     ///
     /// If `max` is zero.
     pub fn next_batch(&mut self, max: usize, timeout: Duration) -> Vec<Archived<E>> {
-        assert!(max > 0, "a batch of no events");
+        assert!(max > 0, "the maximum batch size must be at least 1");
         let deadline = Instant::now() + timeout;
         let Some(subject) = &self.query.subject else {
             std::thread::sleep(timeout);
@@ -198,11 +205,11 @@ impl<E: Payload> ArchiveReader<E> {
                 let fetch = self
                     .query
                     .fetch(&self.context, subject, consumer, self.position, max, left);
-                // A server that stops amid an answer must not hold this up for ever.
+                // A server that stops in the middle of an answer must not block this call forever.
                 let batch = match tokio::time::timeout(left + REQUEST_TIMEOUT, fetch).await {
                     Ok(Ok(batch)) => batch,
                     Ok(Err(_)) | Err(_) => {
-                        // What it had delivered is asked for again.
+                        // A new consumer delivers the unprocessed messages again.
                         self.consumer = None;
                         tokio::time::sleep(RETRY_DELAY.min(left)).await;
                         Batch::new(self.position)
@@ -249,7 +256,7 @@ impl<E: Payload> Query<E> {
             self.accept(&message?, consumer, &mut batch)?;
         }
         if batch.position == position {
-            // Nothing was there: wait for one, then let the next fetch take what came with it.
+            // No message was available. Waits for one. The next fetch takes the messages that arrived with it.
             let wait = consumer.inner.batch().max_messages(1).expires(timeout.max(RETRY_DELAY));
             let mut arrived = wait.messages().await?;
             while let Some(message) = arrived.next().await {
@@ -259,7 +266,7 @@ impl<E: Payload> Query<E> {
         if batch.position == position {
             let info = consumer.inner.get_info().await?;
             if info.delivered.consumer_sequence != consumer.delivered {
-                return Err("something was delivered and did not arrive".into());
+                return Err("a delivered message did not arrive".into());
             }
         }
         Ok(batch)
@@ -270,7 +277,7 @@ impl<E: Payload> Query<E> {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: position + 1,
             },
-            // The host keeps the position.
+            // The host stores the position, so the server needs no acknowledgments.
             ack_policy: AckPolicy::None,
             filter_subject: subject.to_owned(),
             inactive_threshold: INACTIVE_THRESHOLD,
@@ -291,7 +298,7 @@ impl<E: Payload> Query<E> {
     ) -> Result<(), Error> {
         let info = message.info()?;
         if info.consumer_sequence != consumer.delivered + 1 {
-            return Err("something is missing in between".into());
+            return Err("a message is missing".into());
         }
         consumer.delivered += 1;
         batch.position = info.stream_sequence;

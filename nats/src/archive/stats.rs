@@ -4,38 +4,39 @@ use async_nats::{ClientError, Event};
 
 use crate::stats::Counter;
 
-/// What an archive has done so far; made by [`Archive::stats`].
+/// The counts of an archive, returned by [`Archive::stats`](crate::Archive::stats).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ArchiveStats {
     /// Events taken from the archive's queue.
     pub accepted: u64,
-    /// Events that the server has acknowledged; what was sent twice counts once.
+    /// Events that the server has acknowledged. An event that was sent twice counts once.
     pub stored: u64,
-    /// Acknowledgements that said that the event was there already: an earlier acknowledgement was lost.
+    /// Acknowledgments for events that the stream already had, because an earlier acknowledgment was lost.
     pub duplicates: u64,
-    /// Times that an event was sent again.
+    /// Number of times that an event was sent again.
     pub retried: u64,
-    /// Events larger than the server or the stream takes; given up.
+    /// Discarded events that are larger than the server or the stream accepts.
     pub refused: u64,
-    /// Events that the codec failed on; given up.
+    /// Discarded events that the codec failed to encode.
     pub encode_failures: u64,
     /// Essential events lost because the archive's queue was full.
     pub lagged: u64,
-    /// Connections made, the first included.
+    /// Successful connects, including the first.
     pub connects: u64,
-    /// Attempts to connect that failed; see [`NatsStats::connect_failures`](crate::NatsStats::connect_failures).
+    /// Failed attempts to connect. See [`NatsStats::connect_failures`](crate::NatsStats::connect_failures).
     pub connect_failures: u64,
 }
 
 impl ArchiveStats {
-    /// Events neither stored nor given up.
+    /// Returns the number of accepted events that are neither stored nor discarded.
     pub fn unsettled(&self) -> u64 {
         self.accepted
             .saturating_sub(self.stored + self.refused + self.encode_failures)
     }
 }
 
+/// The counters behind [`ArchiveStats`].
 #[derive(Debug, Default)]
 pub(super) struct ArchiveCounters {
     pub(super) accepted: Counter,
@@ -64,7 +65,7 @@ impl ArchiveCounters {
         }
     }
 
-    /// Counts what the client tells of itself.
+    /// Counts an event reported by the client.
     pub(super) fn count_event(&self, event: &Event) {
         match event {
             Event::Connected => self.connects.add(1),

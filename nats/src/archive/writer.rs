@@ -1,6 +1,7 @@
-//! The thread of an [`Archive`](super::Archive): takes deliveries, sends them, and settles what is acknowledged.
+//! The thread of an [`Archive`](super::Archive): takes events from the bus, sends them, and settles acknowledged
+//! events.
 //!
-//! All of it runs on one thread, so nothing here is synchronized; the counters are shared.
+//! Everything here runs on one thread without synchronization. Only the counters are shared.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,36 +28,38 @@ use crate::runtime::panic::{self, log_warning};
 use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
 use crate::wire::subject::{Class, Realm, archived, subject};
 
-/// How long an acknowledgement may take. Later, the event is sent again.
+/// Time limit for an acknowledgment. After it, the event is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait before an event is sent again; doubled each time, up to the last.
+/// Delay before an event is sent again. It doubles after each attempt, up to [`MAX_RETRY_DELAY`].
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(20);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What orders events; see [`SendOrder`].
+/// A key that orders events. See [`SendOrder`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Session(Option<Arc<str>>, Option<Arc<str>>),
     Scroll(Uuid),
 }
 
+/// Returns the keys of an event.
 fn keys(routing: &EventRouting) -> Vec<Key> {
     let session = || Key::Session(routing.connector_id.clone(), routing.native_session_id.clone());
     let mut keys: Vec<Key> = routing.scroll_id.map(Key::Scroll).into_iter().collect();
-    // An event of no session and no scroll is ordered among those of its connector.
+    // An event without a session and without a scroll is ordered among such events of its connector.
     if routing.native_session_id.is_some() || keys.is_empty() {
         keys.push(session());
     }
     keys
 }
 
-/// An event as it goes to the server.
+/// An encoded event.
 struct Message {
     subject: String,
     headers: HeaderMap,
     payload: Vec<u8>,
 }
 
+/// The initial state of the archive's thread.
 pub(super) struct Writer<E> {
     pub(super) realm: Realm,
     pub(super) node: Uuid,
@@ -104,7 +107,7 @@ impl<E: Payload> Writer<E> {
                         deadline = Some(at);
                         receiver.close();
                     }
-                    // Dropped: nobody waits.
+                    // The archive was dropped, so no caller waits for the remaining events.
                     Err(_) => break,
                 },
                 () = sleep_until(deadline) => break,
@@ -130,7 +133,7 @@ impl<E: Payload> Writer<E> {
         self.count_unsent(&mut receiver);
     }
 
-    /// Takes what is still queued into the account: it is given up.
+    /// Counts the events that remain in the queue. They are discarded.
     fn count_unsent(&self, receiver: &mut BusReceiver<E>) {
         receiver.close();
         self.counters.accepted.add(receiver.try_iter().count() as u64);
@@ -140,7 +143,7 @@ impl<E: Payload> Writer<E> {
     fn message(&self, delivery: &Delivery<E>, sequence: &mut u64) -> Option<Message> {
         self.counters.accepted.add(1);
         self.counters.lagged.add(delivery.missed());
-        // What was lost keeps its numbers, so that a reader sees the gap.
+        // A lost event keeps its number, so that a reader can detect the gap.
         *sequence += delivery.missed() + 1;
         let Some(Ok(payload)) = panic::catch(|| self.codec.encode(&delivery.event)) else {
             self.counters.encode_failures.add(1);
@@ -153,7 +156,7 @@ impl<E: Payload> Writer<E> {
             },
             numbers: Numbers {
                 sequence: *sequence,
-                // Nobody counts by subject here.
+                // Readers of the archive do not count per subject.
                 subject_sequence: *sequence,
                 lost: 0,
             },
@@ -179,7 +182,7 @@ async fn sleep_until(deadline: Option<Instant>) {
     }
 }
 
-/// What came of one attempt.
+/// The result of one attempt to store an event.
 enum Attempt {
     Stored { duplicate: bool },
     Refused,
@@ -187,13 +190,13 @@ enum Attempt {
     Failed,
 }
 
-/// The server's side.
+/// Publishes events into the stream.
 struct StreamPublisher {
     client: Client,
     context: Context,
     stream: Config,
     counters: Arc<ArchiveCounters>,
-    /// Held by who makes the stream, so that one does.
+    /// Held while the stream is created, so that only one task creates it.
     creating: Mutex<()>,
 }
 
@@ -212,7 +215,7 @@ impl StreamPublisher {
         }
     }
 
-    /// Sends a message until it is stored, or can never be.
+    /// Sends a message until it is stored or refused.
     async fn store(&self, ticket: Ticket, message: Message) -> Ticket {
         let payload = bytes::Bytes::from(message.payload);
         let size = payload.len() + wire_len(&message.headers);
@@ -237,7 +240,7 @@ impl StreamPublisher {
     }
 
     async fn attempt(&self, subject: &str, headers: &HeaderMap, payload: &bytes::Bytes, size: usize) -> Attempt {
-        // What is handed to a client that is not connected waits there, attempt upon attempt.
+        // A client that is not connected would buffer each attempt, so no message is sent.
         if self.client.connection_state() != State::Connected {
             return Attempt::Failed;
         }
@@ -273,7 +276,7 @@ impl StreamPublisher {
         };
         if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
             log_warning!(
-                "the archive's stream {} is not there: {}",
+                "the archive's stream {} cannot be created: {}",
                 self.stream.name,
                 error.kind()
             );
@@ -281,7 +284,7 @@ impl StreamPublisher {
     }
 }
 
-/// Whether the stream never takes a message of this size.
+/// Returns whether the message is larger than the stream accepts.
 fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
     let cause = error
         .source()

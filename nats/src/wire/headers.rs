@@ -1,38 +1,39 @@
-//! The headers of a message: what names its origin and its numbers among what that origin sent.
+//! The headers of a message, which identify its source and its numbers: [`EventHeaders`].
 //!
-//! Plain values. Numbers are decimal, ids are UUIDs without hyphens.
+//! These are plain values. Numbers are decimal, and ids are UUIDs without hyphens.
 
 use async_nats::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sharing_bus::EventOrigin;
 use uuid::Uuid;
 
-/// The node that the event was published on.
+/// The node on which the event was published.
 const ORIGIN: HeaderName = HeaderName::from_static("Sb-Origin");
-/// Which start of that node's bridge.
+/// The start of that node's bridge.
 const EPOCH: HeaderName = HeaderName::from_static("Sb-Epoch");
-/// The event's number among all that the bridge had to export since that start, from 1.
+/// The event's number since that start among all events that matched the export filter, counted from 1.
 const SEQUENCE: HeaderName = HeaderName::from_static("Sb-Seq");
-/// The event's number among those of the same subject, from 1.
+/// The event's number among the events of its subject, counted from 1.
 const SUBJECT_SEQUENCE: HeaderName = HeaderName::from_static("Sb-Nth");
-/// How many events the bridge's own queue had lost so far, of whatever subject. Left out while it is none.
+/// Number of events of any subject that the bridge's queue has lost so far. Omitted if it is 0.
 const LOST: HeaderName = HeaderName::from_static("Sb-Lost");
-/// Who made the event there.
+/// The event's origin on that node.
 const EVENT_ORIGIN: HeaderName = HeaderName::from_static("Sb-Event-Origin");
-/// What JetStream tells duplicates by: origin, epoch and sequence, joined by dots.
+/// The id by which JetStream recognizes duplicates: origin, epoch and sequence, joined by dots.
 const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 
-/// Number of subjects of one source that the sender and each receiver track. Beyond it, both forget all subjects of that source. A
-/// loss is then detected only after the next message of a subject.
+/// Maximum number of subjects of one source that the source and each receiver count. Above it, they forget all
+/// subjects of that source. A loss is then detected only after the next message of the subject.
 pub(crate) const MAX_TRACKED_SUBJECTS: usize = 65_536;
 
-/// Who sends: a node, and which start of its bridge. Nothing depends on clocks, so epochs have no order.
+/// The sender of messages: a node and one start of its bridge. Epochs are random and have no order, so no clock is
+/// involved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     pub(crate) origin: Uuid,
     pub(crate) epoch: Uuid,
 }
 
-/// A message's numbers among what its source sent.
+/// The numbers that a source gives a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) sequence: u64,
@@ -40,7 +41,7 @@ pub(crate) struct Numbers {
     pub(crate) lost: u64,
 }
 
-/// What the headers of a message of a bridge say.
+/// The headers that a bridge writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EventHeaders {
     pub(crate) source: Source,
@@ -66,7 +67,7 @@ impl EventHeaders {
         headers
     }
 
-    /// `None` if a header is missing or says nothing legal: the message is of no bridge.
+    /// Returns `None` if a header is missing or invalid, so no bridge has written the message.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name).map(HeaderValue::as_str);
         let number = |name: HeaderName| text(name)?.parse::<u64>().ok().filter(|number| *number > 0);
@@ -90,7 +91,7 @@ impl EventHeaders {
     }
 }
 
-/// How many bytes the headers are on the wire, which count against the server's limit as the payload does.
+/// Returns the length of the headers on the wire in bytes. The server's limit applies to headers and payload together.
 pub(crate) fn wire_len(headers: &HeaderMap) -> usize {
     let lines = headers
         .iter()
@@ -119,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn headers_survive_a_round_trip() {
         for lost in [0, 5] {
             let headers = event_headers(lost).write();
             assert_eq!(EventHeaders::read(&headers), Some(event_headers(lost)));
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_nonsense_is_of_no_bridge() {
+    fn missing_or_invalid_headers_are_refused() {
         let names = [ORIGIN, EPOCH, SEQUENCE, SUBJECT_SEQUENCE, LOST, EVENT_ORIGIN];
         for name in names {
             for value in ["", "-1", "x"] {

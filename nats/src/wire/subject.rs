@@ -1,17 +1,18 @@
-//! From an event's routing to the subject it is published on, and back.
+//! Conversion between an event's routing and the subject it is published on.
 //!
-//! Pure functions. A subject is `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`: each id is one token, so that
-//! a server can pick events by any of them. Every id has exactly one token, and no two ids share one, long ids apart
-//! (below); what is not the token of any id is refused, so that a subscriber who asks for an id misses none of its events.
+//! All functions are pure. A subject is `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`. Each id is one
+//! token, so a server can select events by any id. Every id has exactly one token, and apart from long ids (see
+//! below), no two ids share a token. A token that no id maps to is refused. A subscriber that asks for an id therefore
+//! misses none of its events.
 //!
-//! Tokens keep ASCII letters, digits, `-` and `_` as they are and write every other byte of UTF-8 as `=` with two
-//! upper-case hex digits, as percent-encoding does: `=` is legal in subjects and in keys of JetStream buckets, `%` is not
-//! in the latter. `_` alone says that nothing is bound, so an id `_` is written `=5F`; the empty id is `=`.
+//! Tokens keep ASCII letters, digits, `-` and `_`. Every other byte of UTF-8 becomes `=` and two upper-case hex
+//! digits, like percent-encoding. `=` is legal both in subjects and in keys of JetStream buckets, whereas `%` is not
+//! legal in keys. `_` alone means that no id is bound, so the id `_` becomes `=5F`. The empty id becomes `=`.
 //!
-//! A token of more than [`MAX_TOKEN_LEN`] bytes is replaced by `==` and a hash of the id, and the id travels in a header. The hash
-//! is a UUID of version 5 (RFC 9562): SHA-1 in a name space of ours, so it is the same in every release, on every machine
-//! and in every language. Whoever finds two ids of one hash makes them share a subject and no more: ids are read from the
-//! header, and filters are evaluated again over those.
+//! A token of more than [`MAX_TOKEN_LEN`] bytes is replaced by `==` and a hash of the id. The id then travels in a
+//! header. The hash is a UUID of version 5 (RFC 9562): SHA-1 in a namespace of this crate. It is the same in every
+//! release, on every machine and in every language. Two ids with the same hash share a subject, but no more: receivers
+//! read the id from the header and evaluate filters with that id.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -20,34 +21,35 @@ use async_nats::HeaderName;
 use sharing_bus::EventRouting;
 use uuid::Uuid;
 
-/// The first token: whose subjects these are, and in which version.
+/// The first token: the format and its version.
 const VERSION: &str = "sb1";
 
-/// The first token of archived events. Another than that of live ones, so that whoever listens is not sent both.
+/// The first token of archived events. It differs from the token of live events, so that no subscriber receives both.
 const ARCHIVE: &str = "sb1-archive";
 
-/// What stands where an id is not bound.
+/// The token of an id that is not bound.
 const UNBOUND: &str = "_";
 
-/// The most bytes of a token or of a realm. With it a subject has fewer than 300 bytes.
+/// Maximum length of a token or realm in bytes. It limits a subject to fewer than 300 bytes.
 const MAX_TOKEN_LEN: usize = 64;
 
-/// The name space of hashed ids. Random, and never to be changed.
+/// The namespace of hashed ids. It is random and must never change.
 const HASH_NAMESPACE: Uuid = Uuid::from_u128(0x5d9c_6f0e_3b1a_4c57_9a42_e86d_70f1_2bc3);
 
-/// The connector's name where its token is a hash; encoded as a token of any length.
+/// The connector's id if its token is a hash, encoded like a token but of any length.
 pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("Sb-Connector-Id");
-/// The session's id, likewise.
+/// The session's id if its token is a hash, encoded like a token but of any length.
 pub(crate) const SESSION_ID: HeaderName = HeaderName::from_static("Sb-Session-Id");
-/// The connector's unique id, which has no token.
+/// The connector's unique id, which has no token in the subject.
 pub(crate) const CONNECTOR_UID: HeaderName = HeaderName::from_static("Sb-Connector-Uid");
 
-/// Who talks to whom: the bridges of one realm on one NATS account hear each other and nobody else.
+/// A group of bridges that exchange events. Bridges of different realms on one NATS account do not receive each
+/// other's events.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Realm(String);
 
 impl Realm {
-    /// A realm is one token and is written as it is, so that operators can name it in permissions.
+    /// Creates a realm. A realm is one unencoded token, so that operators can name it in permissions.
     pub(crate) fn new(name: &str) -> Result<Realm, InvalidRealm> {
         if name.is_empty() || name.len() > MAX_TOKEN_LEN || !name.bytes().all(is_plain) {
             return Err(InvalidRealm(name.to_owned()));
@@ -60,7 +62,7 @@ impl Realm {
     }
 }
 
-/// A realm that is no plain token: 1 to 64 ASCII letters, digits, `-` and `_`.
+/// The error for a realm that is not 1 to 64 ASCII letters, digits, `-` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidRealm(String);
 
@@ -76,12 +78,12 @@ impl fmt::Display for InvalidRealm {
 
 impl std::error::Error for InvalidRealm {}
 
-/// Whether an event must not be lost, as the exporting host sees it.
+/// The class of an event, which the exporting host chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Class {
-    /// Its loss would be felt: what an archive keeps.
+    /// An event that must not be lost. An archive stores it.
     Essential,
-    /// The next one makes up for it.
+    /// An event whose loss the next event makes up for.
     Delta,
 }
 
@@ -100,15 +102,15 @@ impl Class {
     }
 }
 
-/// A subject, and the headers for what it cannot say.
+/// A subject, and the headers for the parts of the routing that the subject does not contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) text: String,
-    /// Ids that were hashed, and the connector's unique id; legal header values all.
+    /// The hashed ids and the connector's unique id, as legal header values.
     pub(crate) headers: Vec<(HeaderName, String)>,
 }
 
-/// The subject on which an event of this routing is published.
+/// Returns the subject on which an event with this routing is published.
 pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Subject {
     let mut headers = Vec::new();
     if let Some(uid) = routing.connector_uid {
@@ -137,24 +139,24 @@ pub(crate) fn subject(realm: &Realm, class: Class, routing: &EventRouting) -> Su
     Subject { text, headers }
 }
 
-/// Puts a subject together; tokens may be wildcards.
+/// Joins the tokens of a subject. Tokens may be wildcards.
 pub(crate) fn join(realm: &Realm, class: &str, [connector, session, scroll, kind]: [&str; 4]) -> String {
     [VERSION, realm.as_str(), class, connector, session, scroll, kind].join(".")
 }
 
-/// The subject, or pattern of subjects, in the archive of a live one.
+/// Converts a live subject or pattern to the archive's subject or pattern.
 pub(crate) fn archived(live: &str) -> String {
     let rest = live.strip_prefix(VERSION).unwrap_or(live);
     format!("{ARCHIVE}{rest}")
 }
 
-/// The live subject of an archived one, for [`routing`] to read.
+/// Converts an archived subject to the live subject, as input for [`routing`].
 pub(crate) fn live(archived: &str) -> Result<String, SubjectError> {
     let rest = archived.strip_prefix(ARCHIVE).ok_or(SubjectError::Shape)?;
     Ok(format!("{VERSION}{rest}"))
 }
 
-/// All subjects of a realm's archive.
+/// Returns the pattern of all subjects in a realm's archive.
 pub(crate) fn whole_archive(realm: &Realm) -> String {
     format!("{ARCHIVE}.{}.>", realm.as_str())
 }
@@ -164,7 +166,8 @@ pub(crate) fn archive_stream(realm: &Realm) -> String {
     format!("{ARCHIVE}-{}", realm.as_str())
 }
 
-/// What a subject and the headers beside it say. The realm is whatever was subscribed to and is not looked at.
+/// Reads the class and the routing from a subject and its headers. Does not check the realm, because the subscription
+/// has selected it.
 pub(crate) fn routing(
     subject: &str,
     headers: impl Fn(&str) -> Option<String>,
@@ -197,27 +200,27 @@ pub(crate) fn routing(
     Ok((Class::parse(class).ok_or(SubjectError::Class)?, routing))
 }
 
-/// A message whose subject or id headers this version did not write.
+/// The error for a subject or id headers that this version does not write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SubjectError {
     Shape,
     Class,
-    /// A token of no id, or a hash without the id that it is of.
+    /// A token that no id maps to, or a hash without the header of its id.
     Id,
     Scroll,
     ConnectorUid,
-    /// Perhaps one of a later version.
+    /// An unknown kind, possibly of a later version.
     Kind,
 }
 
 impl fmt::Display for SubjectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            SubjectError::Shape => "not a subject of an event",
+            SubjectError::Shape => "not the subject of an event",
             SubjectError::Class => "unknown class",
-            SubjectError::Id => "not the token of an id",
-            SubjectError::Scroll => "not a scroll id",
-            SubjectError::ConnectorUid => "not a connector's unique id",
+            SubjectError::Id => "not the canonical token of an id",
+            SubjectError::Scroll => "not a canonical scroll id",
+            SubjectError::ConnectorUid => "not a canonical connector unique id",
             SubjectError::Kind => "unknown event kind",
         })
     }
@@ -225,10 +228,10 @@ impl fmt::Display for SubjectError {
 
 impl std::error::Error for SubjectError {}
 
-/// The token of a bound id.
+/// The token of an id.
 pub(crate) struct Token<'a> {
     pub(crate) text: Cow<'a, str>,
-    /// The encoded id, if the text is its hash only.
+    /// The encoded id if the text is only its hash.
     encoded_id: Option<String>,
 }
 
@@ -246,7 +249,7 @@ impl Token<'_> {
     }
 }
 
-/// The id that has this token, if there is one.
+/// Returns the id that maps to this token.
 fn decode_token<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Result<Cow<'a, str>, SubjectError> {
     if is_own_token(token) && token.len() <= MAX_TOKEN_LEN {
         return Ok(token.into());
@@ -255,22 +258,23 @@ fn decode_token<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Resu
         Some(_) => decode(&header().ok_or(SubjectError::Id)?),
         None => decode(token),
     };
-    // Whatever could be read in two ways is refused here: one id, one token.
+    // Only the canonical token of an id is accepted: one id, one token.
     let id = id.filter(|id| Token::of(id).text == token).ok_or(SubjectError::Id)?;
     Ok(id.into())
 }
 
-/// Written the one way in which it is written here, so that a subscriber who asks for it finds it.
+/// Parses a UUID in the canonical form that this crate writes, so that a subscriber of the id finds it.
 fn canonical_uuid(text: &str) -> Option<Uuid> {
     let as_written = |id: &Uuid| id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
     Uuid::try_parse(text).ok().filter(as_written)
 }
 
+/// Returns whether a byte needs no encoding.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// Whether this is both an id and its token.
+/// Returns whether the id is its own token.
 fn is_own_token(id: &str) -> bool {
     !id.is_empty() && id != UNBOUND && id.bytes().all(is_plain)
 }
@@ -287,13 +291,13 @@ fn encode(id: &str) -> Cow<'_, str> {
         if is_plain(byte) && id != UNBOUND {
             token.push(byte.into());
         } else {
-            write!(token, "={byte:02X}").expect("a String takes all");
+            write!(token, "={byte:02X}").expect("writing to a String does not fail");
         }
     }
     token.into()
 }
 
-/// Reads more than [`encode`] writes; the caller compares.
+/// Decodes a token. It accepts more than [`encode`] writes, so the caller checks that the token is canonical.
 fn decode(token: &str) -> Option<String> {
     if token == "=" {
         return Some(String::new());

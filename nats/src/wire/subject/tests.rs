@@ -1,4 +1,4 @@
-//! Subjects as they are documented, and the round trip of any ids.
+//! Documented subjects, and round trips of random ids.
 
 use proptest::prelude::*;
 use sharing_bus::EventKind;
@@ -20,7 +20,7 @@ fn find(headers: &[(HeaderName, String)], name: &str) -> Option<String> {
 }
 
 #[test]
-fn subjects_read_as_documented() {
+fn subjects_match_the_documented_format() {
     let bound = EventRouting {
         scroll_id: Some(Uuid::from_u128(7)),
         ..EventRouting::session("my.shell", "42", EventKind::SessionLifecycle)
@@ -39,7 +39,7 @@ fn subjects_read_as_documented() {
 }
 
 #[test]
-fn hashes_are_the_same_for_ever() {
+fn hash_of_a_long_id_is_stable() {
     let long = "a".repeat(65);
     let hashed = subject(
         &realm(),
@@ -56,7 +56,7 @@ fn hashes_are_the_same_for_ever() {
 }
 
 #[test]
-fn what_was_not_written_here_is_refused() {
+fn noncanonical_subjects_are_refused() {
     let read = |text: &str| routing(text, |_| None).map(|_| ()).unwrap_err();
     let long = "x".repeat(99);
     let hash = Token::of(&long).text;
@@ -94,7 +94,7 @@ fn what_was_not_written_here_is_refused() {
 }
 
 #[test]
-fn realms_are_plain_tokens() {
+fn realm_is_a_plain_token() {
     for good in ["a", "Prod-1_b", &"r".repeat(64)] {
         assert_eq!(Realm::new(good).unwrap().as_str(), good);
     }
@@ -103,7 +103,7 @@ fn realms_are_plain_tokens() {
     }
 }
 
-/// Ids of all sorts: plain, with what must be escaped, any Unicode, long.
+/// Random ids: plain, with characters that need encoding, with any Unicode, and long.
 fn id() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z_=]{0,4}", "[ -~]{0,80}", any::<String>(), "\\PC{40,120}"]
 }
@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_routing_comes_back(
+    fn routing_survives_a_round_trip(
         scroll in prop::option::of(any::<u128>()),
         uid in prop::option::of(any::<u128>()),
         connector in prop::option::of(id()),
@@ -142,12 +142,12 @@ proptest! {
     }
 
     #[test]
-    fn two_ids_have_two_tokens(one in id(), other in id()) {
+    fn different_ids_have_different_tokens(one in id(), other in id()) {
         prop_assert_eq!(one == other, Token::of(&one).text == Token::of(&other).text);
     }
 
     #[test]
-    fn what_can_be_read_is_written_alike(token in "[a-c_=0-9A-F]{1,12}") {
+    fn decoded_token_encodes_to_itself(token in "[a-c_=0-9A-F]{1,12}") {
         if let Ok(id) = decode_token(&token, || None) {
             prop_assert_eq!(&*Token::of(&id).text, &token);
         }
