@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server if it
-# is missing and this user is root.
+# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server
+# if it is missing and this user is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

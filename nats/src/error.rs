@@ -38,7 +38,9 @@ impl fmt::Display for StartError {
         match self {
             StartError::InvalidRealm(_) => f.write_str("the realm is not a plain token"),
             StartError::InvalidBucket => f.write_str("the name of the session bucket is not a plain token"),
+
             StartError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
+
             StartError::InvalidServer(index) => write!(f, "server address {index} does not parse"),
             StartError::Unauthorized => f.write_str("the server refused the credentials"),
             StartError::Spawn(_) => f.write_str("the thread could not be started"),

@@ -89,6 +89,9 @@
 //! started. A host without a subscriber whose `tracing` falls back to the `log` crate must exclude the target
 //! `async_nats::connection` at that level.
 
+// The files at the root, `bridge/` and `archive/` are the public API. An event leaves through `export/` and arrives
+// through `import/`. `sessions/` follows the session bucket, `wire/` is the format of messages, `connection/` is the
+// client, and `runtime/` is the thread that runs it.
 mod archive;
 mod bridge;
 mod codec;

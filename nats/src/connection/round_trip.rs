@@ -98,7 +98,7 @@ impl RoundTrips {
                         // This status carries no number. Almost always at most one round trip is pending, so the
                         // oldest caller is completed.
                         self.lock().callers.pop_front().done();
-                    } else if let Some(number) = std::str::from_utf8(&message.payload).ok().and_then(|text| text.parse().ok()) {
+                    } else if let Some(number) = parse_number(&message.payload) {
                         self.complete(number);
                     }
                 }
@@ -130,6 +130,10 @@ impl RoundTrips {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parse_number(payload: &[u8]) -> Option<u64> {
+    std::str::from_utf8(payload).ok()?.parse().ok()
 }
 
 trait Done {

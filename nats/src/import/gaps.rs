@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::import::received::Gap;
 
-/// Losses before events that are on the local bus, by the address of the payload. A weak reference to the payload prevents
-/// the address from being reused.
+/// Losses before events that are on the local bus, by the address of the payload. A weak reference to the payload
+/// prevents the address from being reused.
 pub(crate) struct Gaps<E>(Mutex<HashMap<usize, (Weak<E>, Gap)>>);
 
 impl<E> Gaps<E> {

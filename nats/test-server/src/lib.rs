@@ -1,7 +1,7 @@
 //! Starts the real nats-server as a child process, on loopback, a free port and a scratch store.
 //!
-//! The tests, the benchmark and the example `two_hosts` of `sharing-bus-nats` use it. It signals only the process that it
-//! started.
+//! The tests, the benchmark and the example `two_hosts` of `sharing-bus-nats` use it. It signals only the process that
+//! it started.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -258,8 +258,8 @@ fn local(port: u16) -> SocketAddr {
 
 /// Returns a free port below the range of ephemeral ports.
 ///
-/// A client that reconnects to a killed server must not get that server's port as its own local port: the client would then
-/// connect to itself.
+/// A client that reconnects to a killed server must not get that server's port as its own local port. The client would
+/// then connect to itself.
 pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;

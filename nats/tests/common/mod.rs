@@ -1,4 +1,4 @@
-//! What the tests of the bridge share: numbered events, nodes, and waiting for a condition with a deadline.
+//! Shared by the tests of the bridge: numbered events, nodes, and waiting for a condition with a deadline.
 
 #![allow(dead_code, reason = "each file that includes this uses a part of it")]
 
@@ -11,24 +11,24 @@ use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteDeliver
 
 use sharing_bus_nats_test_server::Server;
 
-/// How long anything may take that is to happen: long, for the machine may be busy.
+/// Time limit for each expected condition. It is long because the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out waiting until {condition}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A number of one session.
+/// Returns a numbered event of a session.
 pub(crate) fn number(session: &str, n: u64) -> BusEvent<u64> {
     BusEvent::new(EventRouting::session("c", session, EventKind::Output), n)
 }
 
-/// A bus of numbers with its bridge.
+/// A bus of numbered events and its bridge.
 pub(crate) struct Node {
     pub(crate) bus: SharingBus<u64>,
     pub(crate) bridge: NatsBridge<u64>,
@@ -41,7 +41,7 @@ impl Node {
         Node { bus, bridge }
     }
 
-    /// Has all remote events from now on.
+    /// Subscribes to remote events, and waits until the server has the subscription.
     #[track_caller]
     pub(crate) fn listen(&self, filter: EventFilter<u64>) -> (Remote<u64>, RemoteReceiver<u64>) {
         let remote = self.bridge.subscribe_remote(filter);
@@ -60,7 +60,7 @@ impl Node {
         self.bridge.stats()
     }
 
-    /// Waits until the server has read so many.
+    /// Waits until the server has confirmed this many events.
     #[track_caller]
     pub(crate) fn wait_acked(&self, count: u64) {
         wait_until("the server has confirmed all", || self.stats().acked == count);
