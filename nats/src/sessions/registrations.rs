@@ -403,7 +403,7 @@ mod tests {
                 registrations.sweep(at, None, |_, _| scroll_id.map(Uuid::from_u128));
             }
             assert_eq!(registrations.next(), None);
-            registrations.bucket_deleted("c.s", 2) == None
+            registrations.bucket_deleted("c.s", 2).is_none()
         };
         assert!(forgotten(2 * PRUNE_INTERVAL, None));
         assert!(forgotten(2 * PRUNE_INTERVAL, Some(71)));
