@@ -142,7 +142,7 @@ struct Bare {
 
 impl Bare {
     fn start(server: &Server, messages: Vec<Captured>) -> Result<Bare, Box<dyn Error>> {
-        let (tell, arrived) = mpsc::channel();
+        let (sender, arrived) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let url = server.url();
         let first = messages.first().ok_or("nothing was captured")?.subject.clone();
@@ -152,7 +152,7 @@ impl Bare {
                 let (_client, mut subscriber) = subscribe(&url, format!("{realm}.>")).await?;
                 ready.send(())?;
                 while subscriber.next().await.is_some() {
-                    tell.send(())?;
+                    sender.send(())?;
                 }
                 Ok::<(), Box<dyn Error>>(())
             });
@@ -256,7 +256,7 @@ fn crossing(server: &Server, report: &mut String, rounds: usize) -> Result<(), B
 
 /// Captures the messages of one round of the bridge, and moves them to another realm for the bare client.
 fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<dyn Error>> {
-    let (tell, captured) = mpsc::channel();
+    let (sender, captured) = mpsc::channel();
     let (ready, is_ready) = mpsc::channel();
     let url = server.url();
     let taker = thread::spawn(move || {
@@ -266,7 +266,7 @@ fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<
             ready.send(())?;
             let mut messages = subscriber.take(EVENTS);
             while let Some(message) = messages.next().await {
-                tell.send(Captured {
+                sender.send(Captured {
                     subject: message.subject.replacen(".bench.", ".plain.", 1),
                     headers: message.headers.unwrap_or_default(),
                     payload: message.payload,
@@ -379,7 +379,7 @@ async fn subscribe(url: &str, subject: String) -> Result<(Client, Subscriber), B
     let subscriber = client.subscribe(subject).await?;
     client.flush().await?;
     // The server answers this request after it has read the subscription.
-    client.request("sb1-bench.nobody", Bytes::new()).await.err();
+    client.request("sb1-bench.no-responder", Bytes::new()).await.err();
     Ok((client, subscriber))
 }
 

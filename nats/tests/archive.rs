@@ -171,7 +171,7 @@ fn server_restarts_under_load_keep_events_once_and_in_order() {
     };
     server.restart();
     for stored in [200, 2000, 5000] {
-        wait_for(&archive, "stored", |stats| stats.stored >= stored);
+        wait_for(&archive, "the events are stored", |stats| stats.stored >= stored);
         server.kill();
         server.restart();
     }
@@ -193,7 +193,7 @@ fn late_acknowledgment_does_not_store_an_event_twice() {
     let bus = SharingBus::<Event>::new();
     let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
     bus.publish(text(1, 0)).unwrap();
-    wait_for(&archive, "stored", |stats| stats.stored == 1);
+    wait_for(&archive, "the events are stored", |stats| stats.stored == 1);
     let retried = archive.stats().retried;
     server.pause();
     for n in 1..20 {
@@ -201,7 +201,9 @@ fn late_acknowledgment_does_not_store_an_event_twice() {
         bus.publish(text(3, n)).unwrap();
     }
     // Both pending events are sent again, so the server receives two copies of each.
-    wait_for(&archive, "retried", |stats| stats.retried >= retried + 2);
+    wait_for(&archive, "the events are sent again", |stats| {
+        stats.retried >= retried + 2
+    });
     server.resume();
     bus.flush();
     let stats = archive.shutdown(LONG);
@@ -274,7 +276,7 @@ fn reader_resumes_at_its_position_after_a_server_restart() {
     for n in 0..300 {
         bus.publish(text(n % 3, n)).unwrap();
     }
-    wait_for(&archive, "stored", |stats| stats.stored == 300);
+    wait_for(&archive, "the events are stored", |stats| stats.stored == 300);
     let mut first = reader(&server, EventFilter::All);
     let mut all = Vec::new();
     while all.len() < 100 {

@@ -81,12 +81,12 @@ fn killed_consumer_stores_each_event_once() {
     // The consumer is killed during its work in each round. The server is killed in one round.
     for round in 1..=4 {
         let consumer = Consumer::start(built.path(), &server, folder.path());
-        wait_until("some more is archived", || count(folder.path()) >= round * 500);
+        wait_until("more events are archived", || count(folder.path()) >= round * 500);
         if round == 2 {
             server.kill();
             server.restart();
             publish(EACH / 2, EACH);
-            wait_until("the archive goes on", || count(folder.path()) >= 1500);
+            wait_until("the archive has continued", || count(folder.path()) >= 1500);
         }
         drop(consumer);
     }
@@ -101,7 +101,7 @@ fn killed_consumer_stores_each_event_once() {
     bus.flush();
     assert_eq!(archive.shutdown(LIMIT).unsettled(), 0);
     let consumer = Consumer::start(built.path(), &server, folder.path());
-    wait_until("all is archived", || count(folder.path()) >= SCROLLS * EACH);
+    wait_until("all events are archived", || count(folder.path()) >= SCROLLS * EACH);
     drop(consumer);
     // No more events arrive until the idle limit ends the example.
     let mut last = Command::new(built.path());

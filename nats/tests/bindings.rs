@@ -108,7 +108,9 @@ fn late_node_binds_the_events_that_it_publishes() {
     early.register("a", scroll(1));
     early.register("an id. with > and *", scroll(2));
     early.register(&"long".repeat(100), scroll(3));
-    wait_until("all are in the bucket", || early.bridge.stats().bindings_put == 3);
+    wait_until("all sessions are in the bucket", || {
+        early.bridge.stats().bindings_put == 3
+    });
 
     // The late node imports no events.
     let late = Node::start(&server);
@@ -177,7 +179,7 @@ fn live_sessions_are_renewed_and_others_expire() {
     let bucket = Bucket::new(&server, LIFETIME);
     let here = Node::start(&server);
     here.register("lives", scroll(1));
-    wait_until("it is in the bucket", || here.bridge.stats().bindings_put == 1);
+    wait_until("the session is in the bucket", || here.bridge.stats().bindings_put == 1);
     let gone = Node::start(&server);
     gone.register("left behind", scroll(2));
     here.wait_bound("left behind", Some(scroll(2)));
@@ -186,7 +188,7 @@ fn live_sessions_are_renewed_and_others_expire() {
     drop(gone);
 
     // The other session is older, so it has been renewed by then.
-    wait_until("it has expired", || !bucket.has("c.left=20behind"));
+    wait_until("the entry has expired", || !bucket.has("c.left=20behind"));
     let late = Node::start(&server);
     late.wait_bound("lives", Some(scroll(1)));
     assert!(here.bridge.stats().bindings_put > 1);
@@ -242,7 +244,7 @@ fn server_without_jetstream_disables_only_the_bucket() {
     let mut receiver = remote.receiver(16);
     here.publish("a", EventKind::Output, Event::Connected);
     assert_eq!(*receiver.recv_timeout(LIMIT).unwrap().event, Event::Connected);
-    wait_until("it has been tried", || here.bridge.stats().binding_failures > 0);
+    wait_until("the bucket has been tried", || here.bridge.stats().binding_failures > 0);
 }
 
 #[test]

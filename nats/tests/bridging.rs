@@ -53,7 +53,7 @@ fn imported_events_are_not_exported_again() {
     for (node, (_, receiver)) in nodes.iter().zip(&mut receivers) {
         node.wait_acked(100);
         // The confirmation of an event does not mean that the importer has received it back.
-        wait_until("its own have come back", || node.stats().own >= 100);
+        wait_until("the node has received its own events", || node.stats().own >= 100);
         let stats = node.stats();
         assert_eq!((stats.exported, stats.imported, stats.own), (100, 200, 100));
         assert!(receiver.try_recv().is_err());

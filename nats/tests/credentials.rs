@@ -65,7 +65,9 @@ fn assert_archived(options: impl Fn() -> NatsOptions) {
     let archive = Archive::start(&bus, options(), ArchiveOptions::new()).unwrap();
     bus.publish(number("a", 1)).unwrap();
     let mut reader = ArchiveReader::<u64>::open(options(), EventFilter::All, 0).unwrap();
-    wait_until("it is archived", || !reader.next_batch(1, LIMIT / 100).is_empty());
+    wait_until("the event is archived", || {
+        !reader.next_batch(1, LIMIT / 100).is_empty()
+    });
     note((&archive, &reader));
     archive.shutdown(LIMIT);
 }

@@ -82,12 +82,12 @@ fn restart_under_load(times: u64) {
     for round in 1..=times {
         let before = here.stats().acked;
         here.publish("a", published..published + 3000);
-        wait_until("some have crossed", || here.stats().acked > before);
+        wait_until("some events are confirmed", || here.stats().acked > before);
         server.kill();
         here.publish("a", published + 3000..published + 6000);
         published += 6000;
         server.restart();
-        wait_until("both are back", || {
+        wait_until("both nodes have reconnected", || {
             here.stats().connects > round && there.stats().connects > round
         });
     }
@@ -103,7 +103,7 @@ fn restart_under_load(times: u64) {
     });
     here.publish("a", [published]);
     let missing = receive_up_to(&mut receiver, published);
-    wait_until("all is settled", || {
+    wait_until("all events are settled", || {
         let stats = here.stats();
         stats.queued == 0 && stats.exported == stats.acked + stats.lost_on_reconnect
     });
@@ -151,7 +151,7 @@ fn paused_server_stops_only_the_export() {
     assert!(stats.lagged > 0);
     server.resume();
 
-    wait_until("the queue is sent", || here.stats().queued == 0);
+    wait_until("the queue is empty", || here.stats().queued == 0);
     here.publish("a", [20_000]);
     let missing = receive_up_to(&mut receiver, 20_000);
     assert_eq!(missing, here.stats().lagged);
@@ -193,7 +193,9 @@ fn slow_bridge_drops_only_events_of_its_own_queue() {
     assert!(stats.lagged >= 10_000 - 100 - 64, "{stats:?}");
     assert_eq!(stats.lagged + stats.queued, 10_000);
     drop(open);
-    wait_until("the rest is sent", || bridge.stats().acked == 10_000 - stats.lagged);
+    wait_until("the remaining events are confirmed", || {
+        bridge.stats().acked == 10_000 - stats.lagged
+    });
 }
 
 /// A codec that encodes a number as that many bytes, and fails for some numbers.
@@ -242,7 +244,7 @@ fn too_large_or_uncodable_events_are_counted_and_reported() {
     });
     // An event that the receiving side cannot decode is missing there too.
     assert_eq!(seen, [(1, 0), (2, 2), (3, 2), (4, 2)]);
-    wait_until("all is confirmed", || here.stats().acked == 6);
+    wait_until("all events are confirmed", || here.stats().acked == 6);
     let stats = here.stats();
     assert_eq!((stats.refused_too_large, stats.encode_failures), (2, 2));
     assert_eq!((stats.exported, stats.connects, stats.queued), (6, 1, 0));

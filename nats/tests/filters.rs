@@ -130,7 +130,7 @@ fn interest_loses_nothing_while_others_change() {
                 here.publish("a", [*published]);
                 here.publish("b", [*published]);
                 *published += 1;
-                wait_until("the other side keeps up", || seen.len() as u64 + 500 > *published);
+                wait_until("the receiver has caught up", || seen.len() as u64 + 500 > *published);
             }
             here.publish("a", [*published]);
         });

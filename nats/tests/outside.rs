@@ -53,7 +53,7 @@ impl RawClient {
         let subscriber = self.runtime.block_on(async {
             let subscriber = self.client.subscribe("sb1.>").await.unwrap();
             // The server answers the request after it has read the subscription.
-            let _ = self.client.request("nobody", "".into()).await;
+            let _ = self.client.request("no-responder", "".into()).await;
             subscriber
         });
         self.subscriber = Some(subscriber);

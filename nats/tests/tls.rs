@@ -98,12 +98,16 @@ fn options(url: &str, connect: ConnectOptions) -> NatsOptions {
 fn assert_not_connected(server: &Server, options: NatsOptions) {
     let node = Node::start(options);
     node.publish("a", [1]);
-    wait_until("it has tried more than once", || node.stats().connect_failures > 2);
+    wait_until("the client has tried more than once", || {
+        node.stats().connect_failures > 2
+    });
     assert!(!node.bridge.is_connected());
     note((&node.bridge, node.stats()));
     let ShutdownError { stats, left } = node.bridge.shutdown(LIMIT / 100).unwrap_err();
     assert_eq!((left, stats.acked, stats.connects), (1, 0, 0));
-    wait_until("it is gone", || server.monitor("/connz")["num_connections"] == 0);
+    wait_until("the client has disconnected", || {
+        server.monitor("/connz")["num_connections"] == 0
+    });
 }
 
 #[test]
@@ -183,7 +187,9 @@ fn other_servers_of_the_cluster_are_used_only_with_tls() {
             });
         } else {
             // Each attempt tries all servers.
-            wait_until("it has tried more than once", || node.stats().connect_failures > 1);
+            wait_until("the client has tried more than once", || {
+                node.stats().connect_failures > 1
+            });
             assert_eq!(node.stats().connects, 1);
         }
         drop(second);
@@ -223,7 +229,7 @@ fn archive_uses_tls() {
     let apart = Archive::start(&bus, options(&url, trusting(&other)), ArchiveOptions::new()).unwrap();
     let archive = Archive::start(&bus, options(&url, trusting(&root)), ArchiveOptions::new()).unwrap();
     bus.publish(number("a", 1)).unwrap();
-    wait_until("it is stored", || archive.stats().stored == 1);
+    wait_until("the event is stored", || archive.stats().stored == 1);
     wait_until("the other archive has tried more than once", || {
         apart.stats().connect_failures > 2
     });
@@ -234,7 +240,7 @@ fn archive_uses_tls() {
 
     let open = |root: &Root| ArchiveReader::<u64>::open(options(&url, trusting(root)), EventFilter::All, 0).unwrap();
     let mut reader = open(&root);
-    wait_until("it is read", || !reader.next_batch(1, LIMIT / 100).is_empty());
+    wait_until("the event is read", || !reader.next_batch(1, LIMIT / 100).is_empty());
     assert_eq!(open(&other).next_batch(1, LIMIT / 100).len(), 0);
 }
 

@@ -51,8 +51,9 @@ pub(crate) struct Connection {
 impl Connection {
     /// Starts the client, which keeps trying until it connects. Returns when a server has answered, when the first
     /// attempt has failed, or after [`START_TIMEOUT`]. An unreachable server is not an error, but refused credentials
-    /// are. `name` identifies the connection in the log. `on_event` is called with each event of the client. Must be
-    /// called within the runtime.
+    /// are. `name` identifies the connection in the log. `on_event` is called with each event of the client.
+    ///
+    /// Must be called within the runtime.
     pub(crate) async fn start(
         servers: Vec<ServerAddr>,
         options: ConnectOptions,

@@ -63,7 +63,7 @@ impl Node {
     /// Waits until the server has confirmed this many events.
     #[track_caller]
     pub(crate) fn wait_acked(&self, count: u64) {
-        wait_until("the server has confirmed all", || self.stats().acked == count);
+        wait_until("the server has confirmed all events", || self.stats().acked == count);
     }
 }
 
@@ -77,17 +77,18 @@ pub(crate) fn next_numbers(receiver: &mut RemoteReceiver<u64>, count: usize) -> 
     (0..count).map(|_| *next(receiver).event).collect()
 }
 
-/// Events cross from one to the other, and again after both had to connect anew. Shows all that there is to show.
+/// Asserts that events reach the other node, also after both nodes have reconnected. Captures the `Debug` output of
+/// each value involved.
 pub(crate) fn assert_bridged(server: &mut Server, here: Node, there: Node) {
     let (remote, mut receiver) = there.listen(EventFilter::All);
     here.publish("a", [1]);
     assert_eq!(next_numbers(&mut receiver, 1), [1]);
     here.wait_acked(1);
     server.restart();
-    wait_until("both are back", || {
+    wait_until("both nodes have reconnected", || {
         [&here, &there].iter().all(|node| node.stats().connects > 1)
     });
-    wait_until("events cross again", || {
+    wait_until("events arrive again", || {
         here.publish("a", [2]);
         receiver.recv_timeout(LIMIT / 1000).is_ok()
     });
