@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server where it
-# is missing and we may.
+# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server
+# if it is missing and this user is root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,8 @@ if ! PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nats-server > /dev/null; 
     fi
 fi
 
-cargo clippy -p sharing-bus-nats --all-targets -- -D warnings
-cargo test --quiet -p sharing-bus-nats
-RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items -p sharing-bus-nats
+packages=(-p sharing-bus-nats -p sharing-bus-nats-test-server)
+cargo clippy "${packages[@]}" --all-targets -- -D warnings
+cargo test --quiet "${packages[@]}"
+RUSTDOCFLAGS='-D warnings' cargo doc --no-deps --document-private-items "${packages[@]}"
 cargo run --release --quiet -p sharing-bus-nats --example two_hosts 2> /dev/null

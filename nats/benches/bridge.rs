@@ -1,15 +1,12 @@
-//! What crossing costs: the bridge beside the bare client with the same bytes, and what filters spare the server.
+//! Cost of the bridge: throughput and latency compared with the bare client, and the traffic that filters save.
 //!
 //! ```sh
 //! cargo bench -p sharing-bus-nats --bench bridge
 //! ```
 //!
-//! One run over one server, on loopback. The contenders take turns, each goes first in every other round, and medians are
-//! told. The bare client publishes and receives what the bridge sent, byte for byte, under a realm of the same length. The
-//! results are written to `results.md` beside this file.
-
-#[path = "../tests/server/mod.rs"]
-mod server;
+//! One run uses one server on loopback. The two contenders run alternately, each goes first in every other round, and
+//! the report gives medians. The bare client publishes and receives the bridge's messages byte for byte, under a realm
+//! of the same length. The results are written to `results.md` in this directory.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -20,24 +17,24 @@ use std::time::{Duration, Instant};
 use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt;
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteReceiver};
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-/// Fewer than the client's own channel holds, so that the bare subscriber loses none.
+/// Fewer than the capacity of the client's channel, so that the bare subscriber loses no message.
 const EVENTS: usize = 50_000;
 const ROUNDS: usize = 25;
 const PINGS: usize = 2_000;
-/// Bytes of text in an event: a line of output.
+/// Length of the text in an event, like a line of output.
 const TEXT: usize = 120;
 const SCROLLS: u128 = 1_000;
 const EACH: usize = 20;
 const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Tests run it for a look whether it works, and keep nothing.
+    // Under `cargo test`, the benchmark runs briefly and writes no results.
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let server = Server::start();
     let mut report = heading(&server);
@@ -58,13 +55,13 @@ fn heading(server: &Server) -> String {
         .to_owned();
     let cores = thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "# Across the bridge, measured\n\n\
-         Written by `cargo bench -p sharing-bus-nats --bench bridge`: one run, nats-server {version} on loopback, {cores} cores \
-         for everything (publisher, both buses, both bridges, the server).\n\n"
+        "# Measurements of the bridge\n\n\
+         Written by `cargo bench -p sharing-bus-nats --bench bridge`: one run with nats-server {version} on \
+         loopback. The publisher, both buses, both bridges and the server share {cores} cores.\n\n"
     )
 }
 
-/// One message as the bridge writes it.
+/// A message written by the bridge.
 #[derive(Clone)]
 struct Captured {
     subject: String,
@@ -72,13 +69,13 @@ struct Captured {
     payload: Bytes,
 }
 
-/// Two buses with a bridge each, and a receiver on the second.
+/// Two buses with a bridge each, and a receiver on the second bus.
 struct Bridged {
     bus: SharingBus<Event>,
     here: NatsBridge<Event>,
     there: NatsBridge<Event>,
     receiver: RemoteReceiver<Event>,
-    /// Kept for as long as the events are wanted.
+    /// Keeps the import of events active.
     _remote: Remote<Event>,
 }
 
@@ -118,7 +115,7 @@ impl Bridged {
         let publisher = thread::spawn(move || (0..EVENTS).try_for_each(|n| bus.publish(event(1, n))));
         self.receive(EVENTS)?;
         let rate = per_second(EVENTS, begin);
-        publisher.join().expect("it does not panic")?;
+        publisher.join().expect("the thread does not panic")?;
         Ok(rate)
     }
 
@@ -134,18 +131,18 @@ impl Bridged {
     }
 }
 
-/// The client alone: one connection that publishes and one that receives, each on a thread and a runtime of its own.
+/// The client without a bridge: one connection publishes and one receives, each on its own thread and runtime.
 struct Bare {
     runtime: Runtime,
     client: Client,
     messages: Vec<Captured>,
-    /// One for each message that arrived.
+    /// Receives one value for each message that arrived.
     arrived: mpsc::Receiver<()>,
 }
 
 impl Bare {
     fn start(server: &Server, messages: Vec<Captured>) -> Result<Bare, Box<dyn Error>> {
-        let (tell, arrived) = mpsc::channel();
+        let (sender, arrived) = mpsc::channel();
         let (ready, is_ready) = mpsc::channel();
         let url = server.url();
         let first = messages.first().ok_or("nothing was captured")?.subject.clone();
@@ -155,11 +152,11 @@ impl Bare {
                 let (_client, mut subscriber) = subscribe(&url, format!("{realm}.>")).await?;
                 ready.send(())?;
                 while subscriber.next().await.is_some() {
-                    tell.send(())?;
+                    sender.send(())?;
                 }
                 Ok::<(), Box<dyn Error>>(())
             });
-            // The bench is over and nobody counts any more.
+            // The send fails when the benchmark is over.
             drop(received);
             Ok::<(), std::io::Error>(())
         });
@@ -231,8 +228,9 @@ fn crossing(server: &Server, report: &mut String, rounds: usize) -> Result<(), B
     writeln!(report, "## Throughput and latency\n")?;
     writeln!(
         report,
-        "{EVENTS} events of {bytes} bytes on the wire (subject, headers, {TEXT} characters of text as JSON), {rounds} rounds by \
-         turns; latency one at a time, {PINGS} in each round, from `publish` to the receiver's thread.\n"
+        "{EVENTS} events of {bytes} bytes on the wire (subject, headers, {TEXT} characters of text as JSON), \
+         {rounds} alternating rounds. Latency is from `publish` to the receiver's thread, one event at a time, {PINGS} \
+         in each round.\n"
     )?;
     writeln!(report, "| | events per second | latency |\n|---|---:|---:|")?;
     writeln!(
@@ -247,7 +245,7 @@ fn crossing(server: &Server, report: &mut String, rounds: usize) -> Result<(), B
     )?;
     writeln!(
         report,
-        "| beside each other, round by round | {:.0} % (half of the rounds: {:.0} to {:.0} %) | {:+.0} µs |\n",
+        "| bridge relative to bare client, by round | {:.0} % (half of the rounds: {:.0} to {:.0} %) | {:+.0} µs |\n",
         ratio * 100.0,
         lower * 100.0,
         upper * 100.0,
@@ -256,9 +254,9 @@ fn crossing(server: &Server, report: &mut String, rounds: usize) -> Result<(), B
     Ok(())
 }
 
-/// Has the bridge send a round, and keeps it for the bare client, under another realm.
+/// Captures the messages of one round of the bridge, and moves them to another realm for the bare client.
 fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<dyn Error>> {
-    let (tell, captured) = mpsc::channel();
+    let (sender, captured) = mpsc::channel();
     let (ready, is_ready) = mpsc::channel();
     let url = server.url();
     let taker = thread::spawn(move || {
@@ -268,7 +266,7 @@ fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<
             ready.send(())?;
             let mut messages = subscriber.take(EVENTS);
             while let Some(message) = messages.next().await {
-                tell.send(Captured {
+                sender.send(Captured {
                     subject: message.subject.replacen(".bench.", ".plain.", 1),
                     headers: message.headers.unwrap_or_default(),
                     payload: message.payload,
@@ -280,7 +278,7 @@ fn capture(server: &Server, bridged: &mut Bridged) -> Result<Vec<Captured>, Box<
     });
     is_ready.recv_timeout(LIMIT)?;
     bridged.throughput()?;
-    taker.join().expect("it does not panic")?;
+    taker.join().expect("the thread does not panic")?;
     Ok(captured.iter().collect())
 }
 
@@ -299,8 +297,8 @@ fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error
     writeln!(report, "## One scroll among {SCROLLS}\n")?;
     writeln!(
         report,
-        "A subscriber of one scroll; {events} events of {SCROLLS} scrolls are published. What the server sends, by its own count \
-         (`/varz`), to all clients, the publisher's own included:\n"
+        "A node subscribes to one scroll while {events} events of {SCROLLS} scrolls are published. The table shows the \
+         traffic from the server to all clients, the publisher included, as counted by the server (`/varz`):\n"
     )?;
     writeln!(
         report,
@@ -308,8 +306,8 @@ fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error
     )?;
     let mut all = Vec::new();
     for (name, realm, filter) in [
-        ("pushed down", "known", known),
-        ("evaluated by the bridge alone", "blind", opaque),
+        ("evaluated by the server", "known", known),
+        ("evaluated by the bridge", "blind", opaque),
     ] {
         let mut bridged = Bridged::start(server, realm, filter)?;
         let before = sent(server);
@@ -320,7 +318,7 @@ fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error
         }
         bridged.receive(EACH)?;
         let published = bridged.here.shutdown(LIMIT)?.acked;
-        // Whatever was on its way to the other bridge is behind this.
+        // The other bridge has to process all messages that the server sends to it.
         let due = if realm == "blind" { published } else { EACH as u64 };
         let stats = settle(&bridged.there, due)?;
         let after = sent(server);
@@ -331,17 +329,17 @@ fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error
     let [few, many] = all[..] else { return Ok(()) };
     writeln!(
         report,
-        "\nBytes without push-down beside those with: {:.0} to 1.\n",
+        "\nRatio of bytes without and with evaluation by the server: {:.0} to 1.\n",
         many as f64 / few as f64
     )?;
     writeln!(
         report,
-        "Both include the few messages by which bridges make sure of their server."
+        "Both figures include the few round trips by which the bridges confirm events."
     )?;
     Ok(())
 }
 
-/// Waits until the bridge has taken so many messages, wanted or not.
+/// Waits until the bridge has processed this many messages, matching or not.
 fn settle(there: &NatsBridge<Event>, due: u64) -> Result<NatsStats, Box<dyn Error>> {
     let deadline = Instant::now() + LIMIT;
     loop {
@@ -350,13 +348,13 @@ fn settle(there: &NatsBridge<Event>, due: u64) -> Result<NatsStats, Box<dyn Erro
             return Ok(stats);
         }
         if Instant::now() > deadline {
-            return Err("not all came".into());
+            return Err("some messages did not arrive".into());
         }
         thread::yield_now();
     }
 }
 
-/// Messages and bytes that the server has sent to its clients in all.
+/// Returns the number of messages and bytes that the server has sent to its clients.
 fn sent(server: &Server) -> (u64, u64) {
     let page = server.monitor("/varz");
     let count = |name: &str| page[name].as_u64().unwrap_or_default();
@@ -380,8 +378,8 @@ async fn subscribe(url: &str, subject: String) -> Result<(Client, Subscriber), B
     let client = async_nats::connect(url).await?;
     let subscriber = client.subscribe(subject).await?;
     client.flush().await?;
-    // The server answers this ping once it has read what was before it, the subscription.
-    client.request("sb1-bench.nobody", Bytes::new()).await.err();
+    // The server answers this request after it has read the subscription.
+    client.request("sb1-bench.no-responder", Bytes::new()).await.err();
     Ok((client, subscriber))
 }
 

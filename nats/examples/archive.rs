@@ -1,16 +1,18 @@
-//! Keeps a folder with one file for each scroll of a realm's archive. It may be ended at any moment, as may the server and the
-//! machine: started again it goes on where it was, with nothing lost and nothing twice.
+//! Maintains a directory with one file for each scroll of a realm's archive. The program, the server and the machine
+//! may stop at any moment. After a restart, the program continues without losing or repeating an event.
 //!
 //! ```sh
 //! cargo run -p sharing-bus-nats --example archive -- nats://127.0.0.1:4222 main scrolls
 //! ```
 //!
-//! A fourth argument ends it when nothing has come for so many seconds.
+//! With a fourth argument, the program ends when no event has arrived for that many seconds.
 //!
-//! How it resumes: a batch of events is appended to the files of its scrolls and forced to the disk; then the position after
-//! it is. What comes again after a crash in between is known by its position, which each line has, and left out. A line that
-//! was cut off is cut away. An event that the server took twice, long after (see `ArchiveOptions::stream`), is known by its
-//! sequence, for within a scroll those of one source increase.
+//! How it resumes: the program appends a batch of events to the files of their scrolls and flushes the files to disk.
+//! Only then does it write the position after the batch. Events that arrive again after a crash in between are
+//! recognized by their position, which each line contains, and are skipped. A partly written line is removed.
+//!
+//! An event can also be stored twice on the server, long after the first copy (see `ArchiveOptions::stream`). The
+//! program recognizes such an event by its sequence, because the sequences of one source increase within a scroll.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -24,36 +26,39 @@ use sharing_bus::{BusEvent, Event, EventFilter};
 use sharing_bus_nats::{ArchiveReader, Archived, NatsOptions};
 use uuid::Uuid;
 
-/// How many events are forced to the disk together.
+/// Number of events that are flushed to disk together.
 const BATCH: usize = 512;
-/// How long to wait for them.
+/// Time to wait for a batch.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [server, realm, folder, idle @ ..] = &arguments[..] else {
-        return Err("usage: archive <server> <realm> <folder> [<idle seconds>]".into());
+    let [server, realm, directory, idle @ ..] = &arguments[..] else {
+        return Err("usage: archive <server> <realm> <directory> [<idle seconds>]".into());
     };
     let idle = idle
         .first()
         .map(|seconds| seconds.parse().map(Duration::from_secs))
         .transpose()?;
-    let mut folder = Folder::open(folder)?;
+    let mut directory = Directory::open(directory)?;
     let nats = NatsOptions::new(server).realm(realm);
-    let mut reader: ArchiveReader<Event> = ArchiveReader::open(nats, EventFilter::All, folder.position)?;
+    let mut reader: ArchiveReader<Event> = ArchiveReader::open(nats, EventFilter::All, directory.position)?;
     let mut last = Instant::now();
     while idle.is_none_or(|idle| last.elapsed() < idle) {
         let batch = reader.next_batch(BATCH, PATIENCE);
         if !batch.is_empty() {
             last = Instant::now();
-            folder.append(&batch, reader.position())?;
+            directory.append(&batch, reader.position())?;
         }
     }
-    println!("{} events more, up to position {}", folder.appended, folder.position);
+    println!(
+        "appended {} events, up to position {}",
+        directory.appended, directory.position
+    );
     Ok(())
 }
 
-/// A line of a scroll's file.
+/// A line in the file of a scroll.
 #[derive(Serialize, Deserialize)]
 struct Line {
     position: u64,
@@ -63,23 +68,23 @@ struct Line {
     event: BusEvent<Event>,
 }
 
-struct Folder {
+struct Directory {
     path: PathBuf,
     scrolls: HashMap<Option<Uuid>, Scroll>,
-    /// Everything up to here is on the disk.
+    /// All events up to this position are on disk.
     position: u64,
     appended: u64,
 }
 
-impl Folder {
-    fn open(path: impl Into<PathBuf>) -> Result<Folder, Box<dyn Error>> {
+impl Directory {
+    fn open(path: impl Into<PathBuf>) -> Result<Directory, Box<dyn Error>> {
         let path = path.into();
         fs::create_dir_all(&path)?;
         let position = match fs::read_to_string(path.join("position")) {
             Ok(text) => text.trim().parse()?,
             Err(_) => 0,
         };
-        Ok(Folder {
+        Ok(Directory {
             path,
             scrolls: HashMap::new(),
             position,
@@ -95,13 +100,13 @@ impl Folder {
                 self.scrolls
                     .insert(id, Scroll::open(&self.path.join(format!("{name}.jsonl")))?);
             }
-            let scroll = self.scrolls.get_mut(&id).expect("it is there now");
+            let scroll = self.scrolls.get_mut(&id).expect("the scroll was inserted above");
             self.appended += u64::from(scroll.append(archived)?);
         }
         for scroll in self.scrolls.values_mut() {
             scroll.force()?;
         }
-        // Replaced in one step, and only now that the lines are there.
+        // The position is replaced atomically, after the lines are on disk.
         let new = self.path.join("position.new");
         let mut file = File::create(&new)?;
         writeln!(file, "{position}")?;
@@ -118,12 +123,12 @@ struct Scroll {
     forced: bool,
     /// The position of the last line.
     position: u64,
-    /// The last sequence of each start of a source.
+    /// The last sequence of each source, which is a node and one start of its archive.
     sequences: HashMap<(Uuid, Uuid), u64>,
 }
 
 impl Scroll {
-    /// Reads what is there, up to a line that was cut off.
+    /// Opens the file of a scroll, reads its complete lines, and removes a partly written line.
     fn open(path: &Path) -> Result<Scroll, Box<dyn Error>> {
         let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
         let mut scroll = Scroll {
@@ -151,7 +156,7 @@ impl Scroll {
         self.sequences.insert(source, sequence);
     }
 
-    /// Whether it was new.
+    /// Appends an event, and returns whether it was new.
     fn append(&mut self, archived: &Archived<Event>) -> Result<bool, Box<dyn Error>> {
         let source = (archived.origin, archived.epoch);
         let known = self

@@ -1,6 +1,6 @@
-//! How payloads become bytes and come back: [`Codec`], and [`Json`] for those who have serde.
+//! Encoding of payloads: [`Codec`], and [`Json`] for payloads that implement serde's traits.
 //!
-//! Values without state of their own; a codec is shared by the tasks of a bridge.
+//! Codecs are values without mutable state. The tasks of a bridge share one codec.
 
 use std::error::Error;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Writes and reads payloads; what all bridges of a realm must agree on.
+/// Encodes and decodes payloads. All bridges of a realm must use the same format.
 ///
-/// It runs on the thread of the bridge, of the archive, or of who calls a reader, and must not wait. A panic in it is contained
-/// and counts as an error.
+/// A codec runs on the thread of the bridge or of the archive, or on the thread that calls an archive reader. It must
+/// not block. A panic in a codec is contained and counts as an error.
 ///
 /// ```
 /// use sharing_bus_nats::{Codec, CodecError};
@@ -31,22 +31,22 @@ use serde::de::DeserializeOwned;
 /// # assert_eq!(Text.decode(&bytes).unwrap(), "hello");
 /// ```
 pub trait Codec<E>: Send + Sync + 'static {
-    /// The bytes of a payload.
+    /// Encodes a payload.
     ///
     /// # Errors
     ///
-    /// What cannot be written is counted and not exported.
+    /// If encoding fails, the event is counted and not exported.
     fn encode(&self, payload: &E) -> Result<Vec<u8>, CodecError>;
 
-    /// The payload of such bytes. They come from outside and may be anything.
+    /// Decodes a payload. The bytes come from the network and may be arbitrary.
     ///
     /// # Errors
     ///
-    /// What cannot be read is counted and dropped.
+    /// If decoding fails, the message is counted and dropped.
     fn decode(&self, bytes: &[u8]) -> Result<E, CodecError>;
 }
 
-/// Payloads as JSON, by serde; the default.
+/// The default codec: payloads as JSON, through serde.
 ///
 /// ```
 /// use sharing_bus::Event;
@@ -70,12 +70,12 @@ impl<E: Serialize + DeserializeOwned> Codec<E> for Json {
     }
 }
 
-/// Why a payload could not be written or read; the [source](Error::source) is the codec's own error.
+/// The error of a codec. Its [source](Error::source) is the codec's own error.
 #[derive(Debug)]
 pub struct CodecError(Box<dyn Error + Send + Sync>);
 
 impl CodecError {
-    /// Wraps an error, or a text.
+    /// Wraps an error or a message.
     pub fn new(cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         CodecError(cause.into())
     }

@@ -1,42 +1,46 @@
-//! Every way in which a bridge can fail to start or to end well. Plain values; no secret is in them.
+//! The errors of starting and of shutting down. They contain no secret.
 
 use std::{error, fmt, io};
 
 use crate::stats::NatsStats;
-use crate::subject::InvalidRealm;
+use crate::wire::subject::InvalidRealm;
 
-/// Why a bridge was not started, or an archive or its reader.
+/// The reason why a bridge, an archive or an archive reader was not started.
 ///
-/// A server that is not there is none of these, nor is one that cannot be spoken to: whose certificate no root has
-/// signed or is for another name, that wants a certificate of this node's and has not signed the one that it got, or
-/// that has no TLS where the address asks for it. All of them may change, so the client goes on trying, and counts it
-/// ([`NatsStats::connect_failures`]).
+/// An unreachable server is not an error, nor is a failed TLS handshake. Both can change, so the client keeps trying
+/// and counts the failed attempts ([`NatsStats::connect_failures`]). A handshake fails in these cases:
+///
+/// - No known root has signed the server's certificate, or the certificate is for another name.
+/// - The server requires a client certificate and has not signed the one that it received.
+/// - The address asks for TLS and the server has none.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The realm is no plain token.
+    /// The realm is not a plain token.
     InvalidRealm(InvalidRealm),
-    /// The bucket's name is no plain token: 1 to 64 ASCII letters, digits, `-` and `_`.
+    /// The bucket's name is not a plain token of 1 to 64 ASCII letters, digits, `-` and `_`.
     InvalidBucket,
-    /// A queue or an in-flight limit of zero; the text names the setting.
+    /// A queue capacity or an in-flight limit of zero. The text names the setting.
     ZeroCapacity(&'static str),
-    /// An address does not parse; without user and password, which place it is.
+    /// An address does not parse. The value is the address's index, because the address itself may contain a password.
     InvalidServer(usize),
-    /// The server refused who this is: a wrong user, password, token or key, or none where one is needed. Or the seed
-    /// of an NKey is none.
+    /// The server refused the user, password, token or key, or it requires credentials and got none. Also returned if
+    /// the seed of an NKey is invalid.
     Unauthorized,
-    /// The operating system refused the thread or what it waits with.
+    /// The operating system could not create the thread or its event loop.
     Spawn(io::Error),
-    /// The client could not be set up: a certificate or a key cannot be read, say.
+    /// The client could not be set up, for example because a certificate or a key cannot be read.
     Client(String),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::InvalidRealm(_) => f.write_str("the realm is no plain token"),
-            StartError::InvalidBucket => f.write_str("the name of the session bucket is no plain token"),
+            StartError::InvalidRealm(_) => f.write_str("the realm is not a plain token"),
+            StartError::InvalidBucket => f.write_str("the name of the session bucket is not a plain token"),
+
             StartError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
+
             StartError::InvalidServer(index) => write!(f, "server address {index} does not parse"),
             StartError::Unauthorized => f.write_str("the server refused the credentials"),
             StartError::Spawn(_) => f.write_str("the thread could not be started"),
@@ -55,12 +59,12 @@ impl error::Error for StartError {
     }
 }
 
-/// The deadline of a shutdown passed before the server had confirmed everything, or its connection broke amid that.
+/// The deadline of a shutdown passed, or the connection broke, before the server had confirmed all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutdownError {
-    /// What the bridge had done until then.
+    /// The bridge's counts at that time.
     pub stats: Box<NatsStats>,
-    /// How many events were left: in the bridge's queue or handed to the client, and not confirmed.
+    /// Number of events that were still queued or that the server had not confirmed.
     pub left: u64,
 }
 

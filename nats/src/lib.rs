@@ -1,5 +1,5 @@
-//! Bridges [`sharing_bus`] to [NATS](https://nats.io): the events of one host's bus on the buses of others, each host with its
-//! own filters, which are pushed down to the server.
+//! Bridges [`sharing_bus`] to [NATS](https://nats.io): publishes the events of one host's bus on the buses of other
+//! hosts. Each host has its own filters, which the server evaluates as far as possible.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -11,7 +11,7 @@
 //! let options = NatsOptions::new("nats://127.0.0.1:4222").realm("staging").session_bucket("sessions");
 //! let bridge = NatsBridge::builder(&bus, options).start()?;
 //!
-//! // For whoever subscribes to this bus, and with what was lost on the way for this one.
+//! // Every subscriber of this bus gets these events. This receiver also reports losses on the way.
 //! let remote = bridge.subscribe_remote(EventFilter::ConnectorId("claude".into()));
 //! let mut view = remote.receiver(256);
 //! while let Ok(delivery) = view.recv() {
@@ -26,80 +26,85 @@
 //!
 //! # How it works
 //!
-//! The client runs on a thread of the bridge's own, so neither the bus nor the host needs a runtime, and nobody who publishes
-//! or subscribes ever waits for the network. The bridge is one more subscriber of the bus, labelled `nats`, with a bounded
-//! queue: while the server is slow or away, that queue fills, then loses the newest and counts it. Each event becomes a message
-//! on `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`. Other nodes subscribe to the narrowest set of such subjects
-//! that their filters need, evaluate the filters again over what comes, and publish it on their own bus, marked with the
-//! origin [`Remote`](sharing_bus::EventOrigin::Remote). What is so marked is never exported again, so there is no echo,
-//! however many nodes there are.
+//! The client runs on the bridge's own thread, so neither the bus nor the host needs an async runtime. Publishers and
+//! subscribers of the bus never wait for the network. The bridge is one more subscriber of the bus, labeled `nats`,
+//! with a bounded queue. While the server is slow or unreachable, the queue fills up and then drops and counts the
+//! newest events.
 //!
-//! # What is certain, and what is not
+//! Each event becomes a message on `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`. Other nodes subscribe
+//! to the narrowest set of such subjects that their filters need. They evaluate the filters again for each message,
+//! and publish the event on their own bus with the origin [`Remote`](sharing_bus::EventOrigin::Remote). A remote event
+//! is never exported again, so no event returns to its source, for any number of nodes.
 //!
-//! NATS without JetStream delivers at most once, and its client's publish and flush prove nothing: both end in a buffer. So
-//! the bridge sends a number to itself through the server and waits for it to come back. What was handed over before has been
-//! read by the server then, and counts as [`acked`](NatsStats::acked). What was handed over and not confirmed when its
-//! connection broke counts as [`lost_on_reconnect`](NatsStats::lost_on_reconnect); it is so much at most, for some of it may
-//! have arrived. It is not sent again: it could come twice, or late. What must not be lost goes into an [`Archive`] besides.
+//! # Delivery guarantees
+//!
+//! NATS without JetStream delivers at most once. The client's publish and flush prove nothing, because both end in a
+//! buffer. The bridge therefore sends a number to itself through the server and waits until it returns. All events
+//! sent before that number have then been read by the server, and count as [`acked`](NatsStats::acked).
+//!
+//! Events that were sent and not confirmed when the connection broke count as
+//! [`lost_on_reconnect`](NatsStats::lost_on_reconnect). This is an upper limit, because some of them may have arrived.
+//! The bridge does not send them again, because they could arrive twice or late. Store events that must not be lost in
+//! an [`Archive`] as well.
 //!
 //! # Order, duplicates, gaps
 //!
-//! Each message tells its source (the node, and which start of its bridge), its number among all that this source had to
-//! export, and its number among those of its subject. By the first, messages of one source are taken in order, and what was
-//! here before is dropped. By the second, this node sees what is missing although it asks for some subjects only. Nothing is
-//! compared with a clock.
+//! Each message carries its source (the node and the start of its bridge) and two numbers. The first is its number
+//! among all events that this source had to export. It orders the messages of one source and identifies duplicates,
+//! which are dropped. The second is its number within its subject. It reveals missing messages, even though this node
+//! subscribes to some subjects only. No clock is involved.
 //!
-//! A [`RemoteReceiver`] is told of such a gap with the event that follows it ([`RemoteDelivery::missed`]). Other subscribers of
-//! the bus get the same events, and their [`missed`](sharing_bus::Delivery::missed) says what *they* lost, not what was lost on
-//! the way; for that there are the counts in [`NatsStats`]. What the source's own queue lost it cannot tell by subject, so that
-//! is told apart ([`RemoteDelivery::missed_at_source`]).
+//! A [`RemoteReceiver`] reports such a gap with the event that follows it ([`RemoteDelivery::missed`]). Other
+//! subscribers of the bus get the same events. Their [`missed`](sharing_bus::Delivery::missed) counts only the events
+//! that they lost themselves. [`NatsStats`] counts all losses on the way. The source cannot attribute losses of its
+//! own queue to subjects, so they are reported separately ([`RemoteDelivery::missed_at_source`]).
 //!
 //! # Sessions
 //!
-//! An event is exported with its late-bound scroll. Registrations that are exported bind on each node that imports them, as if
-//! they had been published there. With a [`session_bucket`](NatsOptions::session_bucket) they are also kept in a JetStream
-//! key-value bucket, which every node of that bucket follows: one that joins late, or asks for no events at all, binds what it
-//! publishes. The bucket follows the ends of sessions, and within some seconds what a bus was told to
-//! [forget](sharing_bus::SharingBus::forget_session) or had no room for. It trails the events a little: where one session is
-//! registered twice at about the same time, a node may for a moment be at the former binding. Bindings by
-//! [`bind_session`](sharing_bus::SharingBus::bind_session) do not travel.
+//! An event is exported with its late-bound scroll. An exported registration binds its session on each node that
+//! imports it, as if it had been published there.
 //!
-//! A node that crashes leaves its sessions in the bucket for a day, or for as long as the bucket's `max_age` says. Then
-//! nodes that join do not learn of them. Those that have bound them keep them, as they keep any session: until somebody
-//! forgets or ends it, or their bus has no more room. The same is so for sessions of a bridge that was shut down while
-//! its bus lives on, and for those that end while the bucket cannot be reached and 65,536 others wait for it.
+//! With a [`session_bucket`](NatsOptions::session_bucket), registrations are also stored in a JetStream key-value
+//! bucket that every node follows. A node that joins late, or that imports no events, therefore binds the events that
+//! it publishes. The bucket also follows the ends of sessions. Within some seconds, it follows sessions that a bus
+//! [forgot](sharing_bus::SharingBus::forget_session) on request or for lack of space. The bucket trails the events
+//! slightly: if one session is registered twice at about the same time, a node may use the earlier binding for a
+//! moment. Bindings by [`bind_session`](sharing_bus::SharingBus::bind_session) are not exported.
+//!
+//! The sessions of a crashed node stay in the bucket for its `max_age`, which is a day by default. After that, nodes
+//! that join do not learn about them. Nodes that have already bound these sessions keep them like any other session:
+//! until the session ends, is forgotten, or is evicted by the bus. The same applies to sessions of a bridge that was
+//! shut down while its bus remains in use. It also applies to sessions that end while the bucket is unreachable and
+//! 65,536 other changes are waiting.
 //!
 //! # Secrets
 //!
-//! How to log in and TLS are the client's own business ([`NatsOptions::connect`]). Where the server refuses who this
-//! is, a start fails; where one side does not trust the other's certificate, it does not, as if there were no server:
-//! see [`StartError`]. Where all addresses begin with `tls://`, nothing goes out until a server is trusted, and nothing
-//! in plain text.
+//! Credentials and TLS are settings of the client ([`NatsOptions::connect`]). A start fails if the server refuses the
+//! credentials. A start does not fail if one side does not trust the other's certificate: the bridge then behaves as
+//! if no server were reachable. See [`StartError`]. If all addresses begin with `tls://`, the bridge sends no data
+//! until it trusts a server, and never sends plain text.
 //!
-//! Nothing here shows or logs any of it. The client itself traces its log-in, password included, at the level `trace`;
-//! the bridge's thread keeps that from the subscriber of tracing that was there when it started. A host without one
-//! whose `tracing` falls back to the `log` crate has to leave out the target `async_nats::connection` at that level.
+//! This crate never shows or logs credentials. The client itself traces its login at the level `trace`, including the
+//! password. The bridge's thread withholds these traces from the tracing subscriber that was installed when the bridge
+//! started. A host without a subscriber whose `tracing` falls back to the `log` crate must exclude the target
+//! `async_nats::connection` at that level.
 
+// The files at the root, `bridge/` and `archive/` are the public API. An event leaves through `export/` and arrives
+// through `import/`. `sessions/` follows the session bucket, `wire/` is the format of messages, `connection/` is the
+// client, and `runtime/` is the thread that runs it.
 mod archive;
-mod bindings;
-mod book;
-mod boundary;
 mod bridge;
 mod codec;
-mod discreet;
-mod echo;
+mod connection;
 mod error;
 mod export;
-mod headers;
 mod import;
-mod ledger;
-mod link;
-mod narrow;
 mod options;
 mod remote;
+mod runtime;
+mod sessions;
 mod stats;
-mod subject;
-mod thread;
+mod wire;
 
 pub use archive::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived};
 pub use bridge::{NatsBridge, NatsBridgeBuilder};
@@ -108,7 +113,7 @@ pub use error::{ShutdownError, StartError};
 pub use options::NatsOptions;
 pub use remote::{Remote, RemoteDelivery, RemoteReceiver};
 pub use stats::NatsStats;
-pub use subject::InvalidRealm;
+pub use wire::subject::InvalidRealm;
 
 /// The examples of the README, compiled.
 #[cfg(doctest)]

@@ -1,4 +1,4 @@
-//! How a bridge is set up: [`NatsOptions`]. Plain values; what is secret in them is never shown.
+//! The settings of a bridge: [`NatsOptions`]. They are plain values, and `Debug` shows no secret.
 
 use std::fmt;
 
@@ -6,13 +6,13 @@ use async_nats::{ConnectOptions, ServerAddr};
 use uuid::Uuid;
 
 use crate::error::StartError;
-use crate::subject::Realm;
+use crate::wire::subject::Realm;
 
-/// Where a bridge connects to, and as whom.
+/// The server that a bridge connects to, and how it connects.
 ///
-/// How it connects is the client's own business: TLS, user and password, token, NKey, timeouts and reconnects are set on
-/// [`ConnectOptions`] and passed on by [`connect`](Self::connect). `Debug` shows none of that, and no user or password that
-/// is part of an address.
+/// TLS, user and password, token, NKey, timeouts and reconnects are settings of the client's [`ConnectOptions`], which
+/// [`connect`](Self::connect) accepts. `Debug` shows none of these settings, and no user or password that is part of
+/// an address.
 ///
 /// ```
 /// use sharing_bus_nats::NatsOptions;
@@ -32,12 +32,12 @@ pub struct NatsOptions {
 }
 
 impl NatsOptions {
-    /// To connect to one server, in the form `nats://host:port` or `tls://host:port`; the port is 4222 unless told. A user
-    /// and a password, or a token, may be part of it.
+    /// Creates options for one server, in the form `nats://host:port` or `tls://host:port`. The default port is 4222.
+    /// The address may contain a user and a password, or a token.
     ///
-    /// `tls` is not spoken to in any other way. If all addresses are `tls`, that holds for the servers of the cluster,
-    /// too, that these tell of. With `nats` it is the server who says whether it wants TLS, unless
-    /// [`ConnectOptions::require_tls`] is set: whoever is in between can have it in plain text.
+    /// With `tls`, the client uses TLS or does not connect. If all addresses are `tls`, this also holds for the other
+    /// servers of the cluster that these servers announce. With `nats`, the server decides whether the connection uses
+    /// TLS, so an attacker on the network can force plain text. [`ConnectOptions::require_tls`] prevents that.
     pub fn new(server: impl Into<String>) -> Self {
         NatsOptions {
             servers: vec![server.into()],
@@ -50,62 +50,64 @@ impl NatsOptions {
         }
     }
 
-    /// One more server of the same cluster, to go to where the others cannot be reached.
+    /// Adds another server of the same cluster. The client connects to it when the others are unreachable.
     pub fn server(mut self, server: impl Into<String>) -> Self {
         self.servers.push(server.into());
         self
     }
 
-    /// Which buses belong together: bridges see only those of the same realm. `main` unless told. It is a token of every
-    /// subject, so a server can permit a user one realm by `sb1.<realm>.>`.
+    /// Sets the realm. Bridges exchange events only within one realm. The default is `main`. The realm is a token of
+    /// every subject, so a server can restrict a user to one realm with `sb1.<realm>.>`.
     pub fn realm(mut self, realm: impl Into<String>) -> Self {
         self.realm = realm.into();
         self
     }
 
-    /// This node's id; a random one unless told. No two bridges at a time may have the same, for each takes what the other
-    /// sends for its own.
+    /// Sets this node's id. The default is a random id. Two bridges must not use the same id at the same time, because
+    /// each would treat the other's events as its own.
     pub fn node(mut self, node: Uuid) -> Self {
         self.node = node;
         self
     }
 
-    /// How many events wait here while the server is slow or away; 8192 unless told. One more, and the newest is lost, and
-    /// counted ([`NatsStats::lagged`](crate::NatsStats::lagged)). The bus is never slowed.
+    /// Sets how many events wait while the server is slow or unreachable. The default is 8192. When the queue is full,
+    /// the newest event is dropped and counted ([`NatsStats::lagged`](crate::NatsStats::lagged)). The bridge never
+    /// slows down the bus.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue_capacity = events;
         self
     }
 
-    /// How many events may be handed to the client and not yet confirmed by the server; 8192 unless told. As many are
-    /// uncertain at most when the connection breaks. A throughput of `n` events a second needs about `2 n` times the seconds
-    /// of a round trip.
+    /// Sets how many events may be sent and not yet confirmed by the server. The default is 8192. If the connection
+    /// breaks, at most that many events may be lost. A throughput of `n` events per second needs a limit of about `2
+    /// n` times the round-trip time in seconds.
     pub fn in_flight(mut self, events: usize) -> Self {
         self.in_flight = events;
         self
     }
 
-    /// Keeps the registrations of sessions in this JetStream key-value bucket, so that a node which joins later knows
-    /// them; without, a node knows those whose registrations it receives. The server must have JetStream.
+    /// Stores session registrations in this JetStream key-value bucket, so that a node that joins later learns about
+    /// them. Without a bucket, a node learns only the registrations among the events that it imports. The server must
+    /// have JetStream.
     ///
-    /// It is made if it is not there, with one replica and a `max_age` of 24 hours. One that is there is taken as it
-    /// is. A registration is put again three times within the bucket's `max_age`, to the second, and stays for as long
-    /// as its node does; so give it no less than ten seconds. Without a `max_age`, what crashed nodes leave stays for
-    /// ever.
+    /// A missing bucket is created with one replica and a `max_age` of 24 hours. An existing bucket is left unchanged.
+    /// A bridge renews its registrations three times within the bucket's `max_age`, to the nearest second, and keeps
+    /// them as long as it runs. Set a `max_age` of at least ten seconds. Without a `max_age`, the registrations of
+    /// crashed nodes remain forever.
     pub fn session_bucket(mut self, bucket: impl Into<String>) -> Self {
         self.session_bucket = Some(bucket.into());
         self
     }
 
-    /// How the client connects. The bridge sets two things of its own on top: it keeps on trying if the first attempt fails,
-    /// and it takes the event callback.
+    /// Sets how the client connects. The bridge changes two settings: the client keeps trying after a failed first
+    /// attempt, and the bridge installs its own event callback.
     pub fn connect(mut self, options: ConnectOptions) -> Self {
         self.connect = options;
         self
     }
 
-    /// What can be told without a server.
-    pub(crate) fn check(&self) -> Result<Realm, StartError> {
+    /// Checks the settings that can be checked without a server, and returns the realm.
+    pub(crate) fn validate(&self) -> Result<Realm, StartError> {
         let realm = Realm::new(&self.realm).map_err(StartError::InvalidRealm)?;
         for (setting, value) in [("queue_capacity", self.queue_capacity), ("in_flight", self.in_flight)] {
             if value == 0 {
@@ -118,7 +120,7 @@ impl NatsOptions {
 
 impl fmt::Debug for NatsOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let servers: Vec<String> = self.servers.iter().map(|server| shown(server)).collect();
+        let servers: Vec<String> = self.servers.iter().map(|server| redacted(server)).collect();
         f.debug_struct("NatsOptions")
             .field("servers", &servers)
             .field("realm", &self.realm)
@@ -130,18 +132,18 @@ impl fmt::Debug for NatsOptions {
     }
 }
 
-/// An address without user and password.
-fn shown(server: &str) -> String {
+/// Returns an address without user and password.
+fn redacted(server: &str) -> String {
     match server.parse::<ServerAddr>() {
         Ok(address) => format!("{}://{}:{}", address.scheme(), address.host(), address.port()),
-        Err(_) => "(not an address)".to_owned(),
+        Err(_) => "(invalid address)".to_owned(),
     }
 }
 
-/// The addresses without user and password, which go where the client looks for them: addresses it may log. If all ask
-/// for TLS, so must the connection: of servers that the client is told of by others it knows no more than host and
-/// port.
-pub(crate) fn addresses(
+/// Returns the addresses without user and password, because the client may log them. Moves the credentials to the
+/// client's options. If all addresses ask for TLS, the connection requires TLS: servers announce other servers only by
+/// host and port.
+pub(crate) fn parse_servers(
     servers: &[String],
     mut connect: ConnectOptions,
 ) -> Result<(Vec<ServerAddr>, ConnectOptions), StartError> {
@@ -153,11 +155,11 @@ pub(crate) fn addresses(
             let (user, password) = (address.username().unwrap_or_default(), address.password());
             connect = match password {
                 Some(password) => connect.user_and_password(user.to_owned(), password.to_owned()),
-                // The form that NATS has for tokens.
+                // NATS writes a token in the place of the user.
                 None => connect.token(user.to_owned()),
             };
         }
-        let bare = shown(server);
+        let bare = redacted(server);
         addresses.push(bare.parse().map_err(invalid)?);
     }
     if addresses.iter().all(ServerAddr::tls_required) {
@@ -171,14 +173,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_secret_is_shown() {
-        let connect = ConnectOptions::with_user_and_password("someone".into(), "hunter2".into()).token("t0ken".into());
-        let options = NatsOptions::new("nats://someone:hunter2@127.0.0.1:4222")
-            .server("someone:hunter2@nowhere at all")
+    fn debug_output_contains_no_secret() {
+        let connect = ConnectOptions::with_user_and_password("alice".into(), "hunter2".into()).token("t0ken".into());
+        let options = NatsOptions::new("nats://alice:hunter2@127.0.0.1:4222")
+            .server("alice:hunter2@nowhere at all")
             .connect(connect);
         let shown = format!("{options:?}");
         assert!(shown.contains("nats://127.0.0.1:4222"), "{shown}");
-        for secret in ["hunter2", "someone", "t0ken"] {
+        for secret in ["hunter2", "alice", "t0ken"] {
             assert!(!shown.contains(secret), "{shown}");
         }
     }

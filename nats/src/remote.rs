@@ -1,14 +1,9 @@
-//! What a host has of other nodes' events: [`Remote`], the wish to have them on the local bus, and [`RemoteReceiver`], a
-//! subscription that also tells what was lost on the way.
-//!
-//! Loss on the way is found by the importer before it publishes the event that follows. It leaves a note of it, by the
-//! event's payload, and the dispatch thread takes it up as it delivers that event: so the loss is told in its place. Notes
-//! are kept in a map behind a mutex, held for one look-up; nobody's code runs under it.
+//! Events of other nodes on the local bus: [`Remote`], an interest in such events, and [`RemoteReceiver`], a
+//! subscription that also reports losses on the way.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -19,40 +14,44 @@ use sharing_bus::{
 };
 use tokio::sync::mpsc;
 
-use crate::import::{Wish, Wishes};
-use crate::ledger::Gap;
+use crate::import::command::{Command, CommandSender};
+use crate::import::gaps::Gaps;
+use crate::import::received::Gap;
+use crate::runtime::latch::Latch;
 
-/// The wish to have the events of other nodes that match a filter; made by
-/// [`NatsBridge::subscribe_remote`](crate::NatsBridge::subscribe_remote). While it is kept, they are published on the local
-/// bus, each once, with the origin [`Remote`](EventOrigin::Remote), for whoever subscribes there.
+/// An interest in the events of other nodes that match a filter, created by
+/// [`NatsBridge::subscribe_remote`](crate::NatsBridge::subscribe_remote). While the value exists, each such event is
+/// published once on the local bus, with the origin [`Remote`](EventOrigin::Remote). Every subscriber of the local bus
+/// can receive it.
 ///
-/// Dropping it ends the wish; what has arrived by then is published still.
-#[must_use = "dropping it ends the wish"]
+/// Dropping the value ends the interest. Events that have arrived by then are still published.
+#[must_use = "dropping it ends the interest"]
 pub struct Remote<E: Payload> {
     pub(crate) id: u64,
     pub(crate) filter: EventFilter<E>,
     pub(crate) bus: SharingBus<E>,
-    pub(crate) wishes: Wishes<E>,
-    pub(crate) notes: Arc<Notes<E>>,
-    pub(crate) gate: Arc<Gate>,
+    pub(crate) commands: CommandSender<E>,
+    pub(crate) gaps: Arc<Gaps<E>>,
+    pub(crate) ready: Arc<Latch>,
 }
 
 impl<E: Payload> Remote<E> {
-    /// Whether a server has been heard to know of this wish, so that what other nodes export from then on comes here. True
-    /// stays true, also while the connection is broken.
+    /// Returns whether a server has the subscriptions of this interest. Events that other nodes export after that
+    /// arrive here. Once true, the result stays true, even while the connection is broken.
     pub fn is_ready(&self) -> bool {
-        self.gate.is_open()
+        self.ready.is_open()
     }
 
-    /// Blocks the thread until [`is_ready`](Self::is_ready), for at most `timeout`, and says whether it is.
+    /// Blocks the thread until [`is_ready`](Self::is_ready) returns true, for at most `timeout`. Returns whether it is
+    /// true.
     pub fn wait_ready(&self, timeout: Duration) -> bool {
-        self.gate.wait(timeout)
+        self.ready.wait(timeout)
     }
 
-    /// Subscribes on the local bus to remote events that match the filter, with room for `capacity` of them. What this
-    /// receiver tells as [missed](RemoteDelivery::missed) includes what was lost on the way.
+    /// Subscribes on the local bus to remote events that match the filter, with a queue of `capacity` events. The
+    /// [missed](RemoteDelivery::missed) count of this receiver includes losses on the way.
     ///
-    /// What another [`Remote`] of this bridge asks for and this filter matches too comes here as well.
+    /// The receiver also gets matching events that are imported only for another [`Remote`] of this bridge.
     ///
     /// # Panics
     ///
@@ -60,27 +59,27 @@ impl<E: Payload> Remote<E> {
     #[track_caller]
     pub fn receiver(&self, capacity: usize) -> RemoteReceiver<E> {
         let (sender, receiver) = mpsc::channel(capacity);
-        let outlet = Outlet {
-            notes: Arc::clone(&self.notes),
+        let sink = RemoteSink {
+            gaps: Arc::clone(&self.gaps),
             sender,
-            carried: Gap::default(),
+            pending_gap: Gap::default(),
         };
         let origin = EventFilter::Origin(EventOrigin::Remote);
-        let filter = EventFilter::all([origin, as_on_bus(&self.filter, true)]);
+        let filter = EventFilter::all([origin, without_origin(&self.filter, true)]);
         let forward = self
             .bus
             .subscription()
             .filter(filter)
             .label("nats remote")
-            .forward_to(outlet);
+            .forward_to(sink);
         RemoteReceiver { forward, receiver }
     }
 }
 
 impl<E: Payload> Drop for Remote<E> {
     fn drop(&mut self) {
-        // The bridge may be gone, and its wishes with it.
-        let _ = self.wishes.send(Wish::End(self.id));
+        // The send fails if the bridge has ended, and all interests with it.
+        let _ = self.commands.send(Command::RemoveInterest(self.id));
     }
 }
 
@@ -93,36 +92,39 @@ impl<E: Payload> fmt::Debug for Remote<E> {
     }
 }
 
-/// The filter as far as it can be told on the local bus, where each event's origin is that it is remote: what it says of
-/// origins matches (or under a `not` fails to) whatever they are. The importer has asked it of the event's own.
-fn as_on_bus<E>(filter: &EventFilter<E>, otherwise: bool) -> EventFilter<E> {
+/// Returns the filter without its conditions on the origin, because the origin of every imported event on the local
+/// bus is `Remote`. Each condition on the origin is replaced by the constant `replacement`, which flips below a `not`.
+/// With `true`, the result matches a superset of the filter. The importer has already evaluated the conditions with
+/// the event's original origin.
+fn without_origin<E>(filter: &EventFilter<E>, replacement: bool) -> EventFilter<E> {
     let each = |filters: &[EventFilter<E>]| {
-        let filters = filters.iter().map(|filter| as_on_bus(filter, otherwise));
+        let filters = filters.iter().map(|filter| without_origin(filter, replacement));
         filters.collect::<Vec<_>>()
     };
     match filter {
-        EventFilter::Origin(_) if otherwise => EventFilter::All,
+        EventFilter::Origin(_) if replacement => EventFilter::All,
         EventFilter::Origin(_) => EventFilter::any([]),
         EventFilter::Any(filters) => EventFilter::any(each(filters)),
         EventFilter::Every(filters) => EventFilter::all(each(filters)),
-        EventFilter::Not(filter) => EventFilter::not(as_on_bus(filter, !otherwise)),
+        EventFilter::Not(filter) => EventFilter::not(without_origin(filter, !replacement)),
         other => other.clone(),
     }
 }
 
-/// A receiver of remote events, made by [`Remote::receiver`]. It has one consumer. It receives as the bus's own
-/// [`BusReceiver`](sharing_bus::BusReceiver) does, from a queue that loses the newest when it is full.
+/// A receiver of remote events, created by [`Remote::receiver`]. It has one consumer. It receives like
+/// [`BusReceiver`](sharing_bus::BusReceiver), from a queue that drops the newest event when it is full.
 pub struct RemoteReceiver<E: Payload> {
     forward: Forward<E>,
     receiver: mpsc::Receiver<RemoteDelivery<E>>,
 }
 
 impl<E: Payload> RemoteReceiver<E> {
-    /// Takes the next delivery if there is one; never waits.
+    /// Returns the next delivery, and never waits.
     ///
     /// # Errors
     ///
-    /// [`TryRecvError::Empty`] if nothing is queued now, [`TryRecvError::Closed`] if nothing ever will be.
+    /// [`TryRecvError::Empty`] if the queue is empty, [`TryRecvError::Closed`] if the queue is empty and the bus is
+    /// closed.
     pub fn try_recv(&mut self) -> Result<RemoteDelivery<E>, TryRecvError> {
         self.receiver.try_recv().map_err(|error| match error {
             mpsc::error::TryRecvError::Empty => TryRecvError::Empty,
@@ -130,23 +132,23 @@ impl<E: Payload> RemoteReceiver<E> {
         })
     }
 
-    /// Takes the next delivery; blocks the thread until there is one.
+    /// Returns the next delivery. Blocks the thread until there is one.
     ///
     /// # Errors
     ///
-    /// [`RecvError`] once the bus is closed and the queue drained.
+    /// [`RecvError`] once the bus is closed and the queue is empty.
     pub fn recv(&mut self) -> Result<RemoteDelivery<E>, RecvError> {
         self.recv_by(None).flatten().ok_or(RecvError)
     }
 
-    /// Takes the next delivery; blocks the thread for at most `timeout`.
+    /// Returns the next delivery. Blocks the thread for at most `timeout`.
     ///
     /// # Errors
     ///
-    /// [`RecvTimeoutError::Timeout`] if none came in time, [`RecvTimeoutError::Closed`] once the bus is closed and the queue
-    /// drained.
+    /// [`RecvTimeoutError::Timeout`] if no event arrives in time, [`RecvTimeoutError::Closed`] once the bus is closed
+    /// and the queue is empty.
     pub fn recv_timeout(&mut self, timeout: Duration) -> Result<RemoteDelivery<E>, RecvTimeoutError> {
-        // A timeout beyond what the clock can tell is none.
+        // A timeout that overflows the clock means no timeout.
         match self.recv_by(Instant::now().checked_add(timeout)) {
             Some(Some(delivery)) => Ok(delivery),
             Some(None) => Err(RecvTimeoutError::Closed),
@@ -154,31 +156,32 @@ impl<E: Payload> RemoteReceiver<E> {
         }
     }
 
-    /// Takes the next delivery; the task waits until there is one, on any runtime. Cancel safe.
+    /// Returns the next delivery. Waits until there is one, on any async runtime. Cancel safe.
     ///
     /// # Errors
     ///
-    /// [`RecvError`] once the bus is closed and the queue drained.
+    /// [`RecvError`] once the bus is closed and the queue is empty.
     pub async fn recv_async(&mut self) -> Result<RemoteDelivery<E>, RecvError> {
         self.receiver.recv().await.ok_or(RecvError)
     }
 
-    /// How many matching events found this queue full so far. It may trail the dispatch thread by a batch.
+    /// Returns the number of matching events that were dropped because this queue was full. The count may trail the
+    /// dispatch thread by one batch.
     pub fn lagged(&self) -> u64 {
         self.forward.lagged()
     }
 
-    /// How many events are queued.
+    /// Returns the number of queued events.
     pub fn len(&self) -> usize {
         self.receiver.len()
     }
 
-    /// Whether nothing is queued. True may be stale at once.
+    /// Returns whether the queue is empty. A result of true may be out of date immediately.
     pub fn is_empty(&self) -> bool {
         self.receiver.is_empty()
     }
 
-    /// `None` if the deadline passes, `Some(None)` at the end.
+    /// Returns `None` if the deadline passes, and `Some(None)` once the bus is closed and the queue is empty.
     fn recv_by(&mut self, deadline: Option<Instant>) -> Option<Option<RemoteDelivery<E>>> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         let mut cx = Context::from_waker(&waker);
@@ -197,6 +200,7 @@ impl<E: Payload> RemoteReceiver<E> {
     }
 }
 
+/// A waker that unparks a thread.
 struct Unpark(Thread);
 
 impl Wake for Unpark {
@@ -220,26 +224,29 @@ impl<E: Payload> fmt::Debug for RemoteReceiver<E> {
     }
 }
 
-/// A remote event as a [`RemoteReceiver`] gets it: the [`Delivery`] on the local bus (by `Deref`), and what was lost before
-/// it, here and on the way.
+/// A remote event as delivered to a [`RemoteReceiver`]. It dereferences to the [`Delivery`] on the local bus, and
+/// reports the losses before it, both here and on the way.
 pub struct RemoteDelivery<E> {
     delivery: Delivery<E>,
     gap: Gap,
 }
 
 impl<E> RemoteDelivery<E> {
-    /// How many events are missing right before this one: those that this receiver had no room for, and those of its source
-    /// and its very subject (session, kind and class) that were sent and did not come, or could not be sent. Of the latter,
-    /// those that the filter would have refused count too, for nobody here has seen them.
+    /// Returns the number of events missing directly before this one. This includes events dropped because this
+    /// receiver's queue was full. It also includes events of the same source and subject (session, kind and class)
+    /// that did not arrive or could not be sent. Some of those may not match the filter. They count because this node
+    /// never received them.
     ///
-    /// It is not told: what was lost of a subject before its first message came here, for that cannot be told from what was
-    /// sent before this node listened; and what was lost last of all, until something follows it.
+    /// Two losses are not included. Events of a subject lost before its first message arrived here cannot be
+    /// distinguished from events sent before this node subscribed. Events lost at the end are reported only when
+    /// another event of the subject follows.
     pub fn missed(&self) -> u64 {
         self.delivery.missed() + self.gap.of_subject
     }
 
-    /// How many events the bridge of the source lost, for its own queue was full, since the last message of that source that
-    /// came here. Nobody knows of which sessions they were, so some of them may have been of interest here, or all, or none.
+    /// Returns the number of events that the source's bridge lost because its own queue was full. The count starts
+    /// after the previous message of that source that arrived here. The sessions of these events are unknown, so any
+    /// number of them may have matched the filter.
     pub fn missed_at_source(&self) -> u64 {
         self.gap.at_source
     }
@@ -263,87 +270,27 @@ impl<E> fmt::Debug for RemoteDelivery<E> {
     }
 }
 
-/// Where the dispatch thread puts a receiver's events.
-struct Outlet<E> {
-    notes: Arc<Notes<E>>,
+/// The sink into which the dispatch thread delivers a receiver's events.
+struct RemoteSink<E> {
+    gaps: Arc<Gaps<E>>,
     sender: mpsc::Sender<RemoteDelivery<E>>,
-    /// What was lost on the way before events that found no room.
-    carried: Gap,
+    /// Losses on the way before events that the full queue dropped.
+    pending_gap: Gap,
 }
 
-impl<E: Payload> Sink<E> for Outlet<E> {
+impl<E: Payload> Sink<E> for RemoteSink<E> {
     fn try_send(&mut self, delivery: Delivery<E>) -> Result<(), SinkError<E>> {
-        let gap = self.carried.and(self.notes.of(&delivery.event));
+        let gap = self.pending_gap.plus(self.gaps.before(&delivery.event));
         match self.sender.try_send(RemoteDelivery { delivery, gap }) {
             Ok(()) => {
-                self.carried = Gap::default();
+                self.pending_gap = Gap::default();
                 Ok(())
             }
             Err(mpsc::error::TrySendError::Full(refused)) => {
-                self.carried = gap;
+                self.pending_gap = gap;
                 Err(SinkError::Full(refused.delivery))
             }
             Err(mpsc::error::TrySendError::Closed(refused)) => Err(SinkError::Closed(refused.delivery)),
         }
-    }
-}
-
-/// What was lost before events that are on the local bus, by the address of their payload. A weak reference keeps the address
-/// from being used again.
-pub(crate) struct Notes<E>(Mutex<HashMap<usize, (Weak<E>, Gap)>>);
-
-impl<E> Notes<E> {
-    /// How many notes may be kept before those of events that are gone are looked for.
-    const SOME: usize = 64;
-
-    pub(crate) fn new() -> Self {
-        Notes(Mutex::new(HashMap::new()))
-    }
-
-    /// Leaves a note, before the event is published.
-    pub(crate) fn leave(&self, event: &Arc<E>, gap: Gap) {
-        if gap.is_none() {
-            return;
-        }
-        let mut notes = self.lock();
-        if notes.len() >= Self::SOME {
-            notes.retain(|_, (event, _)| event.strong_count() > 0);
-        }
-        notes.insert(Arc::as_ptr(event).addr(), (Arc::downgrade(event), gap));
-    }
-
-    fn of(&self, event: &Arc<E>) -> Gap {
-        let notes = self.lock();
-        notes
-            .get(&Arc::as_ptr(event).addr())
-            .map_or_else(Gap::default, |(_, gap)| *gap)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<usize, (Weak<E>, Gap)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Opened once, and waited for by threads.
-#[derive(Default)]
-pub(crate) struct Gate {
-    open: Mutex<bool>,
-    opened: Condvar,
-}
-
-impl Gate {
-    pub(crate) fn open(&self) {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.opened.notify_all();
-    }
-
-    fn is_open(&self) -> bool {
-        *self.open.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn wait(&self, timeout: Duration) -> bool {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let waited = self.opened.wait_timeout_while(open, timeout, |open| !*open);
-        *waited.unwrap_or_else(PoisonError::into_inner).0
     }
 }

@@ -1,7 +1,7 @@
-//! What the bridge counts: shared counters, and the snapshot that [`NatsBridge::stats`](crate::NatsBridge::stats) makes.
+//! The counts of a bridge: shared counters, and the snapshot that [`NatsBridge::stats`](crate::NatsBridge::stats)
+//! returns.
 //!
-//! The only room of this crate that names atomics. Every counter is written by the bridge's thread or by the dispatch
-//! thread and read without any order between them.
+//! The bridge's thread and the dispatch thread write the counters. Reads of different counters are not ordered.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,42 +12,43 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $( pub(crate) $name: Counter, )+
-            /// Events taken out of the bridge's own queue.
+            /// Events taken from the bridge's queue.
             pub(crate) taken: Counter,
-            /// Events in that queue when the bridge ended,
+            /// Events in the bridge's queue when the bridge ended.
             pub(crate) abandoned: Counter,
-            /// which it has if this is 1.
-            pub(crate) over: Counter,
-            /// Events that a client which has given up did not take.
+            /// 1 once the bridge has ended.
+            pub(crate) ended: Counter,
+            /// Events that the client did not accept because it had given up.
             pub(crate) unsendable: Counter,
         }
 
-        /// What a bridge has done so far; made by [`NatsBridge::stats`](crate::NatsBridge::stats).
+        /// The counts of a bridge, returned by [`NatsBridge::stats`](crate::NatsBridge::stats).
         ///
-        /// Counts start with the bridge and never go down. Each may be out of date as soon as it is there; between two of
-        /// them there is no order.
+        /// All counts except `queued` start at zero and never decrease. Each may be out of date immediately, and
+        /// different counts are not read at the same moment.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct NatsStats {
             $( $(#[$doc])* pub $name: u64, )+
-            /// Events that wait here, not yet handed to the client.
+            /// Events that wait in this process and have not been sent.
             pub queued: u64,
         }
 
         impl Counters {
-            /// With so many events in the bridge's own queue, and so many that it has lost, while it is there.
+            /// Returns a snapshot. `in_queue` and `lagged` are the current figures of the bridge's queue. They are
+            /// used until the bridge has ended.
             pub(crate) fn read(&self, in_queue: u64, lagged: u64) -> NatsStats {
                 let mut stats = NatsStats { $( $name: self.$name.get(), )+ queued: 0 };
-                let over = self.over.get() > 0;
+                let ended = self.ended.get() > 0;
                 let done = stats.exported + stats.refused_too_large + stats.encode_failures;
-                stats.queued = if over { self.abandoned.get() } else { in_queue };
+                stats.queued = if ended { self.abandoned.get() } else { in_queue };
                 stats.queued += self.taken.get().saturating_sub(done);
-                stats.lagged = if over { self.lagged.get() } else { stats.lagged.max(lagged) };
+                stats.lagged = if ended { self.lagged.get() } else { stats.lagged.max(lagged) };
                 stats
             }
 
-            /// Counts what the client tells of itself.
-            pub(crate) fn heed(&self, event: &Event) {
+            /// Counts an event reported by the client.
+            pub(crate) fn count_event(&self, event: &Event) {
                 match event {
                     Event::Connected => self.connects.add(1),
                     Event::ClientError(ClientError::Other(_)) => self.connect_failures.add(1),
@@ -61,58 +62,62 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Events handed to the client. That is no proof that a server got them: see [`acked`](Self::acked).
+    /// Events passed to the client. This does not prove that a server received them. See [`acked`](Self::acked).
     exported,
-    /// Events that the server has read: handed over before something that came back from it over the same connection. Where
-    /// the server forbids this client to publish, it reads and refuses: see [`server_errors`](Self::server_errors).
+    /// Events that the server has read. The proof is a later message that returned from the server over the same
+    /// connection. A server that forbids this client to publish reads and then refuses the events. See
+    /// [`server_errors`](Self::server_errors).
     acked,
-    /// Events handed over and not confirmed when their connection broke. So many are lost at most: some of them may have
-    /// reached the server, or have waited in the client and been sent after.
+    /// Events that were sent and not confirmed when their connection broke. This is an upper limit of the loss: some
+    /// of the events may have reached the server, or were sent after the reconnect.
     lost_on_reconnect,
-    /// Events that the bridge's own queue had no room for.
+    /// Events dropped because the bridge's queue was full.
     lagged,
-    /// Events beyond the server's `max_payload`, not sent.
+    /// Events not sent because they exceed the server's `max_payload`.
     refused_too_large,
-    /// Events that the codec refused to encode, or panicked over; not sent.
+    /// Events not sent because the codec failed or panicked.
     encode_failures,
-    /// Events received, wanted and handed to the local bus, which refuses them only once it is closed.
+    /// Received events that matched an interest and were published on the local bus. The bus refuses them only after
+    /// it is closed.
     imported,
-    /// Messages that had been here before.
+    /// Messages that were received before.
     duplicates,
-    /// Messages that are missing, by the counts of the subjects that this node listens to.
+    /// Missing messages, detected by the numbers within the subscribed subjects.
     gaps,
-    /// Events that the bridges of other nodes lost before they could send them, as far as those told.
+    /// Events that the bridges of other nodes lost before they could send them, as reported by these bridges.
     lost_at_source,
-    /// Messages that no bridge wrote: an illegal subject or headers, or a payload that the codec cannot read.
+    /// Messages that no bridge wrote: the subject or a header is invalid, or the codec cannot decode the payload.
     malformed,
-    /// Messages that the server had to deliver, for the subject says too little, and that no filter wanted.
+    /// Messages that no filter matched. The server delivered them because a subject does not contain all the facts
+    /// that a filter can test.
     filtered_locally,
-    /// Messages of this very node that came back to it.
+    /// Messages that this node sent and received itself.
     own,
-    /// Connections made, the first included.
+    /// Successful connects, including the first.
     connects,
-    /// Attempts to connect that failed, each with all servers: nobody there, a certificate that one side does not
-    /// trust, refused credentials. The client's trace tells why (target `async_nats::connector`, level `debug`); the
-    /// server's log, if it is the server that does not trust.
+    /// Failed attempts to connect, each of which tries all servers. Possible reasons are an unreachable server, an
+    /// untrusted certificate on either side, and refused credentials. The client traces the reason (target
+    /// `async_nats::connector`, level `debug`). If the server does not trust this node's certificate, the reason is in
+    /// the server's log.
     connect_failures,
-    /// Errors that the server told the client of, such as a subject that it may not use.
+    /// Errors reported by the server, such as a subject that this client may not use.
     server_errors,
-    /// Times that the client dropped messages, for this node took them too slowly; those messages show up as
-    /// [`gaps`](Self::gaps).
+    /// Number of times that the client dropped messages because this node processed them too slowly. The dropped
+    /// messages count as [`gaps`](Self::gaps).
     slow_consumer,
-    /// Sessions of this node written to the bucket; each again from time to time, so that it does not expire.
+    /// Writes of this node's sessions to the bucket, including renewals that keep them from expiring.
     bindings_put,
-    /// Sessions deleted from the bucket, for they ended or were forgotten on this node.
+    /// Sessions deleted from the bucket because they ended or were forgotten on this node.
     bindings_deleted,
     /// Sessions of other nodes bound on the local bus.
     bindings_applied,
     /// Sessions of other nodes forgotten on the local bus.
     bindings_forgotten,
-    /// Requests to the bucket that failed and are tried again.
+    /// Failed requests to the bucket. They are repeated.
     binding_failures,
 }
 
-/// A count that only grows.
+/// A counter that never decreases.
 #[derive(Debug, Default)]
 pub(crate) struct Counter(AtomicU64);
 
@@ -122,13 +127,14 @@ impl Counter {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
+    /// Raises the count to `to` if it is lower.
     pub(crate) fn raise(&self, to: u64) {
-        // Ordering: Relaxed, likewise.
+        // Ordering: Relaxed, a statistic that publishes nothing.
         self.0.fetch_max(to, Ordering::Relaxed);
     }
 
     pub(crate) fn get(&self) -> u64 {
-        // Ordering: Relaxed, a statistic.
+        // Ordering: Relaxed, a statistic that publishes nothing.
         self.0.load(Ordering::Relaxed)
     }
 }

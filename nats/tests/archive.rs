@@ -1,14 +1,12 @@
-//! The durable archive against the real server: order, acknowledgements, duplicates, restarts.
-
-mod server;
+//! The archive with a real server: order, acknowledgments, duplicates, restarts.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
-use server::{Options, Server};
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, ArchiveStats, Archived, NatsOptions};
+use sharing_bus_nats_test_server::{Options, Server};
 use uuid::Uuid;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -24,7 +22,7 @@ fn scroll(session: u64) -> Uuid {
 
 fn text(session: u64, n: u64) -> BusEvent {
     let mut routing = EventRouting::session("shell", session.to_string(), EventKind::Output);
-    // Half of the sessions are known by their scroll alone, and all are by turns.
+    // For even sessions, every second event has no scroll. Every fourth event has no session.
     if n % 2 == 1 || session % 2 == 1 {
         routing.scroll_id = Some(scroll(session));
     }
@@ -48,7 +46,7 @@ fn read(reader: &mut ArchiveReader<Event>, count: usize) -> Vec<Archived<Event>>
     while all.len() < count && Instant::now() < deadline {
         all.extend(reader.next_batch(100, SHORT));
     }
-    // And nothing more.
+    // One more call proves that no more events arrive.
     all.extend(reader.next_batch(100, SHORT));
     all
 }
@@ -57,22 +55,26 @@ fn reader(server: &Server, filter: EventFilter) -> ArchiveReader<Event> {
     ArchiveReader::open(nats(server), filter, 0).unwrap()
 }
 
-fn wait_for(archive: &Archive, what: &str, reached: impl Fn(&ArchiveStats) -> bool) {
+fn wait_for(archive: &Archive, condition: &str, reached: impl Fn(&ArchiveStats) -> bool) {
     let deadline = Instant::now() + LONG;
     while !reached(&archive.stats()) {
-        assert!(Instant::now() < deadline, "never {what}: {:?}", archive.stats());
+        assert!(
+            Instant::now() < deadline,
+            "timed out waiting until {condition}: {:?}",
+            archive.stats()
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// Each session's events, and those of its scroll, are there once and in order.
+/// Asserts that the events of each session and of each scroll are stored once and in order.
 fn check(all: &[Archived<Event>], sessions: u64, each: u64) {
     assert_eq!(all.len() as u64, sessions * each);
     let mut sequences: Vec<u64> = all.iter().map(|archived| archived.sequence).collect();
     sequences.sort_unstable();
     assert!(
         sequences.iter().copied().eq(1..=sessions * each),
-        "nothing is twice, nothing is missing"
+        "no event is repeated or missing"
     );
     assert!(all.is_sorted_by(|one, next| one.position < next.position));
     let mut of_session: HashMap<_, Vec<u64>> = HashMap::new();
@@ -95,7 +97,7 @@ fn check(all: &[Archived<Event>], sessions: u64, each: u64) {
 }
 
 #[test]
-fn essential_events_of_this_host_are_stored_and_read() {
+fn essential_events_of_this_host_are_stored() {
     let server = Server::start_jetstream();
     let bus = SharingBus::<Event>::new();
     let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
@@ -122,7 +124,7 @@ fn essential_events_of_this_host_are_stored_and_read() {
     assert_eq!(all[0].event.routing, essential.routing);
     assert_eq!(all[0].event.origin, EventOrigin::User);
     assert_eq!(all[0].event.event, essential.event);
-    // By one subject, by several, and by none.
+    // Filters that need one subject, several subjects, and no subject.
     for (filter, count) in [
         (EventFilter::ScrollId(scroll(1)), 1),
         (EventFilter::ScrollId(scroll(2)), 0),
@@ -148,7 +150,7 @@ fn essential_events_of_this_host_are_stored_and_read() {
 }
 
 #[test]
-fn a_server_that_dies_and_returns_under_load_has_everything_once_and_in_order() {
+fn server_restarts_under_load_keep_events_once_and_in_order() {
     const SESSIONS: u64 = 20;
     const EACH: u64 = 400;
     let mut server = Server::absent(&Options {
@@ -169,7 +171,7 @@ fn a_server_that_dies_and_returns_under_load_has_everything_once_and_in_order() 
     };
     server.restart();
     for stored in [200, 2000, 5000] {
-        wait_for(&archive, "stored", |stats| stats.stored >= stored);
+        wait_for(&archive, "the events are stored", |stats| stats.stored >= stored);
         server.kill();
         server.restart();
     }
@@ -186,20 +188,22 @@ fn a_server_that_dies_and_returns_under_load_has_everything_once_and_in_order() 
 }
 
 #[test]
-fn an_event_whose_acknowledgement_is_late_is_stored_once() {
+fn late_acknowledgment_does_not_store_an_event_twice() {
     let server = Server::start_jetstream();
     let bus = SharingBus::<Event>::new();
     let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
     bus.publish(text(1, 0)).unwrap();
-    wait_for(&archive, "stored", |stats| stats.stored == 1);
+    wait_for(&archive, "the events are stored", |stats| stats.stored == 1);
     let retried = archive.stats().retried;
     server.pause();
     for n in 1..20 {
         bus.publish(text(1, n)).unwrap();
         bus.publish(text(3, n)).unwrap();
     }
-    // Both that are on their way are sent again to a server that will get both copies of each.
-    wait_for(&archive, "retried", |stats| stats.retried >= retried + 2);
+    // Both pending events are sent again, so the server receives two copies of each.
+    wait_for(&archive, "the events are sent again", |stats| {
+        stats.retried >= retried + 2
+    });
     server.resume();
     bus.flush();
     let stats = archive.shutdown(LONG);
@@ -217,7 +221,7 @@ fn an_event_whose_acknowledgement_is_late_is_stored_once() {
 }
 
 #[test]
-fn what_the_server_never_takes_is_counted_and_holds_up_nobody() {
+fn refused_events_are_counted_and_delay_no_other() {
     let server = Server::start_with(&Options {
         jetstream: true,
         max_payload: Some(2048),
@@ -243,7 +247,7 @@ fn what_the_server_never_takes_is_counted_and_holds_up_nobody() {
 }
 
 #[test]
-fn without_a_server_the_bus_goes_on_and_the_loss_is_counted() {
+fn bus_continues_without_a_server_and_losses_are_counted() {
     let server = Server::absent(&Options::default());
     let bus = SharingBus::<Event>::new();
     let archive = Archive::start(
@@ -265,20 +269,20 @@ fn without_a_server_the_bus_goes_on_and_the_loss_is_counted() {
 }
 
 #[test]
-fn a_reader_resumes_at_its_position_through_a_restart_of_the_server() {
+fn reader_resumes_at_its_position_after_a_server_restart() {
     let mut server = Server::start_jetstream();
     let bus = SharingBus::<Event>::new();
     let archive = Archive::start(&bus, nats(&server), ArchiveOptions::new()).unwrap();
     for n in 0..300 {
         bus.publish(text(n % 3, n)).unwrap();
     }
-    wait_for(&archive, "stored", |stats| stats.stored == 300);
+    wait_for(&archive, "the events are stored", |stats| stats.stored == 300);
     let mut first = reader(&server, EventFilter::All);
     let mut all = Vec::new();
     while all.len() < 100 {
         all.extend(first.next_batch(30, LONG));
     }
-    // The same reader goes on after a restart, and another one at its position after that.
+    // The same reader continues after a restart, and another reader resumes at its position after that.
     server.kill();
     assert!(first.next_batch(30, SHORT).len() <= 30);
     server.restart();

@@ -1,7 +1,6 @@
-//! The example `archive` as a process that is killed again and again, over a server that is, too.
+//! Runs the example `archive` as a process. The process and the server are killed several times.
 
 mod common;
-mod server;
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,9 +8,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use common::{LIMIT, wait_until};
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, NatsOptions};
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
 const SCROLLS: u64 = 30;
@@ -28,14 +27,14 @@ impl Consumer {
 }
 
 impl Drop for Consumer {
-    /// As a crash would.
+    /// Kills the process, as a crash would.
     fn drop(&mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 }
 
-/// The texts of each file that are there so far; a line may be half written.
+/// Returns the complete lines of each file. The last line may be partly written.
 fn lines(folder: &Path) -> HashMap<String, Vec<String>> {
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     let files = files.filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
@@ -56,7 +55,7 @@ fn count(folder: &Path) -> u64 {
 }
 
 #[test]
-fn a_consumer_that_is_killed_again_and_again_has_everything_once() {
+fn killed_consumer_stores_each_event_once() {
     let build = escargot::CargoBuild::new()
         .package("sharing-bus-nats")
         .example("archive");
@@ -79,22 +78,22 @@ fn a_consumer_that_is_killed_again_and_again_has_everything_once() {
         }
     };
     publish(0, EACH / 2);
-    // Killed amid its work each time, once with the server, once with a line torn.
+    // The consumer is killed during its work in each round. The server is killed in one round.
     for round in 1..=4 {
         let consumer = Consumer::start(built.path(), &server, folder.path());
-        wait_until("some more is archived", || count(folder.path()) >= round * 500);
+        wait_until("more events are archived", || count(folder.path()) >= round * 500);
         if round == 2 {
             server.kill();
             server.restart();
             publish(EACH / 2, EACH);
-            wait_until("the archive goes on", || count(folder.path()) >= 1500);
+            wait_until("the archive has continued", || count(folder.path()) >= 1500);
         }
         drop(consumer);
     }
     let torn = folder.path().join(format!("{}.jsonl", Uuid::from_u128(3)));
     let text = fs::read(&torn).unwrap();
     fs::write(&torn, &text[..text.len() - 5]).unwrap();
-    // As if the machine had gone down before the position was written, and the line with it.
+    // Sets the position back and cuts off a line, as if the machine had failed before both were on disk.
     let torn_position = fs::read_to_string(folder.path().join("position")).unwrap();
     let earlier: u64 = torn_position.trim().parse::<u64>().unwrap().saturating_sub(600);
     fs::write(folder.path().join("position"), earlier.to_string()).unwrap();
@@ -102,9 +101,9 @@ fn a_consumer_that_is_killed_again_and_again_has_everything_once() {
     bus.flush();
     assert_eq!(archive.shutdown(LIMIT).unsettled(), 0);
     let consumer = Consumer::start(built.path(), &server, folder.path());
-    wait_until("all is archived", || count(folder.path()) >= SCROLLS * EACH);
+    wait_until("all events are archived", || count(folder.path()) >= SCROLLS * EACH);
     drop(consumer);
-    // And nothing more comes: until it has been idle.
+    // No more events arrive until the idle limit ends the example.
     let mut last = Command::new(built.path());
     last.arg(server.url()).arg("test").arg(folder.path()).arg("1");
     let said = String::from_utf8(last.output().unwrap().stdout).unwrap();

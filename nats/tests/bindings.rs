@@ -1,16 +1,15 @@
-//! Session registrations travel through the bucket, to nodes that join late too, and go when they end.
+//! Session registrations in the bucket: they reach nodes that join late, and are deleted when sessions end.
 
 mod common;
-mod server;
 
 use std::time::Duration;
 
 use async_nats::jetstream;
 use async_nats::jetstream::stream::{Config, LastRawMessageErrorKind, Stream};
 use common::{LIMIT, wait_until};
-use server::Server;
 use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
@@ -60,7 +59,7 @@ impl Node {
     }
 }
 
-/// A bucket that was there before any bridge, by a client of the test's own.
+/// A bucket that a separate client created before any bridge started.
 struct Bucket {
     runtime: Runtime,
     stream: Stream,
@@ -103,15 +102,17 @@ fn scroll(n: u128) -> Uuid {
 }
 
 #[test]
-fn a_node_that_joins_late_binds_what_it_publishes() {
+fn late_node_binds_the_events_that_it_publishes() {
     let server = Server::start_jetstream();
     let early = Node::start(&server);
     early.register("a", scroll(1));
     early.register("an id. with > and *", scroll(2));
     early.register(&"long".repeat(100), scroll(3));
-    wait_until("all are in the bucket", || early.bridge.stats().bindings_put == 3);
+    wait_until("all sessions are in the bucket", || {
+        early.bridge.stats().bindings_put == 3
+    });
 
-    // It has asked for no events at all.
+    // The late node imports no events.
     let late = Node::start(&server);
     late.wait_bound("a", Some(scroll(1)));
     late.wait_bound("an id. with > and *", Some(scroll(2)));
@@ -120,19 +121,19 @@ fn a_node_that_joins_late_binds_what_it_publishes() {
     late.publish("a", EventKind::Output, Event::Connected);
     assert_eq!(view.recv().unwrap().routing.scroll_id, Some(scroll(1)));
 
-    // What it publishes comes bound to whoever asks for the scroll.
+    // Other nodes receive the late node's events with the scroll.
     let remote = early.bridge.subscribe_remote(EventFilter::ScrollId(scroll(1)));
     assert!(remote.wait_ready(LIMIT));
     let mut receiver = remote.receiver(16);
     late.publish("a", EventKind::Output, Event::Connected);
     assert_eq!(receiver.recv_timeout(LIMIT).unwrap().routing.scroll_id, Some(scroll(1)));
     assert_eq!(late.bridge.stats().bindings_applied, 3);
-    // Its own have not been bound again.
+    // The early node's own sessions were not bound again.
     assert_eq!(early.bridge.stats().bindings_applied, 0);
 }
 
 #[test]
-fn the_bucket_follows_the_end_of_a_session_and_what_the_bus_forgets() {
+fn ended_and_forgotten_sessions_leave_the_bucket() {
     let server = Server::start_jetstream();
     let (here, there) = (Node::start(&server), Node::start(&server));
     for (session, n) in [("ended", 1), ("forgotten", 2), ("forgotten from there", 3), ("kept", 4)] {
@@ -152,55 +153,55 @@ fn the_bucket_follows_the_end_of_a_session_and_what_the_bus_forgets() {
     let late = Node::start(&server);
     late.wait_bound("kept", Some(scroll(4)));
     assert_eq!(late.bus.session_count(), 1);
-    // It has registered none of them, so its own silence takes none away.
+    // The late node has registered none of the sessions, so it deletes none of them.
     assert_eq!(late.bridge.stats().bindings_deleted, 0);
 }
 
 #[test]
-fn the_bucket_follows_however_many_sessions_come_and_go() {
+fn forgotten_session_leaves_a_busy_bucket() {
     let server = Server::start_jetstream();
     let (here, there) = (Node::start(&server), Node::start(&server));
     here.register("forgotten", scroll(1));
     there.wait_bound("forgotten", Some(scroll(1)));
     here.bus.forget_session("c", "forgotten");
-    wait_until("the bucket is told amid all that", || {
+    wait_until("the session is forgotten on the other node", || {
         here.register("another", scroll(2));
         here.end("another");
         there.bus.scroll_id("c", "forgotten").is_none()
     });
 }
 
-/// Some seconds long, for the bucket's clock is the server's.
+/// Takes some seconds, because the server's clock determines the age of entries.
 #[test]
-fn what_is_not_renewed_expires_and_what_lives_is_renewed() {
+fn live_sessions_are_renewed_and_others_expire() {
     const LIFETIME: Duration = Duration::from_secs(4);
     let server = Server::start_jetstream();
     let bucket = Bucket::new(&server, LIFETIME);
     let here = Node::start(&server);
     here.register("lives", scroll(1));
-    wait_until("it is in the bucket", || here.bridge.stats().bindings_put == 1);
+    wait_until("the session is in the bucket", || here.bridge.stats().bindings_put == 1);
     let gone = Node::start(&server);
     gone.register("left behind", scroll(2));
     here.wait_bound("left behind", Some(scroll(2)));
     assert!(bucket.has("c.left=20behind"));
-    // It ends without a word about its sessions, as a crash does.
+    // The node ends without deleting its session, as after a crash.
     drop(gone);
 
-    // By then the other one, which is older, had to be put again.
-    wait_until("it has expired", || !bucket.has("c.left=20behind"));
+    // The other session is older, so it has been renewed by then.
+    wait_until("the entry has expired", || !bucket.has("c.left=20behind"));
     let late = Node::start(&server);
     late.wait_bound("lives", Some(scroll(1)));
     assert!(here.bridge.stats().bindings_put > 1);
     assert_eq!(late.bus.scroll_id("c", "left behind"), None);
-    // Who has bound it keeps it.
+    // A node that has bound the expired session keeps it.
     assert_eq!(here.bus.scroll_id("c", "left behind"), Some(scroll(2)));
     assert_eq!(here.bridge.stats().bindings_forgotten, 0);
-    // It is the bucket that was there.
+    // The bridges use the existing bucket.
     assert_eq!(bucket.max_age(), LIFETIME);
 }
 
 #[test]
-fn a_session_registered_anew_is_bound_anew() {
+fn session_registered_again_is_bound_again() {
     let server = Server::start_jetstream();
     let (here, there) = (Node::start(&server), Node::start(&server));
     for n in 1..=20 {
@@ -209,7 +210,7 @@ fn a_session_registered_anew_is_bound_anew() {
     }
     here.register("a", scroll(21));
     there.wait_bound("a", Some(scroll(21)));
-    // Another node takes it over, and it is that one's from then on.
+    // Another node takes over the session. From then on, the session belongs to that node.
     there.register("a", scroll(22));
     here.wait_bound("a", Some(scroll(22)));
     here.end("a");
@@ -217,7 +218,7 @@ fn a_session_registered_anew_is_bound_anew() {
 }
 
 #[test]
-fn what_is_registered_while_the_server_is_away_comes_when_it_is_back() {
+fn registrations_during_an_outage_arrive_after_it() {
     let mut server = Server::start_jetstream();
     let (here, there) = (Node::start(&server), Node::start(&server));
     here.register("before", scroll(1));
@@ -235,7 +236,7 @@ fn what_is_registered_while_the_server_is_away_comes_when_it_is_back() {
 }
 
 #[test]
-fn a_server_without_jetstream_costs_the_bucket_alone() {
+fn server_without_jetstream_disables_only_the_bucket() {
     let server = Server::start();
     let (here, there) = (Node::start(&server), Node::start(&server));
     let remote = there.bridge.subscribe_remote(EventFilter::All);
@@ -243,11 +244,11 @@ fn a_server_without_jetstream_costs_the_bucket_alone() {
     let mut receiver = remote.receiver(16);
     here.publish("a", EventKind::Output, Event::Connected);
     assert_eq!(*receiver.recv_timeout(LIMIT).unwrap().event, Event::Connected);
-    wait_until("it has been tried", || here.bridge.stats().binding_failures > 0);
+    wait_until("the bucket has been tried", || here.bridge.stats().binding_failures > 0);
 }
 
 #[test]
-fn a_bucket_has_a_plain_name() {
+fn bucket_name_must_be_a_plain_token() {
     let bus: SharingBus = SharingBus::new();
     let options = NatsOptions::new("127.0.0.1").session_bucket("a.b");
     let refused = NatsBridge::builder(&bus, options).start();

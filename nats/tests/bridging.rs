@@ -1,19 +1,18 @@
-//! Export and import: what crosses, once and in order, and what does not.
+//! Export and import: which events cross the bridge, once and in order.
 
 mod common;
-mod server;
 
 use common::*;
-use server::Server;
 use sharing_bus::{EventFilter, EventOrigin, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, StartError};
+use sharing_bus_nats_test_server::Server;
 
 fn options(server: &Server) -> NatsOptions {
     NatsOptions::new(server.url())
 }
 
 #[test]
-fn events_cross_in_order_and_are_marked_remote() {
+fn events_arrive_in_order_and_are_marked_remote() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (_remote, mut receiver) = there.listen(EventFilter::All);
@@ -34,7 +33,7 @@ fn events_cross_in_order_and_are_marked_remote() {
 }
 
 #[test]
-fn nothing_comes_back_through_a_ring() {
+fn imported_events_are_not_exported_again() {
     let server = Server::start();
     let nodes = [(); 3].map(|()| Node::start(options(&server)));
     let mut receivers = nodes.each_ref().map(|node| node.listen(EventFilter::All));
@@ -50,11 +49,11 @@ fn nothing_comes_back_through_a_ring() {
         let others = (0..300).filter(|n| n / 100 != own);
         assert_eq!(numbers, others.collect::<Vec<_>>());
     }
-    // What each node imported it has not exported: what the server got is what was published here.
+    // No node has exported an event that it imported: the server received only the events published on each node.
     for (node, (_, receiver)) in nodes.iter().zip(&mut receivers) {
         node.wait_acked(100);
-        // Confirmed is one thing, and come back to the importer another.
-        wait_until("its own have come back", || node.stats().own >= 100);
+        // The confirmation of an event does not mean that the importer has received it back.
+        wait_until("the node has received its own events", || node.stats().own >= 100);
         let stats = node.stats();
         assert_eq!((stats.exported, stats.imported, stats.own), (100, 200, 100));
         assert!(receiver.try_recv().is_err());
@@ -62,7 +61,7 @@ fn nothing_comes_back_through_a_ring() {
 }
 
 #[test]
-fn a_client_that_does_not_hear_itself_is_confirmed_all_the_same() {
+fn events_are_confirmed_without_echo() {
     let server = Server::start();
     let deaf = || options(&server).connect(async_nats::ConnectOptions::new().no_echo());
     let (here, there) = (Node::start(deaf()), Node::start(deaf()));
@@ -74,7 +73,7 @@ fn a_client_that_does_not_hear_itself_is_confirmed_all_the_same() {
 }
 
 #[test]
-fn what_cannot_be_is_refused_at_the_start() {
+fn invalid_options_are_refused_at_the_start() {
     let bus: SharingBus<u64> = SharingBus::new();
     let refused = |options: NatsOptions| NatsBridge::builder(&bus, options).start().unwrap_err();
     let options = || NatsOptions::new("127.0.0.1");

@@ -1,23 +1,22 @@
-//! What the network does to a bridge, with a real server: absent, killed under load, paused, full, gone at the end. What was
-//! accepted on the local bus is delivered there whatever happens, and what the other side misses is told to it exactly.
+//! Faults of a real server: absent, killed under load, paused, overloaded, and gone at the end. Events accepted on the
+//! local bus are always delivered there, and the other side counts its losses exactly.
 
 mod common;
-mod server;
 
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use common::*;
-use server::{Options, Server};
 use sharing_bus::{BusReceiver, EventFilter, SharingBus};
 use sharing_bus_nats::{Codec, CodecError, NatsBridge, NatsOptions, RemoteReceiver};
+use sharing_bus_nats_test_server::{Options, Server};
 
 fn options(server: &Server) -> NatsOptions {
     NatsOptions::new(server.url())
 }
 
-/// A queue on the local bus that holds all.
+/// Subscribes to the local bus with a queue that is large enough for all events.
 fn witness(bus: &SharingBus<u64>) -> BusReceiver<u64> {
     bus.subscribe_filtered(EventFilter::All, 1 << 20)
 }
@@ -27,9 +26,9 @@ fn assert_has_all(mut witness: BusReceiver<u64>, count: u64) {
     assert_eq!(numbers, (0..count).collect::<Vec<_>>());
 }
 
-/// Takes numbers of one session up to the last, and holds them to the account: none comes twice or out of order, and what is
-/// missing before each is told, neither more nor less. Returns how many were missing.
-fn account(receiver: &mut RemoteReceiver<u64>, last: u64) -> u64 {
+/// Receives the numbers of one session up to `last`. Asserts that no number is repeated or out of order, and that each
+/// delivery reports exactly the losses before it. Returns the number of losses.
+fn receive_up_to(receiver: &mut RemoteReceiver<u64>, last: u64) -> u64 {
     let (mut expected, mut missing) = (0, 0);
     loop {
         let delivery = next(receiver);
@@ -45,7 +44,7 @@ fn account(receiver: &mut RemoteReceiver<u64>, last: u64) -> u64 {
 }
 
 #[test]
-fn a_server_that_is_absent_at_the_start_is_waited_for() {
+fn bridge_connects_to_a_server_that_starts_later() {
     let mut server = Server::absent(&Options::default());
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     assert!(!here.bridge.is_connected());
@@ -61,7 +60,7 @@ fn a_server_that_is_absent_at_the_start_is_waited_for() {
 }
 
 #[test]
-fn what_is_published_before_the_server_is_there_waits_in_the_queue() {
+fn events_wait_in_the_queue_until_the_server_starts() {
     let mut server = Server::absent(&Options::default());
     let here = Node::start(options(&server).queue_capacity(100));
     here.publish("a", 0..150);
@@ -73,8 +72,8 @@ fn what_is_published_before_the_server_is_there_waits_in_the_queue() {
     assert_eq!(here.stats().queued, 0);
 }
 
-/// Kills and restarts the server under load, so often.
-fn storm(times: u64) {
+/// Kills and restarts the server under load this many times.
+fn restart_under_load(times: u64) {
     let mut server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let local = witness(&here.bus);
@@ -83,18 +82,18 @@ fn storm(times: u64) {
     for round in 1..=times {
         let before = here.stats().acked;
         here.publish("a", published..published + 3000);
-        wait_until("some have crossed", || here.stats().acked > before);
+        wait_until("some events are confirmed", || here.stats().acked > before);
         server.kill();
         here.publish("a", published + 3000..published + 6000);
         published += 6000;
         server.restart();
-        wait_until("both are back", || {
+        wait_until("both nodes have reconnected", || {
             here.stats().connects > round && there.stats().connects > round
         });
     }
-    // The client subscribes anew before it does anything else, but the other side is another connection: whatever of this
-    // comes through, comes after.
-    wait_until("what is sent arrives", || {
+    // After a reconnect, the client subscribes again before anything else. But the other bridge has its own
+    // connection, so an event of this bridge arrives there only after that bridge has subscribed again.
+    wait_until("a new event arrives", || {
         here.publish("a", [published]);
         published += 1;
         let imported = there.stats().imported;
@@ -103,8 +102,8 @@ fn storm(times: u64) {
         queued == 0 && there.stats().imported > imported
     });
     here.publish("a", [published]);
-    let missing = account(&mut receiver, published);
-    wait_until("all is settled", || {
+    let missing = receive_up_to(&mut receiver, published);
+    wait_until("all events are settled", || {
         let stats = here.stats();
         stats.queued == 0 && stats.exported == stats.acked + stats.lost_on_reconnect
     });
@@ -119,17 +118,17 @@ fn storm(times: u64) {
 }
 
 #[test]
-fn a_server_killed_under_load_costs_what_is_told() {
-    storm(1);
+fn losses_after_a_killed_server_are_counted_exactly() {
+    restart_under_load(1);
 }
 
 #[test]
-fn a_storm_of_reconnects_costs_what_is_told() {
-    storm(6);
+fn losses_after_many_reconnects_are_counted_exactly() {
+    restart_under_load(6);
 }
 
 #[test]
-fn a_paused_server_stops_the_export_and_nothing_else() {
+fn paused_server_stops_only_the_export() {
     let server = Server::start();
     let here = Node::start(options(&server).queue_capacity(1000).in_flight(500));
     let there = Node::start(options(&server));
@@ -142,8 +141,9 @@ fn a_paused_server_stops_the_export_and_nothing_else() {
     here.publish("a", 100..20_000);
     here.bus.flush();
     assert_has_all(local, 20_000);
-    // It may have answered some until it stood still. Nothing is claimed for what it has not answered.
-    wait_until("as many are under way as may be", || {
+    // The server may have answered some round trips before it paused. Events without an answer are not counted as
+    // confirmed.
+    wait_until("the in-flight limit is reached", || {
         let stats = here.stats();
         stats.exported == stats.acked + 500
     });
@@ -151,20 +151,20 @@ fn a_paused_server_stops_the_export_and_nothing_else() {
     assert!(stats.lagged > 0);
     server.resume();
 
-    wait_until("the queue is sent", || here.stats().queued == 0);
+    wait_until("the queue is empty", || here.stats().queued == 0);
     here.publish("a", [20_000]);
-    let missing = account(&mut receiver, 20_000);
+    let missing = receive_up_to(&mut receiver, 20_000);
     assert_eq!(missing, here.stats().lagged);
     here.wait_acked(20_001 - missing);
     assert_eq!(here.stats().lost_on_reconnect, 0);
 }
 
-/// Encodes when it is let.
+/// A codec that waits for a signal before it encodes.
 struct Gated(Mutex<Receiver<()>>);
 
 impl Codec<u64> for Gated {
     fn encode(&self, payload: &u64) -> Result<Vec<u8>, CodecError> {
-        // Its end lets everything through.
+        // Once the sender is dropped, encoding no longer waits.
         let _ = self.0.lock().unwrap().recv();
         Ok(payload.to_le_bytes().to_vec())
     }
@@ -175,7 +175,7 @@ impl Codec<u64> for Gated {
 }
 
 #[test]
-fn a_slow_bridge_loses_in_its_own_queue_and_slows_nobody() {
+fn slow_bridge_drops_only_events_of_its_own_queue() {
     let server = Server::start();
     let bus = SharingBus::new();
     let (open, gate) = channel();
@@ -189,14 +189,16 @@ fn a_slow_bridge_loses_in_its_own_queue_and_slows_nobody() {
     assert_has_all(local, 10_000);
     let stats = bridge.stats();
     assert_eq!((stats.exported, stats.acked), (0, 0));
-    // One batch it has taken, perhaps.
+    // The bridge may have taken one batch.
     assert!(stats.lagged >= 10_000 - 100 - 64, "{stats:?}");
     assert_eq!(stats.lagged + stats.queued, 10_000);
     drop(open);
-    wait_until("the rest is sent", || bridge.stats().acked == 10_000 - stats.lagged);
+    wait_until("the remaining events are confirmed", || {
+        bridge.stats().acked == 10_000 - stats.lagged
+    });
 }
 
-/// Numbers as so many bytes; fails at some.
+/// A codec that encodes a number as that many bytes, and fails for some numbers.
 struct Sized;
 
 impl Codec<u64> for Sized {
@@ -218,7 +220,7 @@ impl Codec<u64> for Sized {
 }
 
 #[test]
-fn what_is_too_large_or_fails_its_codec_is_counted_and_told() {
+fn too_large_or_uncodable_events_are_counted_and_reported() {
     let server = Server::start_with(&Options {
         max_payload: Some(2000),
         ..Options::default()
@@ -232,7 +234,7 @@ fn what_is_too_large_or_fails_its_codec_is_counted_and_told() {
     assert!(remote.wait_ready(LIMIT));
     let mut receiver = remote.receiver(100);
 
-    // Alone 2000 bytes would do, but the headers count too.
+    // A payload of 2000 bytes is within the limit, but the headers count too.
     for n in [1, 2000, 3000, 2, 13, 14, 3, 15, 16, 4] {
         buses[0].publish(number("a", n)).unwrap();
     }
@@ -240,9 +242,9 @@ fn what_is_too_large_or_fails_its_codec_is_counted_and_told() {
         let delivery = next(&mut receiver);
         (*delivery.event, delivery.missed())
     });
-    // What the receiving side cannot read is missing there too.
+    // An event that the receiving side cannot decode is missing there too.
     assert_eq!(seen, [(1, 0), (2, 2), (3, 2), (4, 2)]);
-    wait_until("all is confirmed", || here.stats().acked == 6);
+    wait_until("all events are confirmed", || here.stats().acked == 6);
     let stats = here.stats();
     assert_eq!((stats.refused_too_large, stats.encode_failures), (2, 2));
     assert_eq!((stats.exported, stats.connects, stats.queued), (6, 1, 0));
@@ -250,21 +252,21 @@ fn what_is_too_large_or_fails_its_codec_is_counted_and_told() {
 }
 
 #[test]
-fn a_shutdown_drains() {
+fn shutdown_sends_queued_events() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (_remote, mut receiver) = there.listen(EventFilter::All);
     here.publish("a", 0..5000);
     let stats = here.bridge.shutdown(LIMIT).unwrap();
     assert_eq!((stats.acked, stats.queued), (5000, 0));
-    assert_eq!(account(&mut receiver, 4999), 0);
-    // The bus goes on without it.
+    assert_eq!(receive_up_to(&mut receiver, 4999), 0);
+    // The bus continues without the bridge.
     here.bus.publish(number("a", 5000)).unwrap();
     assert_eq!(here.bus.subscriber_count(), 0);
 }
 
 #[test]
-fn a_shutdown_ends_with_its_deadline_and_says_what_is_left() {
+fn shutdown_stops_at_its_deadline_and_reports_the_rest() {
     let server = Server::start();
     let here = Node::start(options(&server).in_flight(10));
     here.publish("a", 0..10);
@@ -278,7 +280,7 @@ fn a_shutdown_ends_with_its_deadline_and_says_what_is_left() {
 }
 
 #[test]
-fn a_dropped_bridge_ends_at_once_and_lets_the_bus_go() {
+fn dropped_bridge_ends_at_once_and_releases_the_bus() {
     let mut server = Server::absent(&Options::default());
     let Node { bus, bridge } = Node::start(options(&server));
     let mut receiver = bus.subscribe_all();
@@ -288,7 +290,7 @@ fn a_dropped_bridge_ends_at_once_and_lets_the_bus_go() {
 }
 
 #[test]
-fn a_node_that_starts_again_under_its_id_is_heard() {
+fn restarted_node_with_the_same_id_is_a_new_source() {
     let server = Server::start();
     let there = Node::start(options(&server));
     let (_remote, mut receiver) = there.listen(EventFilter::All);
@@ -304,7 +306,7 @@ fn a_node_that_starts_again_under_its_id_is_heard() {
 }
 
 #[test]
-fn realms_do_not_hear_each_other() {
+fn realms_are_separate() {
     let server = Server::start();
     let realms = ["one", "two", "one"];
     let [one, two, also_one] = realms.map(|realm| Node::start(options(&server).realm(realm)));
@@ -313,7 +315,7 @@ fn realms_do_not_hear_each_other() {
     one.publish("a", 0..10);
     one.wait_acked(10);
     assert_eq!(next_numbers(&mut in_one, 10), (0..10).collect::<Vec<_>>());
-    // What comes in its own realm comes after anything that could have come by mistake.
+    // An event of the other realm would arrive before this one.
     let also_two = Node::start(options(&server).realm("two"));
     also_two.publish("a", [77]);
     assert_eq!(next_numbers(&mut in_two, 1), [77]);
@@ -321,7 +323,7 @@ fn realms_do_not_hear_each_other() {
 }
 
 #[test]
-fn a_panicking_filter_costs_its_event() {
+fn panicking_filter_drops_only_that_event() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let picky = EventFilter::custom(|event: &sharing_bus::BusEvent<u64>| {

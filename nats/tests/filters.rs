@@ -1,16 +1,15 @@
-//! Filters across the bridge: what the server is asked for, what is evaluated here, and order and once-ness whatever the
-//! wishes are.
+//! Filters across the bridge: which conditions the server evaluates, which the bridge evaluates, and that each event
+//! arrives once and in order for any combination of interests.
 
 mod common;
-mod server;
 
 use std::sync::mpsc::{TryRecvError, channel};
 use std::thread;
 
 use common::*;
-use server::Server;
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventOrigin, EventRouting};
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
 fn options(server: &Server) -> NatsOptions {
@@ -24,13 +23,13 @@ fn session(name: &str) -> EventFilter<u64> {
     }
 }
 
-/// What the server has sent to all clients.
+/// Returns the number of messages that the server has sent to all clients.
 fn sent(server: &Server) -> u64 {
     server.monitor("/varz")["out_msgs"].as_u64().unwrap()
 }
 
 #[test]
-fn a_filter_is_pushed_down_to_the_server() {
+fn server_evaluates_the_filter() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let scroll = |n| EventRouting {
@@ -44,15 +43,15 @@ fn a_filter_is_pushed_down_to_the_server() {
     }
     here.wait_acked(1000);
     assert_eq!(next_numbers(&mut receiver, 1), [500]);
-    // One event, and some round trips by which the sender knows.
+    // The messages are one event and some round trips of the sender.
     let more = sent(&server) - before;
-    assert!(more < 500, "{more} messages for one that was asked for");
+    assert!(more < 500, "{more} messages for one matching event");
     let stats = there.stats();
     assert_eq!((stats.imported, stats.filtered_locally, stats.gaps), (1, 0, 0));
 }
 
 #[test]
-fn what_the_server_cannot_tell_is_evaluated_here() {
+fn bridge_evaluates_conditions_that_the_server_cannot() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let even = EventFilter::custom(|event: &BusEvent<u64>| *event.event % 2 == 0);
@@ -69,14 +68,14 @@ fn what_the_server_cannot_tell_is_evaluated_here() {
     assert_eq!(next_numbers(&mut receiver, 2), [4, 6]);
     here.wait_acked(8);
     here.bus.publish(number("a", 8).with_origin(EventOrigin::User)).unwrap();
-    // What was not wanted here did not go missing.
+    // Events that the filter rejected do not count as missing.
     let delivery = next(&mut receiver);
     assert_eq!((*delivery.event, delivery.missed()), (8, 0));
     assert_eq!((there.stats().imported, there.stats().filtered_locally), (3, 6));
 }
 
 #[test]
-fn order_holds_across_several_subscriptions() {
+fn events_of_several_subscriptions_stay_in_order() {
     let server = Server::start();
     let here = Node::start(options(&server).queue_capacity(20_000));
     let there = Node::start(options(&server));
@@ -96,7 +95,7 @@ fn order_holds_across_several_subscriptions() {
 }
 
 #[test]
-fn wishes_that_overlap_deliver_once() {
+fn overlapping_interests_deliver_each_event_once() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (_a, mut a) = there.listen(session("a"));
@@ -115,10 +114,10 @@ fn wishes_that_overlap_deliver_once() {
     assert_eq!(numbers, (0..200).collect::<Vec<_>>());
 }
 
-/// While one wish stays, others come and go and its subscription is replaced by wider and narrower ones: it must see every
-/// event, once and in order.
+/// One interest stays while others come and go, so its subscription is replaced by wider and narrower ones. Its
+/// receiver must get every event once and in order.
 #[test]
-fn a_wish_loses_nothing_while_others_change() {
+fn interest_loses_nothing_while_others_change() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (_a, mut a) = there.listen(session("a"));
@@ -131,7 +130,7 @@ fn a_wish_loses_nothing_while_others_change() {
                 here.publish("a", [*published]);
                 here.publish("b", [*published]);
                 *published += 1;
-                wait_until("the other side keeps up", || seen.len() as u64 + 500 > *published);
+                wait_until("the receiver has caught up", || seen.len() as u64 + 500 > *published);
             }
             here.publish("a", [*published]);
         });
@@ -153,7 +152,7 @@ fn a_wish_loses_nothing_while_others_change() {
 }
 
 #[test]
-fn a_wish_that_is_dropped_ends() {
+fn dropped_interest_ends_its_subscription() {
     let server = Server::start();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (first, mut receiver) = there.listen(session("a"));
@@ -168,7 +167,7 @@ fn a_wish_that_is_dropped_ends() {
 }
 
 #[test]
-fn only_what_is_to_be_exported_is() {
+fn only_matching_events_are_exported() {
     let server = Server::start();
     let there = Node::start(options(&server));
     let (_remote, mut receiver) = there.listen(EventFilter::All);

@@ -1,30 +1,29 @@
-//! What comes from outside: messages that no bridge wrote, that come twice, or that do not come. A client of the test's own
-//! writes and reads on the same server.
+//! Messages of another client: messages that no bridge wrote, repeated messages, and missing messages. A separate
+//! client on the same server writes and reads them.
 
 mod common;
-mod server;
 
 use async_nats::{Client, HeaderMap, Message, Subscriber};
 use common::*;
 use futures_util::StreamExt;
-use server::Server;
 use sharing_bus::{EventFilter, EventKind};
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
-/// A client beside the bridges.
-struct Outsider {
+/// A client that is not a bridge.
+struct RawClient {
     runtime: Runtime,
     client: Client,
     subscriber: Option<Subscriber>,
 }
 
-impl Outsider {
-    fn new(server: &Server) -> Outsider {
+impl RawClient {
+    fn new(server: &Server) -> RawClient {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let client = runtime.block_on(async_nats::connect(server.url())).unwrap();
-        Outsider {
+        RawClient {
             runtime,
             client,
             subscriber: None,
@@ -49,12 +48,12 @@ impl Outsider {
         );
     }
 
-    /// Gets all from now on.
+    /// Subscribes to all messages of bridges.
     fn listen(&mut self) {
         let subscriber = self.runtime.block_on(async {
             let subscriber = self.client.subscribe("sb1.>").await.unwrap();
-            // A request is answered after all before it has been read.
-            let _ = self.client.request("nobody", "".into()).await;
+            // The server answers the request after it has read the subscription.
+            let _ = self.client.request("no-responder", "".into()).await;
             subscriber
         });
         self.subscriber = Some(subscriber);
@@ -65,9 +64,9 @@ impl Outsider {
     }
 }
 
-impl Drop for Outsider {
+impl Drop for RawClient {
     fn drop(&mut self) {
-        // A subscriber of the client's must be dropped within a runtime.
+        // A subscriber of the client must be dropped within a runtime.
         let _entered = self.runtime.enter();
         self.subscriber = None;
     }
@@ -79,7 +78,7 @@ fn options(server: &Server) -> NatsOptions {
 
 const SUBJECT: &str = "sb1.main.essential.c.a._.output";
 
-/// The headers of an event of another node: its place among all, and among those of its subject.
+/// Returns the headers of an event of another node, with its sequence and its number within its subject.
 fn headers(epoch: u128, sequence: u64, nth: u64) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert("Sb-Origin", Uuid::from_u128(1).simple().to_string());
@@ -91,10 +90,10 @@ fn headers(epoch: u128, sequence: u64, nth: u64) -> HeaderMap {
 }
 
 #[test]
-fn what_is_written_is_as_documented() {
+fn subject_and_headers_match_the_documentation() {
     let server = Server::start();
-    let mut outsider = Outsider::new(&server);
-    outsider.listen();
+    let mut raw_client = RawClient::new(&server);
+    raw_client.listen();
     let node = Node::start(options(&server));
     node.publish("a", [7, 8]);
     node.publish("b", [9]);
@@ -102,7 +101,7 @@ fn what_is_written_is_as_documented() {
     let origin = node.bridge.node().simple().to_string();
     let mut epochs = Vec::new();
     for (sequence, nth, session) in [("1", "1", "a"), ("2", "2", "a"), ("3", "1", "b")] {
-        let message = outsider.next();
+        let message = raw_client.next();
         assert_eq!(
             message.subject.as_str(),
             format!("sb1.main.essential.c.{session}._.output")
@@ -123,9 +122,9 @@ fn what_is_written_is_as_documented() {
 }
 
 #[test]
-fn malformed_messages_are_counted_and_harm_nothing() {
+fn malformed_messages_are_counted_and_skipped() {
     let server = Server::start();
-    let outsider = Outsider::new(&server);
+    let raw_client = RawClient::new(&server);
     let node = Node::start(options(&server));
     let (_remote, mut receiver) = node.listen(EventFilter::All);
 
@@ -153,9 +152,9 @@ fn malformed_messages_are_counted_and_harm_nothing() {
     ];
     let count = bad.len() as u64;
     for (subject, headers, payload) in bad {
-        outsider.publish(subject, headers, payload);
+        raw_client.publish(subject, headers, payload);
     }
-    outsider.publish(SUBJECT, headers(1, 1, 1), "42");
+    raw_client.publish(SUBJECT, headers(1, 1, 1), "42");
     let delivery = next(&mut receiver);
     assert_eq!((*delivery.event, delivery.missed()), (42, 0));
     let stats = node.stats();
@@ -163,46 +162,46 @@ fn malformed_messages_are_counted_and_harm_nothing() {
 }
 
 #[test]
-fn a_message_that_comes_twice_is_delivered_once() {
+fn repeated_message_is_delivered_once() {
     let server = Server::start();
-    let mut outsider = Outsider::new(&server);
-    outsider.listen();
+    let mut raw_client = RawClient::new(&server);
+    raw_client.listen();
     let (here, there) = (Node::start(options(&server)), Node::start(options(&server)));
     let (_remote, mut receiver) = there.listen(EventFilter::All);
     here.publish("a", 0..3);
-    let messages = [(); 3].map(|()| outsider.next());
+    let messages = [(); 3].map(|()| raw_client.next());
     for message in messages.iter().rev() {
-        outsider.repeat(message);
+        raw_client.repeat(message);
     }
-    outsider.publish(SUBJECT, headers(1, 1, 1), "42");
+    raw_client.publish(SUBJECT, headers(1, 1, 1), "42");
     assert_eq!(next_numbers(&mut receiver, 4), [0, 1, 2, 42]);
     let stats = there.stats();
     assert_eq!((stats.duplicates, stats.gaps, stats.imported), (3, 0, 4));
-    // To their own node they are its own, however often they come.
+    // Their own node counts them as its own messages, not as duplicates.
     let (_remote, mut receiver) = here.listen(EventFilter::All);
-    outsider.repeat(&messages[0]);
-    outsider.publish(SUBJECT, headers(1, 2, 2), "43");
+    raw_client.repeat(&messages[0]);
+    raw_client.publish(SUBJECT, headers(1, 2, 2), "43");
     assert_eq!(next_numbers(&mut receiver, 1), [43]);
     assert_eq!(here.stats().own, 1);
 }
 
 #[test]
-fn what_does_not_come_is_missed_at_its_place() {
+fn losses_are_reported_with_the_event_that_follows() {
     let server = Server::start();
-    let outsider = Outsider::new(&server);
+    let raw_client = RawClient::new(&server);
     let node = Node::start(options(&server));
     let (_remote, mut receiver) = node.listen(EventFilter::Kind(EventKind::Output));
     let mut second = _remote.receiver(2);
     let mut plain = node.bus.subscribe_filtered(EventFilter::All, 16);
 
-    // Sequences jump where other subjects lie between, which were not asked for.
+    // The sequences jump because events of other subjects lie between.
     for (sequence, nth) in [(10, 3), (20, 4), (30, 7), (31, 8), (40, 10), (41, 11)] {
-        outsider.publish(SUBJECT, headers(1, sequence, nth), &sequence.to_string());
+        raw_client.publish(SUBJECT, headers(1, sequence, nth), &sequence.to_string());
     }
     let mut late = headers(1, 50, 12);
     late.insert("Sb-Lost", "5");
-    outsider.publish(SUBJECT, late, "50");
-    outsider.publish("sb1.main.essential.c.b._.output", headers(1, 60, 100), "60");
+    raw_client.publish(SUBJECT, late, "50");
+    raw_client.publish("sb1.main.essential.c.b._.output", headers(1, 60, 100), "60");
 
     let seen = [(); 8].map(|()| {
         let delivery = next(&mut receiver);
@@ -222,28 +221,29 @@ fn what_does_not_come_is_missed_at_its_place() {
     let stats = node.stats();
     assert_eq!((stats.gaps, stats.lost_at_source), (3, 5));
 
-    // What a full receiver loses, and what was lost before that, comes with the next that it gets.
+    // Losses of a full receiver, and losses on the way before those events, are reported with the next event that it
+    // receives.
     assert_eq!(next_numbers(&mut second, 2), [10, 20]);
-    outsider.publish(SUBJECT, headers(1, 61, 13), "61");
+    raw_client.publish(SUBJECT, headers(1, 61, 13), "61");
     let delivery = next(&mut second);
     assert_eq!(
         (*delivery.event, delivery.missed(), delivery.missed_at_source()),
         (61, 6 + 3, 5)
     );
     assert_eq!(second.lagged(), 6);
-    // Others on the bus see the events, and of loss on the way nothing.
+    // Other subscribers of the bus receive the events without the losses on the way.
     assert!(plain.try_iter().all(|delivery| delivery.missed() == 0));
 }
 
 #[test]
-fn another_epoch_is_another_source() {
+fn each_epoch_is_a_separate_source() {
     let server = Server::start();
-    let outsider = Outsider::new(&server);
+    let raw_client = RawClient::new(&server);
     let node = Node::start(options(&server));
     let (_remote, mut receiver) = node.listen(EventFilter::All);
-    // Epochs have no order, so nobody's clock matters.
+    // Epochs have no order, because no clock is involved.
     for (epoch, sequence) in [(5, 1), (5, 2), (3, 1), (9, 1), (5, 3), (3, 2)] {
-        outsider.publish(SUBJECT, headers(epoch, sequence, sequence), &sequence.to_string());
+        raw_client.publish(SUBJECT, headers(epoch, sequence, sequence), &sequence.to_string());
     }
     assert_eq!(next_numbers(&mut receiver, 6), [1, 2, 1, 1, 3, 2]);
     assert_eq!(node.stats().gaps, 0);

@@ -1,8 +1,7 @@
-//! TLS with a private root: who trusts the server's certificate is bridged, who does not is not, says so in the
-//! counters, and goes on trying. A binary of its own, for it sets the loggers of the process.
+//! TLS with a private root. A node that does not trust the server's certificate does not connect, counts the failed
+//! attempts, and keeps trying. These tests are a separate binary because they set the loggers of the process.
 
 mod common;
-mod server;
 
 use std::path::PathBuf;
 
@@ -10,18 +9,18 @@ use async_nats::ConnectOptions;
 use common::logged::{self, note};
 use common::*;
 use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use server::{Cluster, Options, Server, Tls};
 use sharing_bus::{EventFilter, SharingBus};
 use sharing_bus_nats::{Archive, ArchiveOptions, ArchiveReader, NatsBridge, NatsOptions, ShutdownError, StartError};
+use sharing_bus_nats_test_server::{Cluster, Options, Server, Tls, free_port};
 use tempfile::TempDir;
 
-/// A root of certificates, and the files of all that it has signed.
+/// A root certificate, and the files of all certificates that it has signed.
 struct Root {
     folder: TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// A certificate and its key, as files in PEM.
+/// A certificate and its key, as PEM files.
 struct Signed {
     certificate: PathBuf,
     key: PathBuf,
@@ -33,7 +32,7 @@ impl Root {
         let folder = tempfile::tempdir().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        // Roots of one name, so that the signature alone tells one from another.
+        // All roots have the same name, so that only the signature distinguishes them.
         params.distinguished_name.push(DnType::CommonName, "a root");
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
@@ -48,14 +47,14 @@ impl Root {
         self.folder.path().join("root.pem")
     }
 
-    /// For both ends of a connection.
+    /// Creates a certificate for both ends of a connection.
     fn sign(&self, name: &str) -> Signed {
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let file = |what: &str, text: &str| {
-            let path = self.folder.path().join(format!("{name}.{what}.pem"));
+        let file = |suffix: &str, text: &str| {
+            let path = self.folder.path().join(format!("{name}.{suffix}.pem"));
             std::fs::write(&path, text).unwrap();
             path
         };
@@ -68,7 +67,7 @@ impl Root {
 }
 
 fn server(of: &Signed, client_root: Option<&Root>) -> Server {
-    logged::keep();
+    logged::capture();
     Server::start_with(&Options {
         jetstream: true,
         tls: Some(Tls {
@@ -94,65 +93,69 @@ fn options(url: &str, connect: ConnectOptions) -> NatsOptions {
     options
 }
 
-/// The bridge starts, tries and counts, and nothing goes out.
+/// Asserts that the bridge starts, counts failed attempts, and sends nothing.
 #[track_caller]
-fn assert_apart(server: &Server, options: NatsOptions) {
+fn assert_not_connected(server: &Server, options: NatsOptions) {
     let node = Node::start(options);
     node.publish("a", [1]);
-    wait_until("it has tried, and again", || node.stats().connect_failures > 2);
+    wait_until("the client has tried more than once", || {
+        node.stats().connect_failures > 2
+    });
     assert!(!node.bridge.is_connected());
     note((&node.bridge, node.stats()));
     let ShutdownError { stats, left } = node.bridge.shutdown(LIMIT / 100).unwrap_err();
     assert_eq!((left, stats.acked, stats.connects), (1, 0, 0));
-    wait_until("it is gone", || server.monitor("/connz")["num_connections"] == 0);
+    wait_until("the client has disconnected", || {
+        server.monitor("/connz")["num_connections"] == 0
+    });
 }
 
 #[test]
-fn a_private_root_is_trusted_where_it_is_given() {
+fn private_root_is_trusted_if_it_is_given() {
     let (root, other) = (Root::new(), Root::new());
     let signed = root.sign("127.0.0.1");
     let mut server = server(&signed, None);
     let url = server.url();
     assert!(url.starts_with("tls://"));
-    // The server asks for TLS whatever the address says.
+    // The server requires TLS for both forms of the address.
     let plain = url.replace("tls://", "nats://");
     let node = |address: &str| Node::start(options(address, trusting(&root)));
     assert_bridged(&mut server, node(&url), node(&plain));
 
     for address in [&url, &plain] {
-        assert_apart(&server, options(address, trusting(&other)));
-        // The roots of the system did not sign it.
-        assert_apart(&server, NatsOptions::new(address));
+        assert_not_connected(&server, options(address, trusting(&other)));
+        // No root of the system has signed the certificate.
+        assert_not_connected(&server, NatsOptions::new(address));
     }
     logged::assert_shown("UnknownIssuer");
     logged::assert_none_shown(&key_lines(&signed));
 }
 
 #[test]
-fn a_certificate_of_another_host_is_not_taken() {
+fn certificate_for_another_host_is_refused() {
     let root = Root::new();
     let signed = root.sign("another.host");
     let server = server(&signed, None);
-    assert_apart(&server, options(&server.url(), trusting(&root)));
+    assert_not_connected(&server, options(&server.url(), trusting(&root)));
     logged::assert_shown("not valid for name");
     logged::assert_none_shown(&key_lines(&signed));
 }
 
 #[test]
-fn a_server_without_tls_is_not_spoken_to_where_the_address_asks_for_it() {
-    logged::keep();
+fn server_without_tls_is_refused_if_the_address_asks_for_tls() {
+    logged::capture();
     let server = Server::start();
     let root = Root::new();
     let url = server.url().replace("nats://", "tls://");
-    assert_apart(&server, options(&url, trusting(&root)));
+    assert_not_connected(&server, options(&url, trusting(&root)));
     let required = trusting(&root).require_tls(true);
-    assert_apart(&server, options(&server.url(), required));
+    assert_not_connected(&server, options(&server.url(), required));
 }
 
-/// Servers tell clients of others of their cluster, by addresses that say nothing of TLS.
+/// Servers announce the other servers of their cluster to clients. These addresses do not say whether to use TLS.
 #[test]
-fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
-    logged::keep();
+fn other_servers_of_the_cluster_are_used_only_with_tls() {
+    logged::capture();
     let root = Root::new();
     let signed = root.sign("127.0.0.1");
     let tls = Some(Tls {
@@ -161,7 +164,7 @@ fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
         client_root: None,
     });
     for other in [tls.clone(), None] {
-        let ports = [server::free_port(), server::free_port()];
+        let ports = [free_port(), free_port()];
         let server = |tls: &Option<Tls>, [own, peer]: [u16; 2]| {
             Server::start_with(&Options {
                 tls: tls.clone(),
@@ -171,7 +174,7 @@ fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
         };
         let mut first = server(&tls, ports);
         let second = server(&other, [ports[1], ports[0]]);
-        wait_until("one knows of the other", || {
+        wait_until("the servers have formed a cluster", || {
             let urls = &first.monitor("/varz")["connect_urls"];
             urls.as_array().is_some_and(|urls| urls.len() == 2)
         });
@@ -179,10 +182,14 @@ fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
         assert!(node.bridge.is_connected());
         first.kill();
         if other.is_some() {
-            wait_until("it has gone over", || node.stats().connects == 2);
+            wait_until("the client has connected to the other server", || {
+                node.stats().connects == 2
+            });
         } else {
-            // Each attempt is made with all servers.
-            wait_until("it has tried, and again", || node.stats().connect_failures > 1);
+            // Each attempt tries all servers.
+            wait_until("the client has tried more than once", || {
+                node.stats().connect_failures > 1
+            });
             assert_eq!(node.stats().connects, 1);
         }
         drop(second);
@@ -190,7 +197,7 @@ fn another_server_of_the_cluster_is_spoken_to_in_tls_as_well() {
 }
 
 #[test]
-fn a_client_certificate() {
+fn client_certificate_login() {
     let (root, clients, other) = (Root::new(), Root::new(), Root::new());
     let mut server = server(&root.sign("127.0.0.1"), Some(&clients));
     let url = server.url();
@@ -198,13 +205,13 @@ fn a_client_certificate() {
     let with = |own: &Signed| options(&url, with_certificate(&root, own));
     let node = || Node::start(with(&own));
     assert_bridged(&mut server, node(), node());
-    assert_apart(&server, with(&wrong));
+    assert_not_connected(&server, with(&wrong));
     assert!(
         server.log().contains("certificate signed by unknown authority"),
         "{}",
         server.log()
     );
-    assert_apart(&server, options(&url, trusting(&root)));
+    assert_not_connected(&server, options(&url, trusting(&root)));
     assert!(
         server.log().contains("client didn't provide a certificate"),
         "{}",
@@ -214,7 +221,7 @@ fn a_client_certificate() {
 }
 
 #[test]
-fn an_archive_behind_tls() {
+fn archive_uses_tls() {
     let (root, other) = (Root::new(), Root::new());
     let server = server(&root.sign("127.0.0.1"), None);
     let url = server.url();
@@ -222,8 +229,8 @@ fn an_archive_behind_tls() {
     let apart = Archive::start(&bus, options(&url, trusting(&other)), ArchiveOptions::new()).unwrap();
     let archive = Archive::start(&bus, options(&url, trusting(&root)), ArchiveOptions::new()).unwrap();
     bus.publish(number("a", 1)).unwrap();
-    wait_until("it is stored", || archive.stats().stored == 1);
-    wait_until("the other one has tried, and again", || {
+    wait_until("the event is stored", || archive.stats().stored == 1);
+    wait_until("the other archive has tried more than once", || {
         apart.stats().connect_failures > 2
     });
     let stats = apart.shutdown(LIMIT / 100);
@@ -233,12 +240,12 @@ fn an_archive_behind_tls() {
 
     let open = |root: &Root| ArchiveReader::<u64>::open(options(&url, trusting(root)), EventFilter::All, 0).unwrap();
     let mut reader = open(&root);
-    wait_until("it is read", || !reader.next_batch(1, LIMIT / 100).is_empty());
+    wait_until("the event is read", || !reader.next_batch(1, LIMIT / 100).is_empty());
     assert_eq!(open(&other).next_batch(1, LIMIT / 100).len(), 0);
 }
 
 #[test]
-fn what_cannot_be_read_is_an_error() {
+fn unreadable_certificate_or_key_is_an_error() {
     let root = Root::new();
     let signed = root.sign("127.0.0.1");
     let server = server(&signed, None);
@@ -267,7 +274,7 @@ fn what_cannot_be_read_is_an_error() {
     logged::assert_none_shown(&key_lines(&signed));
 }
 
-/// What of a key must not be shown, line by line.
+/// Returns the lines of a key that must not be shown.
 fn key_lines(of: &Signed) -> Vec<&str> {
     of.key_text.lines().filter(|line| !line.starts_with("---")).collect()
 }

@@ -1,6 +1,8 @@
-//! A host: runs commands side by side, each a connector with one session, each line of output an event.
+//! A host: runs several commands at the same time. Each command is a connector with one session, and each line of
+//! output is an event.
 //!
-//! As with `mux`, a session is registered late, after its first lines: those pass unbound.
+//! As in the example `mux`, a session is registered only after its first lines. Those lines are published without a
+//! scroll.
 
 use std::error::Error;
 use std::io::{BufRead, BufReader};
@@ -13,10 +15,10 @@ use uuid::Uuid;
 
 use crate::{FOLLOWED, LIMIT, options};
 
-/// Lines of a session before it is registered.
+/// Number of lines of a session before it is registered.
 const LATE: usize = 3;
 const LINES: usize = 200;
-/// The connectors; the session of the first is of the scroll that is followed.
+/// The connectors. The viewer follows the session of the first.
 const CONNECTORS: [&str; 4] = ["agent", "build", "tests", "logs"];
 
 pub(crate) fn run(server: &str, name: &str) -> Result<(), Box<dyn Error>> {
@@ -42,7 +44,7 @@ pub(crate) fn run(server: &str, name: &str) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Runs a command to its end and says how many events that made.
+/// Runs a command to its end, and returns the number of published events.
 fn session(bus: &SharingBus, connector: &str) -> Result<u64, Box<dyn Error>> {
     let script = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo \"$0 says $i\"; done");
     let mut child = Command::new("sh")
@@ -50,7 +52,7 @@ fn session(bus: &SharingBus, connector: &str) -> Result<u64, Box<dyn Error>> {
         .stdout(Stdio::piped())
         .spawn()?;
     let id = child.id().to_string();
-    let output = BufReader::new(child.stdout.take().ok_or("it is piped")?);
+    let output = BufReader::new(child.stdout.take().ok_or("the output is piped")?);
     let mut published = 0;
     let mut publish = |kind, event| -> Result<(), PublishError> {
         published += 1;
@@ -81,7 +83,8 @@ fn session(bus: &SharingBus, connector: &str) -> Result<u64, Box<dyn Error>> {
     Ok(published)
 }
 
-/// One scroll for the agents of all hosts, as a conversation that moved has; any other for everybody else.
+/// Returns the scroll of a connector. The agents of all hosts share one scroll, like a conversation that moved between
+/// hosts. Every other connector has its own scroll.
 fn scroll(connector: &str) -> Uuid {
     if connector.ends_with(CONNECTORS[0]) {
         FOLLOWED

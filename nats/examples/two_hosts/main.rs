@@ -1,15 +1,14 @@
-//! Two hosts, each a process with a bus and sessions of its own, and a viewer that follows one scroll across both.
+//! Two hosts and a viewer that follows one scroll across both. Each host is a process with its own bus and sessions.
 //!
 //! ```sh
 //! cargo run --release -p sharing-bus-nats --example two_hosts
 //! ```
 //!
-//! It starts a NATS server of its own, on loopback and with a scratch store, and itself twice as a host. What the viewer sees
-//! goes to the error stream as it comes; the account on the standard output is the same each time. It ends on its own.
+//! The example starts its own NATS server, on loopback and with a scratch store. It also starts two copies of itself
+//! as hosts. The viewer's lines go to standard error as they arrive. The report on standard output is the same each
+//! time. The example ends by itself.
 
 mod host;
-#[path = "../../tests/server/mod.rs"]
-mod server;
 mod viewer;
 
 use std::error::Error;
@@ -17,20 +16,20 @@ use std::io::{Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use server::Server;
 use sharing_bus_nats::NatsOptions;
+use sharing_bus_nats_test_server::Server;
 use uuid::Uuid;
 
-/// The scroll that has a session on either host.
+/// The scroll that has one session on each host.
 const FOLLOWED: Uuid = Uuid::from_u128(0x5c40_1100_0000_4000_8000_0000_0000_0001);
 const HOSTS: [&str; 2] = ["alpha", "beta"];
-/// How long anything may take that is to happen.
+/// Time limit for each expected event.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match &arguments[..] {
-        [] => conduct(),
+        [] => run_all(),
         [role, server, name] if role == "host" => host::run(server, name),
         _ => Err("usage: two_hosts".into()),
     }
@@ -40,7 +39,7 @@ fn options(server: &str) -> NatsOptions {
     NatsOptions::new(server).realm("two-hosts")
 }
 
-fn conduct() -> Result<(), Box<dyn Error>> {
+fn run_all() -> Result<(), Box<dyn Error>> {
     let server = Server::start();
     let viewer = viewer::Viewer::start(&server.url())?;
     let mut hosts = Vec::new();
@@ -49,13 +48,13 @@ fn conduct() -> Result<(), Box<dyn Error>> {
     }
     let seen = viewer.follow()?;
     for host in hosts {
-        print!("{}", host.account()?);
+        print!("{}", host.report()?);
     }
     print!("{seen}");
     Ok(())
 }
 
-/// A host's process.
+/// The process of a host.
 struct Host(Child);
 
 impl Host {
@@ -68,25 +67,25 @@ impl Host {
         Ok(Host(command.spawn()?))
     }
 
-    /// What it says at its end.
-    fn account(mut self) -> Result<String, Box<dyn Error>> {
-        let mut account = String::new();
+    /// Returns the report that the host prints at its end.
+    fn report(mut self) -> Result<String, Box<dyn Error>> {
+        let mut report = String::new();
         self.0
             .stdout
             .take()
-            .ok_or("it is piped")?
-            .read_to_string(&mut account)?;
+            .ok_or("the output is piped")?
+            .read_to_string(&mut report)?;
         let status = self.0.wait()?;
         if !status.success() {
-            std::io::stdout().write_all(account.as_bytes())?;
+            std::io::stdout().write_all(report.as_bytes())?;
             return Err(format!("a host failed: {status}").into());
         }
-        Ok(account)
+        Ok(report)
     }
 }
 
 impl Drop for Host {
-    /// Does nothing to one that has ended.
+    /// Kills the host unless it has ended.
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();

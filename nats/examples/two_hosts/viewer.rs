@@ -1,4 +1,4 @@
-//! The viewer: a bus of its own on which what other hosts say of one scroll is published.
+//! The viewer: a bus on which the events of one scroll from all hosts are published.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,11 +11,11 @@ use crate::{FOLLOWED, HOSTS, LIMIT, options};
 pub(crate) struct Viewer {
     bridge: NatsBridge<Event>,
     receiver: RemoteReceiver<Event>,
-    /// Kept for as long as the events are wanted.
+    /// Keeps the import of events active.
     _remote: Remote<Event>,
 }
 
-/// What was seen of one host.
+/// The lines received from one host.
 #[derive(Default)]
 struct Seen {
     lines: u64,
@@ -24,10 +24,11 @@ struct Seen {
 }
 
 impl Viewer {
-    /// Returns once the server knows what is wanted, so that nothing of what is published from then on is missing.
+    /// Starts the viewer, and returns once the server has its subscription. Every event published after that is
+    /// received.
     pub(crate) fn start(server: &str) -> Result<Viewer, Box<dyn Error>> {
         let bus = SharingBus::new();
-        // Publishes nothing, so it exports nothing.
+        // The viewer publishes no events, so its bridge exports none.
         let bridge = NatsBridge::builder(&bus, options(server)).start()?;
         let remote = bridge.subscribe_remote(EventFilter::ScrollId(FOLLOWED));
         let receiver = remote.receiver(4096);
@@ -41,7 +42,7 @@ impl Viewer {
         })
     }
 
-    /// Follows the scroll until its session on every host has ended; returns the account.
+    /// Follows the scroll until its session on every host has ended, and returns the report.
     pub(crate) fn follow(mut self) -> Result<String, Box<dyn Error>> {
         let mut hosts: BTreeMap<String, Seen> = BTreeMap::new();
         let (mut registered, mut ended, mut missed) = (0, 0, 0);
@@ -56,27 +57,27 @@ impl Viewer {
                 Event::Text { text } => {
                     eprintln!("{text}");
                     let number = text.rsplit(' ').next().unwrap_or_default().parse()?;
-                    hosts.entry(host.to_owned()).or_default().see(number);
+                    hosts.entry(host.to_owned()).or_default().add(number);
                 }
                 _ => {}
             }
         }
         let stats = self.bridge.shutdown(LIMIT)?;
-        let mut account = format!("viewer   {registered} sessions of one scroll, {missed} events missed\n");
+        let mut report = format!("viewer   {registered} sessions of one scroll, {missed} events missed\n");
         for (host, seen) in hosts {
             let order = if seen.in_order { "in order" } else { "out of order" };
-            account += &format!("  {host:<6} {} lines, {order}, up to {}\n", seen.lines, seen.last);
+            report += &format!("  {host:<6} {} lines, {order}, up to {}\n", seen.lines, seen.last);
         }
-        account += &format!(
-            "  {} events came from the server, {} of them not wanted\n",
+        report += &format!(
+            "  {} events came from the server, {} of them did not match\n",
             stats.imported, stats.filtered_locally
         );
-        Ok(account)
+        Ok(report)
     }
 }
 
 impl Seen {
-    fn see(&mut self, number: u64) {
+    fn add(&mut self, number: u64) {
         self.in_order = number > self.last && (self.lines == 0 || self.in_order);
         self.last = number;
         self.lines += 1;

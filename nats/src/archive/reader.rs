@@ -1,8 +1,8 @@
-//! Reads an archive from any position on: [`ArchiveReader`].
+//! Reads an archive from a position: [`ArchiveReader`].
 //!
-//! Owned by its host and driven by its calls alone: no thread, and nothing that the server must remember. The reader asks for
-//! a throw-away consumer that begins after its position, and for another one whenever a number is missing from what that
-//! delivers or the connection was in doubt. The position moves only with what is handed over.
+//! The host owns the reader, and only the host's calls run it. The reader has no thread, and the server keeps no state
+//! for it. The reader creates a temporary consumer that starts after its position. It creates another consumer when a
+//! message is missing or when a request has failed. The position advances only when events are returned to the host.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,38 +18,39 @@ use serde::de::DeserializeOwned;
 use sharing_bus::{BusEvent, EventFilter, Payload};
 use uuid::Uuid;
 
-use super::stream_name;
-use crate::boundary;
 use crate::codec::{Codec, Json};
-use crate::discreet::Scope;
+use crate::connection::Connection;
 use crate::error::StartError;
-use crate::headers::Stamp;
-use crate::link::Link;
-use crate::narrow::subjects;
-use crate::options::{NatsOptions, addresses};
-use crate::subject::{Realm, archived, live, routing, whole_archive};
-use crate::thread::runtime;
+use crate::options::{NatsOptions, parse_servers};
+use crate::runtime::panic;
+use crate::runtime::redact::Scope;
+use crate::runtime::runtime;
+use crate::wire::filter_subjects::filter_subjects;
+use crate::wire::headers::EventHeaders;
+use crate::wire::subject::{Realm, archive_stream, archived, live, routing, whole_archive};
 
-/// How long one request to the server may take.
-const REQUEST: Duration = Duration::from_secs(2);
-/// How long to wait after a failed one.
-const PAUSE: Duration = Duration::from_millis(50);
-/// How long a server keeps a consumer that nobody uses any more.
-const UNUSED: Duration = Duration::from_secs(60);
+/// Time limit for one request to the server.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// Delay after a failed request.
+const RETRY_DELAY: Duration = Duration::from_millis(50);
+/// Time after which the server removes an unused consumer.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(60);
 
-/// An event as it is in the archive.
+/// An event in the archive.
 #[non_exhaustive]
 pub struct Archived<E> {
-    /// Its place in the stream; increases, and begins with 1. What to resume after.
+    /// The position in the stream, counted from 1. Later events have higher positions. Pass it to
+    /// [`ArchiveReader::open`] to resume after this event.
     pub position: u64,
-    /// The node that it was published on.
+    /// The node on which the event was published.
     pub origin: Uuid,
-    /// Which start of that node's archive.
+    /// The start of that node's archive. Each start has a new random id.
     pub epoch: Uuid,
-    /// Its number among the essential events of that start. A number that is in no scroll was lost in the writer's queue, or
-    /// is not stored yet; a number that was there before is a duplicate that came after the stream's `duplicate_window`.
+    /// The event's number among the essential events since that start. A number that is missing from the archive was
+    /// lost in the writer's queue or is not stored yet. A repeated number is a duplicate that arrived after the
+    /// stream's `duplicate_window`.
     pub sequence: u64,
-    /// The event, with the origin that it had where it was published.
+    /// The event, with its origin on the node that published it.
     pub event: BusEvent<E>,
 }
 
@@ -65,43 +66,44 @@ impl<E> fmt::Debug for Archived<E> {
     }
 }
 
-/// Reads the events that a filter matches from a realm's archive, in the order in which they are stored.
+/// Reads a realm's archive: the events that match a filter, in the order in which they are stored.
 ///
-/// Its position is the host's to keep, with what it made of the events: who writes both down in one step, and starts with
-/// that position again, has each event exactly once, whatever ends in between, the server, the reader or the machine.
-/// `examples/archive.rs` does it.
+/// The host stores the reader's position together with its own results. A host that writes both in one step, and
+/// resumes from that position, processes each event exactly once. This holds across failures of the server, the reader
+/// and the machine. `examples/archive.rs` shows such a host.
 ///
-/// It has a runtime of its own, driven by its calls: call and drop it outside of any other.
+/// The reader contains its own tokio runtime. Call it and drop it outside of any other tokio runtime.
 ///
-/// Servers of version 2.9 filter a consumer by one subject. A filter that needs more is evaluated here, over the realm's
-/// whole archive.
+/// Servers of version 2.9 filter a consumer by one subject only. If a filter needs several subjects, the reader
+/// receives the realm's whole archive and evaluates the filter itself.
 pub struct ArchiveReader<E> {
     runtime: tokio::runtime::Runtime,
-    /// Around all that the runtime runs.
+    /// The scope in which the runtime is driven, so that the client's traces are redacted.
     scope: Scope,
     context: Context,
-    source: Source<E>,
+    query: Query<E>,
     consumer: Option<Consumer>,
     position: u64,
     malformed: u64,
 }
 
-/// What is read, and how.
-struct Source<E> {
+/// The stream, the filter and the codec of a reader.
+struct Query<E> {
     stream: String,
-    /// What the server filters by; none if nothing can match.
+    /// The subject that the server filters by. `None` if no event can match.
     subject: Option<String>,
     filter: EventFilter<E>,
     codec: Arc<dyn Codec<E>>,
 }
 
+/// A consumer on the server.
 struct Consumer {
     inner: PullConsumer,
-    /// The consumer's own number of what came last; the next is one more unless something was lost.
+    /// The consumer's number of the last message. The next number is one higher unless a message was lost.
     delivered: u64,
 }
 
-/// What one look at the stream brought.
+/// The result of one fetch.
 struct Batch<E> {
     events: Vec<Archived<E>>,
     position: u64,
@@ -109,9 +111,12 @@ struct Batch<E> {
 }
 
 impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
-    /// Reads what is after `position` (0 for all) and matches `filter`, with payloads in JSON. Blocks until a server
-    /// has answered, or until the first attempt has failed, for five seconds at most. The server need not be there yet,
-    /// nor the stream. Of the options the realm, the addresses and [`connect`](NatsOptions::connect) are used.
+    /// Opens a reader for the events after `position` that match `filter`, with payloads as JSON. Position 0 starts at
+    /// the beginning.
+    ///
+    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
+    /// seconds. Neither the server nor the stream has to exist yet. Of the options, only the realm, the addresses and
+    /// [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
     ///
@@ -122,11 +127,11 @@ impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
 }
 
 impl<E: Payload> ArchiveReader<E> {
-    /// As [`open`](Self::open), with payloads of another form.
+    /// Opens a reader with another codec for payloads. See [`open`](Self::open).
     ///
     /// # Errors
     ///
-    /// As there.
+    /// See [`StartError`].
     pub fn with_codec(
         nats: NatsOptions,
         filter: EventFilter<E>,
@@ -135,20 +140,20 @@ impl<E: Payload> ArchiveReader<E> {
     ) -> Result<Self, StartError> {
         let realm = Realm::new(&nats.realm).map_err(StartError::InvalidRealm)?;
         let runtime = runtime()?;
-        let (servers, connect) = addresses(&nats.servers, nats.connect)?;
-        let connecting = Link::start(servers, connect, "archive reader", |_| {});
+        let (servers, connect) = parse_servers(&nats.servers, nats.connect)?;
+        let connecting = Connection::start(servers, connect, "archive reader", |_| {});
         let scope = Scope::new();
-        let link = scope.run(|| runtime.block_on(connecting))?;
+        let connection = scope.run(|| runtime.block_on(connecting))?;
         let entered = runtime.enter();
-        let context = ContextBuilder::new().timeout(REQUEST).build(link.client);
+        let context = ContextBuilder::new().timeout(REQUEST_TIMEOUT).build(connection.client);
         drop(entered);
         Ok(ArchiveReader {
             runtime,
             scope,
             context,
-            source: Source {
-                stream: stream_name(&realm),
-                subject: match &subjects(&realm, &filter)[..] {
+            query: Query {
+                stream: archive_stream(&realm),
+                subject: match &filter_subjects(&realm, &filter)[..] {
                     [] => None,
                     [one] => Some(archived(one)),
                     _ => Some(whole_archive(&realm)),
@@ -162,50 +167,51 @@ impl<E: Payload> ArchiveReader<E> {
         })
     }
 
-    /// Reads another stream than `sb1-archive-<realm>`.
+    /// Reads from this stream instead of `sb1-archive-<realm>`.
     #[must_use]
     pub fn stream(mut self, name: impl Into<String>) -> Self {
-        self.source.stream = name.into();
+        self.query.stream = name.into();
         self
     }
 
-    /// After what was handed over last, and after whatever before the next the filter did not match.
+    /// Returns the position after the last returned event and after any following events that did not match the
+    /// filter. To resume, pass it to [`open`](Self::open).
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// How many messages were skipped since the reader was opened because no archive wrote them.
+    /// Returns the number of messages skipped since the reader was opened because no archive wrote them.
     pub fn malformed(&self) -> u64 {
         self.malformed
     }
 
-    /// The next events, `most` at most, in the order of the stream; none if there are none for this long, or if the server
-    /// cannot be asked. Blocks; must not be called from within a tokio runtime.
+    /// Returns up to `max` next events in the order of the stream. Returns no events if none arrive within `timeout`
+    /// or if the server does not answer. Blocks the thread. Must not be called from within a tokio runtime.
     ///
     /// # Panics
     ///
-    /// If `most` is zero.
-    pub fn next_batch(&mut self, most: usize, patience: Duration) -> Vec<Archived<E>> {
-        assert!(most > 0, "a batch of no events");
-        let deadline = Instant::now() + patience;
-        let Some(subject) = &self.source.subject else {
-            std::thread::sleep(patience);
+    /// If `max` is zero.
+    pub fn next_batch(&mut self, max: usize, timeout: Duration) -> Vec<Archived<E>> {
+        assert!(max > 0, "the maximum batch size must be at least 1");
+        let deadline = Instant::now() + timeout;
+        let Some(subject) = &self.query.subject else {
+            std::thread::sleep(timeout);
             return Vec::new();
         };
         let reading = async {
             loop {
                 let left = deadline.saturating_duration_since(Instant::now());
                 let consumer = &mut self.consumer;
-                let look = self
-                    .source
-                    .look(&self.context, subject, consumer, self.position, most, left);
-                // A server that stops amid an answer must not hold this up for ever.
-                let batch = match tokio::time::timeout(left + REQUEST, look).await {
+                let fetch = self
+                    .query
+                    .fetch(&self.context, subject, consumer, self.position, max, left);
+                // A server that stops in the middle of an answer must not block this call forever.
+                let batch = match tokio::time::timeout(left + REQUEST_TIMEOUT, fetch).await {
                     Ok(Ok(batch)) => batch,
                     Ok(Err(_)) | Err(_) => {
-                        // What it had delivered is asked for again.
+                        // A new consumer delivers the unprocessed messages again.
                         self.consumer = None;
-                        tokio::time::sleep(PAUSE.min(left)).await;
+                        tokio::time::sleep(RETRY_DELAY.min(left)).await;
                         Batch::new(self.position)
                     }
                 };
@@ -223,44 +229,44 @@ impl<E: Payload> ArchiveReader<E> {
 impl<E> fmt::Debug for ArchiveReader<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArchiveReader")
-            .field("stream", &self.source.stream)
-            .field("filter", &self.source.filter)
+            .field("stream", &self.query.stream)
+            .field("filter", &self.query.filter)
             .field("position", &self.position)
             .finish_non_exhaustive()
     }
 }
 
-impl<E: Payload> Source<E> {
-    async fn look(
+impl<E: Payload> Query<E> {
+    async fn fetch(
         &self,
         context: &Context,
         subject: &str,
         slot: &mut Option<Consumer>,
         position: u64,
-        most: usize,
-        patience: Duration,
+        max: usize,
+        timeout: Duration,
     ) -> Result<Batch<E>, Error> {
         let consumer = match slot {
             Some(consumer) => consumer,
             None => slot.insert(self.consumer(context, subject, position).await?),
         };
         let mut batch = Batch::new(position);
-        let mut arrived = consumer.inner.fetch().max_messages(most).messages().await?;
+        let mut arrived = consumer.inner.fetch().max_messages(max).messages().await?;
         while let Some(message) = arrived.next().await {
-            self.take(&message?, consumer, &mut batch)?;
+            self.accept(&message?, consumer, &mut batch)?;
         }
         if batch.position == position {
-            // Nothing was there: wait for one, then let the next look take what came with it.
-            let wait = consumer.inner.batch().max_messages(1).expires(patience.max(PAUSE));
+            // No message was available. Waits for one. The next fetch takes the messages that arrived with it.
+            let wait = consumer.inner.batch().max_messages(1).expires(timeout.max(RETRY_DELAY));
             let mut arrived = wait.messages().await?;
             while let Some(message) = arrived.next().await {
-                self.take(&message?, consumer, &mut batch)?;
+                self.accept(&message?, consumer, &mut batch)?;
             }
         }
         if batch.position == position {
             let info = consumer.inner.get_info().await?;
             if info.delivered.consumer_sequence != consumer.delivered {
-                return Err("something was delivered and did not arrive".into());
+                return Err("a delivered message did not arrive".into());
             }
         }
         Ok(batch)
@@ -271,10 +277,10 @@ impl<E: Payload> Source<E> {
             deliver_policy: DeliverPolicy::ByStartSequence {
                 start_sequence: position + 1,
             },
-            // The host keeps the position.
+            // The host stores the position, so the server needs no acknowledgments.
             ack_policy: AckPolicy::None,
             filter_subject: subject.to_owned(),
-            inactive_threshold: UNUSED,
+            inactive_threshold: INACTIVE_THRESHOLD,
             ..pull::Config::default()
         };
         let stream = context.get_stream(&self.stream).await?;
@@ -284,7 +290,7 @@ impl<E: Payload> Source<E> {
         })
     }
 
-    fn take(
+    fn accept(
         &self,
         message: &async_nats::jetstream::Message,
         consumer: &mut Consumer,
@@ -292,14 +298,14 @@ impl<E: Payload> Source<E> {
     ) -> Result<(), Error> {
         let info = message.info()?;
         if info.consumer_sequence != consumer.delivered + 1 {
-            return Err("something is missing in between".into());
+            return Err("a message is missing".into());
         }
         consumer.delivered += 1;
         batch.position = info.stream_sequence;
         match self.read(message, info.stream_sequence) {
             None => batch.malformed += 1,
             Some(archived) => {
-                if boundary::run(|| self.filter.matches(&archived.event)) == Some(true) {
+                if panic::catch(|| self.filter.matches(&archived.event)) == Some(true) {
                     batch.events.push(archived);
                 }
             }
@@ -309,16 +315,16 @@ impl<E: Payload> Source<E> {
 
     fn read(&self, message: &async_nats::jetstream::Message, position: u64) -> Option<Archived<E>> {
         let headers = message.headers.as_ref()?;
-        let stamp = Stamp::read(headers)?;
+        let event_headers = EventHeaders::read(headers)?;
         let header = |name: &str| headers.get(name).map(HeaderValue::as_str).map(str::to_owned);
         let (_, routing) = routing(&live(&message.subject).ok()?, header).ok()?;
-        let payload = boundary::run(|| self.codec.decode(&message.payload))?.ok()?;
+        let payload = panic::catch(|| self.codec.decode(&message.payload))?.ok()?;
         Some(Archived {
             position,
-            origin: stamp.source.origin,
-            epoch: stamp.source.epoch,
-            sequence: stamp.place.sequence,
-            event: BusEvent::new(routing, payload).with_origin(stamp.event_origin),
+            origin: event_headers.source.origin,
+            epoch: event_headers.source.epoch,
+            sequence: event_headers.numbers.sequence,
+            event: BusEvent::new(routing, payload).with_origin(event_headers.event_origin),
         })
     }
 }

@@ -1,6 +1,7 @@
-//! The thread of an [`Archive`](super::Archive): takes deliveries, sends them, and settles what is acknowledged.
+//! The thread of an [`Archive`](super::Archive): takes events from the bus, sends them, and settles acknowledged
+//! events.
 //!
-//! All of it runs on one thread, so nothing here is synchronized; the counters are shared.
+//! Everything here runs on one thread without synchronization. Only the counters are shared.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,53 +19,55 @@ use sharing_bus::{BusReceiver, Delivery, EventRouting, Payload};
 use tokio::sync::{Mutex, oneshot};
 use uuid::Uuid;
 
-use super::Counters;
-use super::lanes::{Lanes, Ticket};
-use crate::boundary;
+use super::send_order::{SendOrder, Ticket};
+use super::stats::ArchiveCounters;
 use crate::codec::Codec;
-use crate::headers::{Place, Source, Stamp, wire_len};
-use crate::link::Link;
-use crate::subject::{Class, Realm, archived, subject};
-use crate::thread::Tell;
+use crate::connection::Connection;
+use crate::runtime::StartReport;
+use crate::runtime::panic::{self, log_warning};
+use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
+use crate::wire::subject::{Class, Realm, archived, subject};
 
-/// How long an acknowledgement may take. Later, the event is sent again.
-const ACK: Duration = Duration::from_secs(2);
-/// How long to wait before an event is sent again; doubled each time, up to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Time limit for an acknowledgment. After it, the event is sent again.
+const ACK_TIMEOUT: Duration = Duration::from_secs(2);
+/// Delay before an event is sent again. It doubles after each attempt, up to [`MAX_RETRY_DELAY`].
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(20);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// What orders events; see [`Lanes`].
+/// A key that orders events. See [`SendOrder`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Session(Option<Arc<str>>, Option<Arc<str>>),
     Scroll(Uuid),
 }
 
+/// Returns the keys of an event.
 fn keys(routing: &EventRouting) -> Vec<Key> {
     let session = || Key::Session(routing.connector_id.clone(), routing.native_session_id.clone());
     let mut keys: Vec<Key> = routing.scroll_id.map(Key::Scroll).into_iter().collect();
-    // An event of no session and no scroll is ordered among those of its connector.
+    // An event without a session and without a scroll is ordered among such events of its connector.
     if routing.native_session_id.is_some() || keys.is_empty() {
         keys.push(session());
     }
     keys
 }
 
-/// An event as it goes to the server.
+/// An encoded event.
 struct Message {
     subject: String,
     headers: HeaderMap,
     payload: Vec<u8>,
 }
 
+/// The initial state of the archive's thread.
 pub(super) struct Writer<E> {
     pub(super) realm: Realm,
     pub(super) node: Uuid,
     pub(super) epoch: Uuid,
-    pub(super) window: usize,
+    pub(super) max_in_flight: usize,
     pub(super) stream: Config,
     pub(super) codec: Arc<dyn Codec<E>>,
-    pub(super) counters: Arc<Counters>,
+    pub(super) counters: Arc<ArchiveCounters>,
 }
 
 impl<E: Payload> Writer<E> {
@@ -73,29 +76,30 @@ impl<E: Payload> Writer<E> {
         servers: Vec<ServerAddr>,
         connect: ConnectOptions,
         mut receiver: BusReceiver<E>,
-        tell: Tell<()>,
+        started: StartReport<()>,
         mut stopped: oneshot::Receiver<Instant>,
     ) {
         let counters = Arc::clone(&self.counters);
-        let link = match Link::start(servers, connect, "archive", move |event| counters.heed(event)).await {
-            Ok(link) => link,
-            Err(error) => return drop(tell.send(Err(error))),
-        };
-        if tell.send(Ok(())).is_err() {
+        let connection =
+            match Connection::start(servers, connect, "archive", move |event| counters.count_event(event)).await {
+                Ok(connection) => connection,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+        if started.send(Ok(())).is_err() {
             return;
         }
-        let sink = Sink::new(
-            link.client,
+        let publisher = StreamPublisher::new(
+            connection.client,
             self.stream.clone(),
             Arc::clone(&self.counters),
-            self.window,
+            self.max_in_flight,
         );
-        let mut lanes = Lanes::new();
-        let mut going: FuturesUnordered<LocalBoxFuture<'_, Ticket>> = FuturesUnordered::new();
-        let mut numbered = 0;
+        let mut send_order = SendOrder::new();
+        let mut in_flight: FuturesUnordered<LocalBoxFuture<'_, Ticket>> = FuturesUnordered::new();
+        let mut sequence = 0;
         let mut open = true;
         let mut deadline = None;
-        while open || lanes.len() > 0 {
+        while open || send_order.len() > 0 {
             tokio::select! {
                 biased;
                 stop = &mut stopped, if deadline.is_none() => match stop {
@@ -103,62 +107,62 @@ impl<E: Payload> Writer<E> {
                         deadline = Some(at);
                         receiver.close();
                     }
-                    // Dropped: nobody waits.
+                    // The archive was dropped, so no caller waits for the remaining events.
                     Err(_) => break,
                 },
-                () = until(deadline) => break,
-                Some(ticket) = going.next() => {
-                    for (ticket, message) in lanes.settle(ticket) {
-                        going.push(Box::pin(sink.store(ticket, message)));
+                () = sleep_until(deadline) => break,
+                Some(ticket) = in_flight.next() => {
+                    for (ticket, message) in send_order.settle(ticket) {
+                        in_flight.push(Box::pin(publisher.store(ticket, message)));
                     }
                 }
-                next = receiver.recv_async(), if open && lanes.len() < self.window => match next {
+                next = receiver.recv_async(), if open && send_order.len() < self.max_in_flight => match next {
                     Ok(delivery) => {
-                        let Some(message) = self.message(&delivery, &mut numbered) else {
+                        let Some(message) = self.message(&delivery, &mut sequence) else {
                             continue;
                         };
-                        let ready = lanes.admit(keys(&delivery.routing), message);
-                        going.extend(ready.map(|(ticket, message)| -> LocalBoxFuture<'_, Ticket> {
-                            Box::pin(sink.store(ticket, message))
+                        let ready = send_order.push(keys(&delivery.routing), message);
+                        in_flight.extend(ready.map(|(ticket, message)| -> LocalBoxFuture<'_, Ticket> {
+                            Box::pin(publisher.store(ticket, message))
                         }));
                     }
                     Err(_) => open = false,
                 },
             }
         }
-        self.leave(&mut receiver);
+        self.count_unsent(&mut receiver);
     }
 
-    /// Takes what is still queued into the account: it is given up.
-    fn leave(&self, receiver: &mut BusReceiver<E>) {
+    /// Counts the events that remain in the queue. They are discarded.
+    fn count_unsent(&self, receiver: &mut BusReceiver<E>) {
         receiver.close();
         self.counters.accepted.add(receiver.try_iter().count() as u64);
         self.counters.lagged.raise(receiver.lagged());
     }
 
-    fn message(&self, delivery: &Delivery<E>, numbered: &mut u64) -> Option<Message> {
+    fn message(&self, delivery: &Delivery<E>, sequence: &mut u64) -> Option<Message> {
         self.counters.accepted.add(1);
         self.counters.lagged.add(delivery.missed());
-        // What was lost keeps its numbers, so that a reader sees the gap.
-        *numbered += delivery.missed() + 1;
-        let Some(Ok(payload)) = boundary::run(|| self.codec.encode(&delivery.event)) else {
+        // A lost event keeps its number, so that a reader can detect the gap.
+        *sequence += delivery.missed() + 1;
+        let Some(Ok(payload)) = panic::catch(|| self.codec.encode(&delivery.event)) else {
             self.counters.encode_failures.add(1);
             return None;
         };
-        let stamp = Stamp {
+        let event_headers = EventHeaders {
             source: Source {
                 origin: self.node,
                 epoch: self.epoch,
             },
-            place: Place {
-                sequence: *numbered,
-                // Nobody counts by subject here.
-                nth: *numbered,
+            numbers: Numbers {
+                sequence: *sequence,
+                // Readers of the archive do not count per subject.
+                subject_sequence: *sequence,
                 lost: 0,
             },
             event_origin: delivery.origin,
         };
-        let mut headers = stamp.write();
+        let mut headers = event_headers.write();
         let live = subject(&self.realm, Class::Essential, &delivery.routing);
         for (name, value) in live.headers {
             headers.insert(name, value);
@@ -171,14 +175,14 @@ impl<E: Payload> Writer<E> {
     }
 }
 
-async fn until(deadline: Option<Instant>) {
+async fn sleep_until(deadline: Option<Instant>) {
     match deadline {
         Some(at) => tokio::time::sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }
 
-/// What came of one attempt.
+/// The result of one attempt to store an event.
 enum Attempt {
     Stored { duplicate: bool },
     Refused,
@@ -186,36 +190,36 @@ enum Attempt {
     Failed,
 }
 
-/// The server's side.
-struct Sink {
+/// Publishes events into the stream.
+struct StreamPublisher {
     client: Client,
     context: Context,
     stream: Config,
-    counters: Arc<Counters>,
-    /// Held by who makes the stream, so that one does.
-    making: Mutex<()>,
+    counters: Arc<ArchiveCounters>,
+    /// Held while the stream is created, so that only one task creates it.
+    creating: Mutex<()>,
 }
 
-impl Sink {
-    fn new(client: Client, stream: Config, counters: Arc<Counters>, window: usize) -> Sink {
+impl StreamPublisher {
+    fn new(client: Client, stream: Config, counters: Arc<ArchiveCounters>, max_in_flight: usize) -> StreamPublisher {
         let context = ContextBuilder::new()
-            .timeout(ACK)
-            .ack_timeout(ACK)
-            .max_ack_inflight(window);
-        Sink {
+            .timeout(ACK_TIMEOUT)
+            .ack_timeout(ACK_TIMEOUT)
+            .max_ack_inflight(max_in_flight);
+        StreamPublisher {
             context: context.build(client.clone()),
             client,
             stream,
             counters,
-            making: Mutex::new(()),
+            creating: Mutex::new(()),
         }
     }
 
-    /// Sends a message until it is stored, or can never be.
+    /// Sends a message until it is stored or refused.
     async fn store(&self, ticket: Ticket, message: Message) -> Ticket {
         let payload = bytes::Bytes::from(message.payload);
         let size = payload.len() + wire_len(&message.headers);
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         loop {
             match self.attempt(&message.subject, &message.headers, &payload, size).await {
                 Attempt::Stored { duplicate } => {
@@ -227,16 +231,16 @@ impl Sink {
                     self.counters.refused.add(1);
                     return ticket;
                 }
-                Attempt::NoStream => self.make_stream().await,
+                Attempt::NoStream => self.create_stream().await,
                 Attempt::Failed => {}
             }
-            tokio::time::sleep(pause).await;
-            pause = LAST_PAUSE.min(pause * 2);
+            tokio::time::sleep(delay).await;
+            delay = MAX_RETRY_DELAY.min(delay * 2);
         }
     }
 
     async fn attempt(&self, subject: &str, headers: &HeaderMap, payload: &bytes::Bytes, size: usize) -> Attempt {
-        // What is handed to a client that is not connected waits there, attempt upon attempt.
+        // A client that is not connected would buffer each attempt, so no message is sent.
         if self.client.connection_state() != State::Connected {
             return Attempt::Failed;
         }
@@ -266,13 +270,13 @@ impl Sink {
         }
     }
 
-    async fn make_stream(&self) {
-        let Ok(_guard) = self.making.try_lock() else {
+    async fn create_stream(&self) {
+        let Ok(_guard) = self.creating.try_lock() else {
             return;
         };
         if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
-            boundary::log_warning!(
-                "the archive's stream {} is not there: {}",
+            log_warning!(
+                "the archive's stream {} cannot be created: {}",
                 self.stream.name,
                 error.kind()
             );
@@ -280,7 +284,7 @@ impl Sink {
     }
 }
 
-/// Whether the stream never takes a message of this size.
+/// Returns whether the message is larger than the stream accepts.
 fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
     let cause = error
         .source()

@@ -1,4 +1,4 @@
-//! How a bridge is set up and started: [`NatsBridgeBuilder`].
+//! Settings and start of a bridge: [`NatsBridgeBuilder`].
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -8,21 +8,22 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use super::NatsBridge;
-use super::running::{Exporting, Running};
-use crate::bindings;
+use super::thread::{BridgeThread, ExportSettings};
 use crate::codec::{Codec, Json};
 use crate::error::StartError;
-use crate::headers::Source;
-use crate::options::{NatsOptions, addresses};
-use crate::remote::{Gate, Notes};
+use crate::import::gaps::Gaps;
+use crate::options::{NatsOptions, parse_servers};
+use crate::runtime;
+use crate::runtime::latch::Latch;
+use crate::sessions::{self, SharedRegistrations};
 use crate::stats::Counters;
-use crate::subject::Realm;
-use crate::thread;
+use crate::wire::headers::Source;
+use crate::wire::subject::Realm;
 
 const THREAD_NAME: &str = "sharing-bus-nats";
 
-/// Settings of a bridge; made by [`NatsBridge::builder`].
-#[must_use = "a bridge begins with `start`"]
+/// The settings of a bridge. Created by [`NatsBridge::builder`].
+#[must_use = "a bridge starts only when `start` is called"]
 pub struct NatsBridgeBuilder<E: Payload, C = Json> {
     pub(super) bus: SharingBus<E>,
     pub(super) options: NatsOptions,
@@ -32,20 +33,21 @@ pub struct NatsBridgeBuilder<E: Payload, C = Json> {
 }
 
 impl<E: Payload, C> NatsBridgeBuilder<E, C> {
-    /// Which events of this bus to export; all unless told. Those that came from other nodes never are.
+    /// Sets which events of this bus are exported. The default is all events. Events imported from other nodes are
+    /// never exported.
     pub fn export(mut self, filter: EventFilter<E>) -> Self {
         self.export = filter;
         self
     }
 
-    /// Which of them are essential, so that an archive keeps them: a part of their subject. All but those of the kind
-    /// `Progress` unless told.
+    /// Sets which exported events are essential. The class is part of an event's subject, so that a stream on the
+    /// server can keep essential events alone. The default is all kinds except `Progress`.
     pub fn essential(mut self, filter: EventFilter<E>) -> Self {
         self.essential = filter;
         self
     }
 
-    /// How payloads become bytes; as JSON unless told.
+    /// Sets how payloads are encoded. The default is JSON.
     pub fn codec<D: Codec<E>>(self, codec: D) -> NatsBridgeBuilder<E, D> {
         NatsBridgeBuilder {
             bus: self.bus,
@@ -56,9 +58,10 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
         }
     }
 
-    /// Starts the bridge: what is published once this has returned is exported. Blocks the thread until a server has
-    /// answered, or until the first attempt has failed, for five seconds at most. A server that is not there is no
-    /// error: the bridge goes on trying, and events wait in its queue.
+    /// Starts the bridge. Every event published after this call returns is exported.
+    ///
+    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
+    /// seconds. An unreachable server is not an error: the bridge keeps trying, and events wait in its queue.
     ///
     /// # Errors
     ///
@@ -74,12 +77,12 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             essential,
             codec,
         } = self;
-        let realm = options.check()?;
+        let realm = options.validate()?;
         let bucket = options.session_bucket;
         if bucket.as_ref().is_some_and(|bucket| Realm::new(bucket).is_err()) {
             return Err(StartError::InvalidBucket);
         }
-        let (servers, connect) = addresses(&options.servers, options.connect)?;
+        let (servers, connect) = parse_servers(&options.servers, options.connect)?;
         let local = EventFilter::not(EventFilter::Origin(EventOrigin::Remote));
         let receiver = bus
             .subscription()
@@ -87,49 +90,49 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
             .queue_capacity(options.queue_capacity)
             .label("nats")
             .subscribe();
-        let sessions = bucket.map(|bucket| (bucket, bindings::subscribe(&bus)));
+        let sessions = bucket.map(|bucket| (bucket, sessions::subscribe(&bus)));
         let subscription = receiver.id();
         let counters = Arc::new(Counters::default());
-        let notes = Arc::new(Notes::new());
-        let (wishes, asked) = mpsc::unbounded_channel();
+        let gaps = Arc::new(Gaps::new());
+        let (commands, command_receiver) = mpsc::unbounded_channel();
         let (end, ending) = oneshot::channel();
-        let ended = Arc::new(Gate::default());
+        let ended = Arc::new(Latch::default());
         let source = Source {
             origin: options.node,
             epoch: Uuid::new_v4(),
         };
-        let book = Arc::new(bindings::Shared::new(source));
-        let running = Running {
+        let registrations = Arc::new(SharedRegistrations::new(source));
+        let thread = BridgeThread {
             bus: bus.clone(),
             codec: Arc::new(codec),
             realm,
             source,
             counters: Arc::clone(&counters),
-            notes: Arc::clone(&notes),
-            wishes: wishes.clone(),
-            book: Arc::clone(&book),
+            gaps: Arc::clone(&gaps),
+            commands: commands.clone(),
+            registrations: Arc::clone(&registrations),
             sessions,
             servers,
         };
-        let exporting = Exporting {
+        let export = ExportSettings {
             receiver,
             essential,
             in_flight: options.in_flight,
         };
         let at_end = OpenAtEnd(Arc::clone(&ended));
-        let run = move |tell| running.run(connect, exporting, asked, tell, ending);
-        // Nobody joins the thread: code of the host's may hold it up.
-        let (phase, _) = thread::start(THREAD_NAME, at_end, run)?;
+        let run = move |started| thread.run(connect, export, command_receiver, started, ending);
+        // The thread is not joined, because code of the host may delay its end.
+        let (phase, _) = runtime::start(THREAD_NAME, at_end, run)?;
         Ok(NatsBridge {
             bus,
             subscription,
             node: options.node,
             counters,
             phase,
-            notes,
-            wishes,
-            book,
-            next_wish: Mutex::new(0),
+            gaps,
+            commands,
+            registrations,
+            next_interest: Mutex::new(0),
             end: Some(end),
             ended,
         })
@@ -146,8 +149,8 @@ impl<E: Payload, C> fmt::Debug for NatsBridgeBuilder<E, C> {
     }
 }
 
-/// Tells of the thread's end, however it ends.
-struct OpenAtEnd(Arc<Gate>);
+/// Opens the latch when the thread ends, even if it panics.
+struct OpenAtEnd(Arc<Latch>);
 
 impl Drop for OpenAtEnd {
     fn drop(&mut self) {

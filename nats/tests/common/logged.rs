@@ -1,4 +1,4 @@
-//! Keeps all that anybody in the process logs, by either way, for a look whether a secret is in it.
+//! Captures all output of `log` and `tracing` in this process, so that tests can search it for secrets.
 
 use std::fmt::{Debug, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,8 +6,8 @@ use std::sync::{Mutex, Once};
 
 static LINES: Mutex<String> = Mutex::new(String::new());
 
-/// From now on. Tests of one binary share what is kept.
-pub(crate) fn keep() {
+/// Starts capturing. The tests of one binary share the captured lines.
+pub(crate) fn capture() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         log::set_logger(&Log).unwrap();
@@ -16,7 +16,7 @@ pub(crate) fn keep() {
     });
 }
 
-/// Has this shown, too.
+/// Adds the `Debug` output of a value to the captured lines.
 pub(crate) fn note(line: impl Debug) {
     writeln!(LINES.lock().unwrap(), "{line:?}").unwrap();
 }
@@ -71,7 +71,7 @@ pub(crate) fn assert_shown(text: &str) {
 
 #[track_caller]
 pub(crate) fn assert_none_shown(secrets: &[&str]) {
-    // The client does tell of its connections here.
+    // This trace of the client proves that capturing works.
     assert_shown("attempting connection");
     let lines = LINES.lock().unwrap().clone();
     for secret in secrets {

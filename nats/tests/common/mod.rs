@@ -1,4 +1,4 @@
-//! What the tests of the bridge share: numbered events, nodes, and waiting for a condition with a deadline.
+//! Shared by the tests of the bridge: numbered events, nodes, and waiting for a condition with a deadline.
 
 #![allow(dead_code, reason = "each file that includes this uses a part of it")]
 
@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};
 use sharing_bus_nats::{NatsBridge, NatsOptions, NatsStats, Remote, RemoteDelivery, RemoteReceiver};
 
-use crate::server::Server;
+use sharing_bus_nats_test_server::Server;
 
-/// How long anything may take that is to happen: long, for the machine may be busy.
+/// Time limit for each expected condition. It is long because the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 #[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn wait_until(condition: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
+    while !holds() {
+        assert!(Instant::now() < deadline, "timed out waiting until {condition}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A number of one session.
+/// Returns a numbered event of a session.
 pub(crate) fn number(session: &str, n: u64) -> BusEvent<u64> {
     BusEvent::new(EventRouting::session("c", session, EventKind::Output), n)
 }
 
-/// A bus of numbers with its bridge.
+/// A bus of numbered events and its bridge.
 pub(crate) struct Node {
     pub(crate) bus: SharingBus<u64>,
     pub(crate) bridge: NatsBridge<u64>,
@@ -41,7 +41,7 @@ impl Node {
         Node { bus, bridge }
     }
 
-    /// Has all remote events from now on.
+    /// Subscribes to remote events, and waits until the server has the subscription.
     #[track_caller]
     pub(crate) fn listen(&self, filter: EventFilter<u64>) -> (Remote<u64>, RemoteReceiver<u64>) {
         let remote = self.bridge.subscribe_remote(filter);
@@ -60,10 +60,10 @@ impl Node {
         self.bridge.stats()
     }
 
-    /// Waits until the server has read so many.
+    /// Waits until the server has confirmed this many events.
     #[track_caller]
     pub(crate) fn wait_acked(&self, count: u64) {
-        wait_until("the server has confirmed all", || self.stats().acked == count);
+        wait_until("the server has confirmed all events", || self.stats().acked == count);
     }
 }
 
@@ -77,17 +77,18 @@ pub(crate) fn next_numbers(receiver: &mut RemoteReceiver<u64>, count: usize) -> 
     (0..count).map(|_| *next(receiver).event).collect()
 }
 
-/// Events cross from one to the other, and again after both had to connect anew. Shows all that there is to show.
+/// Asserts that events reach the other node, also after both nodes have reconnected. Captures the `Debug` output of
+/// each value involved.
 pub(crate) fn assert_bridged(server: &mut Server, here: Node, there: Node) {
     let (remote, mut receiver) = there.listen(EventFilter::All);
     here.publish("a", [1]);
     assert_eq!(next_numbers(&mut receiver, 1), [1]);
     here.wait_acked(1);
     server.restart();
-    wait_until("both are back", || {
+    wait_until("both nodes have reconnected", || {
         [&here, &there].iter().all(|node| node.stats().connects > 1)
     });
-    wait_until("events cross again", || {
+    wait_until("events arrive again", || {
         here.publish("a", [2]);
         receiver.recv_timeout(LIMIT / 1000).is_ok()
     });

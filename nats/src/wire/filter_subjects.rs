@@ -1,29 +1,31 @@
-//! From a filter to the subjects to subscribe to.
+//! Conversion from a filter to the subjects to subscribe to: [`filter_subjects`].
 //!
-//! Pure functions. What a server delivers for the subjects is a superset of what the filter matches, and each event comes
-//! once, for no two of the subjects share one: the filter is evaluated again over what arrives.
+//! All functions are pure. The messages of these subjects are a superset of the events that the filter matches, so the
+//! importer evaluates the filter again. No two of the subjects overlap, so each event arrives once.
 //!
-//! An equality on what is a token becomes that token. `any` is all the subjects of its children; `all` is what those of its
-//! children have in common. `not`, `custom`, the connector's unique id and the origin are no tokens and ask for everything.
-//! Where one subject covers another the wider one stays. Where two overlap and neither covers the other (one connector,
-//! and one kind of all connectors) the narrowest subject over both takes their place: two subscriptions would deliver
-//! twice what both match.
+//! An equality on a scroll, connector, session or kind fixes that token. `any` is the union of its children's
+//! subjects, and `all` is their intersection. `not`, `custom`, the connector's unique id and the origin have no token,
+//! so they need all subjects.
+//!
+//! If one subject covers another, only the wider subject remains. Two subjects can also overlap without one covering
+//! the other, for example one connector and one kind of all connectors. The narrowest subject that covers both then
+//! replaces them. Two separate subscriptions would deliver the events that both match twice.
 
 use sharing_bus::EventFilter;
 
-use crate::subject::{Realm, Token, join};
+use crate::wire::subject::{Realm, Token, join};
 
-/// The most subjects for one filter. What needs more asks for everything: a subscription each would cost the server more
-/// than what it spares.
-const MOST: usize = 4096;
+/// Maximum number of subjects for one filter. A filter that needs more subscribes to all subjects, because the
+/// subscriptions would cost the server more than they save.
+const MAX_SUBJECTS: usize = 4096;
 
-/// The subjects of events that the filter may match; none if it matches nothing.
-pub(crate) fn subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
-    let apart = disjoint(patterns(filter));
-    apart.iter().map(|pattern| pattern.subject(realm)).collect()
+/// Returns the subjects of the events that the filter may match. Returns no subject if the filter matches no event.
+pub(crate) fn filter_subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
+    let disjoint_patterns = disjoint(patterns(filter));
+    disjoint_patterns.iter().map(|pattern| pattern.subject(realm)).collect()
 }
 
-/// The tokens that a subject must have: connector, session, scroll, kind. `None` is any.
+/// The tokens that a subject must have: connector, session, scroll, kind. `None` matches any token.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Pattern([Option<String>; 4]);
 
@@ -33,16 +35,16 @@ const SCROLL: usize = 2;
 const KIND: usize = 3;
 
 impl Pattern {
-    fn with(mut self, place: usize, token: String) -> Pattern {
-        self.0[place] = Some(token);
+    fn with(mut self, index: usize, token: String) -> Pattern {
+        self.0[index] = Some(token);
         self
     }
 
-    /// What matches both, if anything can.
+    /// Returns the intersection of two patterns, or `None` if it is empty.
     fn intersect(&self, other: &Pattern) -> Option<Pattern> {
         let mut common = Pattern::default();
-        for (place, (one, other)) in self.0.iter().zip(&other.0).enumerate() {
-            common.0[place] = match (one, other) {
+        for (index, (one, other)) in self.0.iter().zip(&other.0).enumerate() {
+            common.0[index] = match (one, other) {
                 (Some(one), Some(other)) if one != other => return None,
                 _ => one.as_ref().or(other.as_ref()).cloned(),
             };
@@ -51,12 +53,12 @@ impl Pattern {
     }
 
     fn overlaps(&self, other: &Pattern) -> bool {
-        let mut places = self.0.iter().zip(&other.0);
-        places.all(|(one, other)| one.is_none() || other.is_none() || one == other)
+        let mut pairs = self.0.iter().zip(&other.0);
+        pairs.all(|(one, other)| one.is_none() || other.is_none() || one == other)
     }
 
-    /// The narrowest pattern over both. It is one of them where that covers the other.
-    fn join(&self, other: &Pattern) -> Pattern {
+    /// Returns the narrowest pattern that covers both. If one pattern covers the other, the result is that pattern.
+    fn widen(&self, other: &Pattern) -> Pattern {
         let mut over = self.clone();
         for (token, other) in over.0.iter_mut().zip(&other.0) {
             if token != other {
@@ -75,9 +77,9 @@ impl Pattern {
     }
 }
 
-/// Patterns of which at least one has whatever the filter matches; they may overlap.
+/// Returns patterns that together cover all events that the filter matches. They may overlap.
 fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
-    let equality = |place, token| vec![Pattern::default().with(place, token)];
+    let equality = |index, token| vec![Pattern::default().with(index, token)];
     match filter {
         EventFilter::ScrollId(id) => equality(SCROLL, id.to_string()),
         EventFilter::ConnectorId(id) => equality(CONNECTOR, Token::of(id).text.into_owned()),
@@ -91,14 +93,14 @@ fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
         EventFilter::Kind(kind) => equality(KIND, kind.to_string()),
         EventFilter::Any(filters) => limited(filters.iter().flat_map(patterns)),
         EventFilter::Every(filters) => in_common(filters),
-        // And whatever a later version adds.
+        // Conditions of later versions have no token either.
         _ => vec![Pattern::default()],
     }
 }
 
 fn limited(patterns: impl Iterator<Item = Pattern>) -> Vec<Pattern> {
-    let patterns: Vec<Pattern> = patterns.take(MOST + 1).collect();
-    if patterns.len() > MOST {
+    let patterns: Vec<Pattern> = patterns.take(MAX_SUBJECTS + 1).collect();
+    if patterns.len() > MAX_SUBJECTS {
         return vec![Pattern::default()];
     }
     patterns
@@ -108,8 +110,8 @@ fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
     let mut common = vec![Pattern::default()];
     for filter in filters {
         let more = patterns(filter);
-        if common.len().saturating_mul(more.len()) > MOST {
-            // Either side is a superset of what both have in common.
+        if common.len().saturating_mul(more.len()) > MAX_SUBJECTS {
+            // Each side alone is a superset of the intersection.
             if more.len() < common.len() {
                 common = more;
             }
@@ -123,17 +125,17 @@ fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
     common
 }
 
-/// Patterns over the given ones, no two of which overlap.
+/// Returns patterns that cover the given ones and do not overlap.
 fn disjoint(patterns: Vec<Pattern>) -> Vec<Pattern> {
-    let mut apart: Vec<Pattern> = Vec::new();
+    let mut disjoint_patterns: Vec<Pattern> = Vec::new();
     for mut wider in patterns {
-        // What is joined may overlap with others again; each round takes one of those out, so this ends.
-        while let Some(met) = apart.iter().position(|other| other.overlaps(&wider)) {
-            wider = wider.join(&apart.swap_remove(met));
+        // A widened pattern may overlap with other patterns. Each round removes one pattern, so the loop ends.
+        while let Some(overlapping) = disjoint_patterns.iter().position(|other| other.overlaps(&wider)) {
+            wider = wider.widen(&disjoint_patterns.swap_remove(overlapping));
         }
-        apart.push(wider);
+        disjoint_patterns.push(wider);
     }
-    apart
+    disjoint_patterns
 }
 
 #[cfg(test)]
@@ -143,9 +145,9 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::subject::{Class, subject};
+    use crate::wire::subject::{Class, subject};
 
-    /// Whether a server would deliver a message of this subject for a subscription to `pattern`.
+    /// Returns whether a server would deliver a message of this subject to a subscription to `pattern`.
     fn delivers(pattern: &str, subject: &str) -> bool {
         let mut tokens = subject.split('.');
         for wanted in pattern.split('.') {
@@ -164,7 +166,7 @@ mod tests {
     }
 
     fn sorted(filter: &EventFilter<u64>) -> Vec<String> {
-        let mut subjects = subjects(&realm(), filter);
+        let mut subjects = filter_subjects(&realm(), filter);
         subjects.sort();
         subjects
     }
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn equalities_are_tokens() {
+    fn equalities_become_tokens() {
         let one = Uuid::from_u128(1);
         for (filter, expected) in [
             (EventFilter::All, "sb1.r.*.*.*.*.*"),
@@ -210,7 +212,7 @@ mod tests {
             ),
             (EventFilter::any([connector("a"), session("a", "1")]), "sb1.r.*.a.*.*.*"),
             (EventFilter::any([session("a", "1"), connector("a")]), "sb1.r.*.a.*.*.*"),
-            // Neither covers the other, and nothing narrower than everything covers both.
+            // Neither pattern covers the other. Only the pattern of all subjects covers both.
             (
                 EventFilter::any([EventFilter::Kind(EventKind::Tool), connector("a")]),
                 "sb1.r.*.*.*.*.*",
@@ -226,12 +228,12 @@ mod tests {
     }
 
     #[test]
-    fn thousands_of_scrolls_are_as_many_subjects_and_more_are_one() {
+    fn scrolls_above_the_limit_become_one_subject() {
         let scrolls = |count: u128| EventFilter::any((0..count).map(|id| EventFilter::ScrollId(Uuid::from_u128(id))));
-        let most = u128::try_from(MOST).unwrap();
-        assert_eq!(sorted(&scrolls(most)).len(), MOST);
+        let most = u128::try_from(MAX_SUBJECTS).unwrap();
+        assert_eq!(sorted(&scrolls(most)).len(), MAX_SUBJECTS);
         assert_eq!(sorted(&scrolls(most + 1)), ["sb1.r.*.*.*.*.*"]);
-        // Every pair would be too many, so one side has to do.
+        // The pairs would exceed the limit, so one side is used alone.
         let both = EventFilter::all([scrolls(most), EventFilter::any([connector("a"), connector("b")])]);
         assert_eq!(sorted(&both), ["sb1.r.*.a.*.*.*", "sb1.r.*.b.*.*.*"]);
     }
@@ -289,8 +291,8 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_matches_is_delivered_once(filter in filter(), events in prop::collection::vec(event(), 1..30)) {
-            let subjects = subjects(&realm(), &filter);
+        fn matching_event_is_delivered_once(filter in filter(), events in prop::collection::vec(event(), 1..30)) {
+            let subjects = filter_subjects(&realm(), &filter);
             for event in events {
                 let sent = subject(&realm(), Class::Delta, &event.routing).text;
                 let times = subjects.iter().filter(|pattern| delivers(pattern, &sent)).count();

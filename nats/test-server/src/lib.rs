@@ -1,7 +1,7 @@
-//! The real nats-server as a process of one's own: on loopback, a free port and a scratch store; used by the tests, the
-//! bench and an example. Only ever the process that was started here is signalled.
-
-#![allow(dead_code, reason = "each file that includes this uses a part of it")]
+//! Starts the real nats-server as a child process, on loopback, a free port and a scratch store.
+//!
+//! The tests, the benchmark and the example `two_hosts` of `sharing-bus-nats` use it. It signals only the process that
+//! it started.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -14,50 +14,62 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// How long a server may take to start.
+/// Time limit for a server's start.
 const START: Duration = Duration::from_secs(20);
 
-/// What a server is started with.
+/// Configuration of a server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) jetstream: bool,
-    pub(crate) login: Option<Login>,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) cluster: Option<Cluster>,
-    /// In bytes; the server's own default is 1 MiB.
-    pub(crate) max_payload: Option<usize>,
+pub struct Options {
+    /// Whether JetStream is on. Its store is in the scratch directory.
+    pub jetstream: bool,
+    /// The credentials that clients need. `None` admits all clients.
+    pub login: Option<Login>,
+    /// The certificate of a server that requires TLS.
+    pub tls: Option<Tls>,
+    /// The ports of a cluster of two servers.
+    pub cluster: Option<Cluster>,
+    /// Limit of a message in bytes. The server's default is 1 MiB.
+    pub max_payload: Option<usize>,
 }
 
-/// Whom a server lets in.
+/// The credentials that a server accepts.
 #[derive(Clone, Debug)]
-pub(crate) enum Login {
+pub enum Login {
+    /// A user name and a password.
     Password {
+        /// The name of the user.
         user: String,
+        /// The password of the user.
         password: String,
     },
+    /// A token.
     Token(String),
-    /// The public key of a user.
+    /// The public NKey of a user.
     NKey(String),
 }
 
-/// Files in PEM of a server that speaks TLS.
+/// The PEM files of a server that requires TLS.
 #[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    pub(crate) certificate: PathBuf,
-    pub(crate) key: PathBuf,
-    /// The root that must have signed the certificates of clients, if they need any.
-    pub(crate) client_root: Option<PathBuf>,
+pub struct Tls {
+    /// The server's certificate.
+    pub certificate: PathBuf,
+    /// The private key of the certificate.
+    pub key: PathBuf,
+    /// The root that must have signed a client's certificate. `None` if clients need no certificate.
+    pub client_root: Option<PathBuf>,
 }
 
-/// The ports on which servers find each other.
+/// The ports through which two servers form a cluster.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Cluster {
-    pub(crate) own: u16,
-    pub(crate) peer: u16,
+pub struct Cluster {
+    /// The port on which this server accepts routes.
+    pub own: u16,
+    /// The port on which the other server accepts routes.
+    pub peer: u16,
 }
 
 /// A running, paused or killed server.
-pub(crate) struct Server {
+pub struct Server {
     port: u16,
     monitor: u16,
     scheme: &'static str,
@@ -66,34 +78,41 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start() -> Server {
+    /// Starts a server with the default options.
+    ///
+    /// # Panics
+    ///
+    /// If nats-server is not installed or does not start, as for all functions that start a server.
+    pub fn start() -> Server {
         Server::start_with(&Options::default())
     }
 
-    pub(crate) fn start_jetstream() -> Server {
+    /// Starts a server with JetStream.
+    pub fn start_jetstream() -> Server {
         Server::start_with(&Options {
             jetstream: true,
             ..Options::default()
         })
     }
 
-    pub(crate) fn start_with(options: &Options) -> Server {
+    /// Starts a server with these options.
+    pub fn start_with(options: &Options) -> Server {
         let mut server = Server::absent(options);
         server.restart();
         server
     }
 
-    /// A server that is not there yet: its address is, and [`restart`](Self::restart) starts it.
-    pub(crate) fn absent(options: &Options) -> Server {
+    /// Reserves the address of a server that does not run yet. [`restart`](Self::restart) starts the server.
+    pub fn absent(options: &Options) -> Server {
         let server = Server {
             port: free_port(),
             monitor: free_port(),
             scheme: if options.tls.is_some() { "tls" } else { "nats" },
-            scratch: tempfile::tempdir().expect("a scratch folder"),
+            scratch: tempfile::tempdir().expect("a scratch directory can be created"),
             process: None,
         };
         let config = server.config(options);
-        std::fs::write(server.path("nats.conf"), config).expect("the scratch folder is writable");
+        std::fs::write(server.path("nats.conf"), config).expect("the scratch directory is writable");
         server
     }
 
@@ -102,7 +121,7 @@ impl Server {
         let mut config = format!("listen: \"127.0.0.1:{port}\"\nhttp: \"127.0.0.1:{monitor}\"\n");
         if options.jetstream {
             let store = self.path("store");
-            writeln!(config, "jetstream {{ store_dir: {store:?} }}").expect("a String takes all");
+            writeln!(config, "jetstream {{ store_dir: {store:?} }}").expect("writing to a String does not fail");
         }
         match &options.login {
             None => Ok(()),
@@ -112,7 +131,7 @@ impl Server {
             Some(Login::Token(token)) => writeln!(config, "authorization {{ token: {token:?} }}"),
             Some(Login::NKey(public)) => writeln!(config, "authorization {{ users: [{{ nkey: {public:?} }}] }}"),
         }
-        .expect("a String takes all");
+        .expect("writing to a String does not fail");
         if let Some(tls) = &options.tls {
             let (certificate, key) = (&tls.certificate, &tls.key);
             let root = tls.client_root.as_ref();
@@ -121,7 +140,7 @@ impl Server {
                 config,
                 "tls {{ cert_file: {certificate:?}, key_file: {key:?}{verify} }}"
             )
-            .expect("a String takes all");
+            .expect("writing to a String does not fail");
         }
         if let Some(Cluster { own, peer }) = options.cluster {
             let routes = format!("routes: [\"nats-route://127.0.0.1:{peer}\"]");
@@ -129,10 +148,10 @@ impl Server {
                 config,
                 "cluster {{ name: test, listen: \"127.0.0.1:{own}\", {routes} }}"
             )
-            .expect("a String takes all");
+            .expect("writing to a String does not fail");
         }
         if let Some(bytes) = options.max_payload {
-            writeln!(config, "max_payload: {bytes}").expect("a String takes all");
+            writeln!(config, "max_payload: {bytes}").expect("writing to a String does not fail");
         }
         config
     }
@@ -141,20 +160,22 @@ impl Server {
         self.scratch.path().join(name)
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Returns the server's address, in the form `nats://host:port` or `tls://host:port`.
+    pub fn url(&self) -> String {
         format!("{}://127.0.0.1:{}", self.scheme, self.port)
     }
 
-    /// Ends the process at once, as a crash would. Its store stays.
-    pub(crate) fn kill(&mut self) {
+    /// Kills the process, as a crash would. The store remains.
+    pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().expect("it is ours");
-            process.wait().expect("it is ours");
+            process.kill().expect("the child process can be signaled and awaited");
+            process.wait().expect("the child process can be signaled and awaited");
         }
     }
 
-    /// Starts the server on the same port and store, killing the one that runs; returns once it greets.
-    pub(crate) fn restart(&mut self) {
+    /// Kills the process if it runs, and starts it again on the same port and store. Returns once the server accepts
+    /// clients.
+    pub fn restart(&mut self) {
         self.kill();
         let log = std::fs::OpenOptions::new()
             .create(true)
@@ -165,55 +186,57 @@ impl Server {
             .arg(self.path("nats.conf"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log.expect("the scratch folder is writable"))
+            .stderr(log.expect("the scratch directory is writable"))
             .spawn()
             .expect("nats-server starts");
         self.process = Some(process);
         let deadline = Instant::now() + START;
         while self.greeting().is_none() {
-            let ended = self
-                .process
-                .as_mut()
-                .and_then(|process| process.try_wait().expect("it is ours"));
+            let ended = self.process.as_mut().and_then(|process| {
+                process
+                    .try_wait()
+                    .expect("the child process can be signaled and awaited")
+            });
             if ended.is_some() || Instant::now() > deadline {
-                panic!("nats-server does not answer; it says:\n{}", self.log());
+                panic!("nats-server does not answer; its log:\n{}", self.log());
             }
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// What the server has logged.
-    pub(crate) fn log(&self) -> String {
+    /// Returns the server's log.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
     }
 
-    /// Stops the process where it stands: connections stay open and nothing answers.
-    pub(crate) fn pause(&self) {
+    /// Suspends the process: connections stay open, and the server does not answer.
+    pub fn pause(&self) {
         self.signal("STOP");
     }
 
-    pub(crate) fn resume(&self) {
+    /// Resumes a suspended process.
+    pub fn resume(&self) {
         self.signal("CONT");
     }
 
     fn signal(&self, name: &str) {
         let pid = self.process.as_ref().expect("the server runs").id();
-        // The shell's own `kill`, which is everywhere.
+        // `kill` is a built-in command of every shell, so no other program is needed.
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status();
-        assert!(sent.expect("a shell").success());
+        assert!(sent.expect("the shell runs").success());
     }
 
-    /// A page of the server's monitoring, such as `/varz`, `/connz` or `/subsz`.
-    pub(crate) fn monitor(&self, page: &str) -> serde_json::Value {
-        let mut stream = TcpStream::connect(local(self.monitor)).expect("the monitoring port");
-        write!(stream, "GET {page} HTTP/1.0\r\n\r\n").expect("the monitoring port");
+    /// Returns a page of the server's monitoring port, such as `/varz`, `/connz` or `/subsz`.
+    pub fn monitor(&self, page: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(local(self.monitor)).expect("the monitoring port answers");
+        write!(stream, "GET {page} HTTP/1.0\r\n\r\n").expect("the monitoring port answers");
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("the monitoring port");
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an answer in HTTP");
-        serde_json::from_str(body).expect("an answer in JSON")
+        stream.read_to_string(&mut answer).expect("the monitoring port answers");
+        let (_, body) = answer.split_once("\r\n\r\n").expect("the answer is HTTP");
+        serde_json::from_str(body).expect("the answer is JSON")
     }
 
-    /// The line that every client is greeted with, once the server is ready.
+    /// Returns the first line that the server sends to a client, or `None` if the server is not ready.
     fn greeting(&self) -> Option<String> {
         let stream = TcpStream::connect(local(self.port)).ok()?;
         stream.set_read_timeout(Some(START)).ok()?;
@@ -233,13 +256,15 @@ fn local(port: u16) -> SocketAddr {
     (Ipv4Addr::LOCALHOST, port).into()
 }
 
-/// A port below those that the system gives to connections: one that waits for a killed server must not be given the
-/// server's own port, and meet itself.
-pub(crate) fn free_port() -> u16 {
+/// Returns a free port below the range of ephemeral ports.
+///
+/// A client that reconnects to a killed server must not get that server's port as its own local port. The client would
+/// then connect to itself.
+pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Tests that run at once are processes that start elsewhere in the range.
+    // Tests that run at the same time are separate processes. Each starts at a different place in the range.
     let start = (std::process::id().wrapping_mul(97) % u32::from(COUNT)) as u16;
     loop {
         // Ordering: Relaxed, a counter that publishes nothing.
@@ -251,7 +276,7 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
-/// Where nats-server is. Installs it where it is missing and that can be done without asking.
+/// Returns the path of nats-server. Installs the server first if it is missing and this user is root.
 fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -263,9 +288,9 @@ fn program() -> &'static Path {
 
 fn find() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
-    folders
-        .map(|folder| folder.join("nats-server"))
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from));
+    directories
+        .map(|directory| directory.join("nats-server"))
         .find(|file| file.is_file())
 }
 

@@ -1,44 +1,45 @@
-//! Which events may be on their way to the server at once: [`Lanes`].
+//! The order in which events are sent: [`SendOrder`], a plain value that the writer owns.
 //!
-//! A plain value of the writer's. An event may go once no earlier one that shares a key with it, its session or its scroll,
-//! is unsettled. So whatever is tried again, and how often, the order within a key is that of admission; events of other
-//! keys do not wait.
+//! An event has up to two keys: its session and its scroll. The event is ready to send when no earlier unsettled event
+//! shares a key with it. The events of one key are therefore stored in the order in which they were pushed, even if
+//! some are sent several times. Events without a common key do not wait for each other.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Names an admitted item until it is settled.
+/// Identifies a pushed item until the item is settled.
 pub(super) type Ticket = u64;
 
 struct Entry<K, T> {
     keys: Vec<K>,
-    /// Gone once it may go.
+    /// `None` once the item is ready and was returned.
     item: Option<T>,
 }
 
-pub(super) struct Lanes<K, T> {
-    /// The unsettled items of each key, in order of admission. None is empty.
+/// The unsettled items, and their order by key.
+pub(super) struct SendOrder<K, T> {
+    /// The unsettled items of each key in push order. No queue is empty.
     queues: HashMap<K, VecDeque<Ticket>>,
     entries: HashMap<Ticket, Entry<K, T>>,
     next: Ticket,
 }
 
-impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
+impl<K: Clone + Eq + Hash, T> SendOrder<K, T> {
     pub(super) fn new() -> Self {
-        Lanes {
+        SendOrder {
             queues: HashMap::new(),
             entries: HashMap::new(),
             next: 0,
         }
     }
 
-    /// How many are admitted and not settled.
+    /// Returns the number of unsettled items.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Takes an item in; gives it back at once if it may go.
-    pub(super) fn admit(&mut self, keys: Vec<K>, item: T) -> Option<(Ticket, T)> {
+    /// Adds an item, and returns it if it is ready.
+    pub(super) fn push(&mut self, keys: Vec<K>, item: T) -> Option<(Ticket, T)> {
         let ticket = self.next;
         self.next += 1;
         for key in &keys {
@@ -49,7 +50,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         self.release(ticket)
     }
 
-    /// Lets those go that waited for this one alone.
+    /// Removes a settled item, and returns the items that are ready now.
     pub(super) fn settle(&mut self, ticket: Ticket) -> Vec<(Ticket, T)> {
         let Some(settled) = self.entries.remove(&ticket) else {
             return Vec::new();
@@ -68,6 +69,7 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         ready
     }
 
+    /// Returns an item if it is first in the queues of all its keys.
     fn release(&mut self, ticket: Ticket) -> Option<(Ticket, T)> {
         let entry = self.entries.get_mut(&ticket)?;
         let is_first = |key| self.queues.get(key).is_some_and(|queue| queue.front() == Some(&ticket));
@@ -89,36 +91,36 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Items of up to two keys each, settled in whatever order: all go, no two of one key at once, and each key's in
-        /// order of admission.
+        /// Pushes items with one or two keys and settles them in random order. All items become ready, no two with a
+        /// common key are ready at once, and the items of each key are settled in push order.
         #[test]
-        fn each_key_is_in_order(
+        fn items_of_a_key_stay_in_order(
             keys in prop::collection::vec(prop::collection::hash_set(0..5u8, 1..3), 1..40),
             picks in prop::collection::vec(any::<prop::sample::Index>(), 80),
         ) {
-            let mut lanes = Lanes::new();
-            let mut going: Vec<(Ticket, usize)> = Vec::new();
+            let mut send_order = SendOrder::new();
+            let mut in_flight: Vec<(Ticket, usize)> = Vec::new();
             let mut gone = Vec::new();
             let mut waiting = keys.iter().enumerate();
             for pick in picks {
-                // Admits and settles by turns, then settles what is left.
+                // Alternates between pushing and settling, then settles the remaining items.
                 if let Some((index, keys)) = waiting.next() {
-                    going.extend(lanes.admit(keys.iter().copied().collect(), index));
+                    in_flight.extend(send_order.push(keys.iter().copied().collect(), index));
                 }
                 let mut busy = HashSet::new();
-                for (_, index) in &going {
+                for (_, index) in &in_flight {
                     for key in &keys[*index] {
                         prop_assert!(busy.insert(*key), "two of key {} at once", key);
                     }
                 }
-                if !going.is_empty() && (pick.index(3) > 0 || waiting.len() == 0) {
-                    let (ticket, index) = going.swap_remove(pick.index(going.len()));
+                if !in_flight.is_empty() && (pick.index(3) > 0 || waiting.len() == 0) {
+                    let (ticket, index) = in_flight.swap_remove(pick.index(in_flight.len()));
                     gone.push(index);
-                    going.extend(lanes.settle(ticket));
+                    in_flight.extend(send_order.settle(ticket));
                 }
             }
             prop_assert_eq!(gone.len(), keys.len());
-            prop_assert!(lanes.len() == 0 && lanes.queues.is_empty());
+            prop_assert!(send_order.len() == 0 && send_order.queues.is_empty());
             for key in 0..5 {
                 let order: Vec<_> = gone.iter().filter(|index| keys[**index].contains(&key)).collect();
                 prop_assert!(order.is_sorted(), "key {}: {:?}", key, order);

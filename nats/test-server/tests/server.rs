@@ -1,10 +1,9 @@
-//! The helper that the other tests start their servers with.
-mod server;
+//! Start, signals and options of the server.
 
-use server::{Login, Options, Server};
+use sharing_bus_nats_test_server::{Login, Options, Server};
 
 #[test]
-fn a_server_is_started_killed_and_restarted() {
+fn server_can_be_paused_killed_and_restarted() {
     let mut server = Server::start_jetstream();
     let started = server.monitor("/varz")["start"].clone();
     assert_eq!(server.monitor("/jsz")["streams"], 0);

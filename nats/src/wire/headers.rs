@@ -1,68 +1,73 @@
-//! The headers of a message: what names its origin and its place among what that origin sent.
+//! The headers of a message, which identify its source and its numbers: [`EventHeaders`].
 //!
-//! Plain values. Numbers are decimal, ids are UUIDs without hyphens.
+//! These are plain values. Numbers are decimal, and ids are UUIDs without hyphens.
 
 use async_nats::header::{self, HeaderMap, HeaderName, HeaderValue};
 use sharing_bus::EventOrigin;
 use uuid::Uuid;
 
-/// The node that the event was published on.
+/// The node on which the event was published.
 const ORIGIN: HeaderName = HeaderName::from_static("Sb-Origin");
-/// Which start of that node's bridge.
+/// The start of that node's bridge.
 const EPOCH: HeaderName = HeaderName::from_static("Sb-Epoch");
-/// The event's number among all that the bridge had to export since that start, from 1.
+/// The event's number since that start among all events that matched the export filter, counted from 1.
 const SEQUENCE: HeaderName = HeaderName::from_static("Sb-Seq");
-/// The event's number among those of the same subject, from 1.
-const NTH: HeaderName = HeaderName::from_static("Sb-Nth");
-/// How many events the bridge's own queue had lost so far, of whatever subject. Left out while it is none.
+/// The event's number among the events of its subject, counted from 1.
+const SUBJECT_SEQUENCE: HeaderName = HeaderName::from_static("Sb-Nth");
+/// Number of events of any subject that the bridge's queue has lost so far. Omitted if it is 0.
 const LOST: HeaderName = HeaderName::from_static("Sb-Lost");
-/// Who made the event there.
+/// The event's origin on that node.
 const EVENT_ORIGIN: HeaderName = HeaderName::from_static("Sb-Event-Origin");
-/// What JetStream tells duplicates by: origin, epoch and sequence, joined by dots.
+/// The id by which JetStream recognizes duplicates: origin, epoch and sequence, joined by dots.
 const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 
-/// Who sends: a node, and which start of its bridge. Nothing depends on clocks, so epochs have no order.
+/// Maximum number of subjects of one source that the source and each receiver count. Above it, they forget all
+/// subjects of that source. A loss is then detected only after the next message of the subject.
+pub(crate) const MAX_TRACKED_SUBJECTS: usize = 65_536;
+
+/// The sender of messages: a node and one start of its bridge. Epochs are random and have no order, so no clock is
+/// involved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source {
     pub(crate) origin: Uuid,
     pub(crate) epoch: Uuid,
 }
 
-/// A message's place among what its source sent.
+/// The numbers that a source gives a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct Numbers {
     pub(crate) sequence: u64,
-    pub(crate) nth: u64,
+    pub(crate) subject_sequence: u64,
     pub(crate) lost: u64,
 }
 
-/// What the headers of a message of a bridge say.
+/// The headers that a bridge writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+pub(crate) struct EventHeaders {
     pub(crate) source: Source,
-    pub(crate) place: Place,
+    pub(crate) numbers: Numbers,
     pub(crate) event_origin: EventOrigin,
 }
 
-impl Stamp {
+impl EventHeaders {
     pub(crate) fn write(&self) -> HeaderMap {
         let origin = self.source.origin.simple().to_string();
         let epoch = self.source.epoch.simple().to_string();
-        let sequence = self.place.sequence;
+        let sequence = self.numbers.sequence;
         let mut headers = HeaderMap::new();
         headers.insert(MESSAGE_ID, HeaderValue::from(format!("{origin}.{epoch}.{sequence}")));
         headers.insert(ORIGIN, HeaderValue::from(origin));
         headers.insert(EPOCH, HeaderValue::from(epoch));
         headers.insert(SEQUENCE, HeaderValue::from(sequence));
-        headers.insert(NTH, HeaderValue::from(self.place.nth));
-        if self.place.lost > 0 {
-            headers.insert(LOST, HeaderValue::from(self.place.lost));
+        headers.insert(SUBJECT_SEQUENCE, HeaderValue::from(self.numbers.subject_sequence));
+        if self.numbers.lost > 0 {
+            headers.insert(LOST, HeaderValue::from(self.numbers.lost));
         }
         headers.insert(EVENT_ORIGIN, HeaderValue::from(self.event_origin.as_str()));
         headers
     }
 
-    /// `None` if a header is missing or says nothing legal: the message is of no bridge.
+    /// Returns `None` if a header is missing or invalid, so no bridge has written the message.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name).map(HeaderValue::as_str);
         let number = |name: HeaderName| text(name)?.parse::<u64>().ok().filter(|number| *number > 0);
@@ -71,14 +76,14 @@ impl Stamp {
             Some(lost) => lost.parse().ok()?,
             None => 0,
         };
-        Some(Stamp {
+        Some(EventHeaders {
             source: Source {
                 origin: id(ORIGIN)?,
                 epoch: id(EPOCH)?,
             },
-            place: Place {
+            numbers: Numbers {
                 sequence: number(SEQUENCE)?,
-                nth: number(NTH)?,
+                subject_sequence: number(SUBJECT_SEQUENCE)?,
                 lost,
             },
             event_origin: text(EVENT_ORIGIN)?.parse().ok()?,
@@ -86,7 +91,7 @@ impl Stamp {
     }
 }
 
-/// How many bytes the headers are on the wire, which count against the server's limit as the payload does.
+/// Returns the length of the headers on the wire in bytes. The server's limit applies to headers and payload together.
 pub(crate) fn wire_len(headers: &HeaderMap) -> usize {
     let lines = headers
         .iter()
@@ -99,15 +104,15 @@ pub(crate) fn wire_len(headers: &HeaderMap) -> usize {
 mod tests {
     use super::*;
 
-    fn stamp(lost: u64) -> Stamp {
-        Stamp {
+    fn event_headers(lost: u64) -> EventHeaders {
+        EventHeaders {
             source: Source {
                 origin: Uuid::from_u128(1),
                 epoch: Uuid::from_u128(2),
             },
-            place: Place {
+            numbers: Numbers {
                 sequence: 7,
-                nth: 3,
+                subject_sequence: 3,
                 lost,
             },
             event_origin: EventOrigin::User,
@@ -115,25 +120,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn headers_survive_a_round_trip() {
         for lost in [0, 5] {
-            let headers = stamp(lost).write();
-            assert_eq!(Stamp::read(&headers), Some(stamp(lost)));
+            let headers = event_headers(lost).write();
+            assert_eq!(EventHeaders::read(&headers), Some(event_headers(lost)));
             let id = headers.get(MESSAGE_ID).unwrap().as_str();
             assert_eq!(id, format!("{:032x}.{:032x}.7", 1, 2));
         }
     }
 
     #[test]
-    fn what_is_missing_or_nonsense_is_of_no_bridge() {
-        let names = [ORIGIN, EPOCH, SEQUENCE, NTH, LOST, EVENT_ORIGIN];
+    fn missing_or_invalid_headers_are_refused() {
+        let names = [ORIGIN, EPOCH, SEQUENCE, SUBJECT_SEQUENCE, LOST, EVENT_ORIGIN];
         for name in names {
             for value in ["", "-1", "x"] {
-                let mut headers = stamp(0).write();
+                let mut headers = event_headers(0).write();
                 headers.insert(name.clone(), value);
-                assert_eq!(Stamp::read(&headers), None, "{name}: {value}");
+                assert_eq!(EventHeaders::read(&headers), None, "{name}: {value}");
             }
         }
-        assert_eq!(Stamp::read(&HeaderMap::new()), None);
+        assert_eq!(EventHeaders::read(&HeaderMap::new()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Subjects as they are documented, and the round trip of any ids.
+//! Documented subjects, and round trips of random ids.
 
 use proptest::prelude::*;
 use sharing_bus::EventKind;
@@ -9,7 +9,7 @@ fn realm() -> Realm {
     Realm::new("test").unwrap()
 }
 
-fn round_trip(class: Class, sent: &EventRouting) -> Result<(Class, EventRouting), BadSubject> {
+fn round_trip(class: Class, sent: &EventRouting) -> Result<(Class, EventRouting), SubjectError> {
     let subject = subject(&realm(), class, sent);
     routing(&subject.text, |name| find(&subject.headers, name))
 }
@@ -20,7 +20,7 @@ fn find(headers: &[(HeaderName, String)], name: &str) -> Option<String> {
 }
 
 #[test]
-fn subjects_read_as_documented() {
+fn subjects_match_the_documented_format() {
     let bound = EventRouting {
         scroll_id: Some(Uuid::from_u128(7)),
         ..EventRouting::session("my.shell", "42", EventKind::SessionLifecycle)
@@ -39,7 +39,7 @@ fn subjects_read_as_documented() {
 }
 
 #[test]
-fn hashes_are_the_same_for_ever() {
+fn hash_of_a_long_id_is_stable() {
     let long = "a".repeat(65);
     let hashed = subject(
         &realm(),
@@ -56,45 +56,45 @@ fn hashes_are_the_same_for_ever() {
 }
 
 #[test]
-fn what_was_not_written_here_is_refused() {
+fn noncanonical_subjects_are_refused() {
     let read = |text: &str| routing(text, |_| None).map(|_| ()).unwrap_err();
     let long = "x".repeat(99);
     let hash = Token::of(&long).text;
     for (text, error) in [
-        ("", BadSubject::Shape),
-        ("sb1.r.delta.a.b._", BadSubject::Shape),
-        ("sb1.r.delta.a.b._.tool.more", BadSubject::Shape),
-        ("sb2.r.delta.a.b._.tool", BadSubject::Shape),
-        ("sb1.r.delights.a.b._.tool", BadSubject::Class),
-        ("sb1.r.delta.a.b._.telepathy", BadSubject::Kind),
-        ("sb1.r.delta.a.b.7.tool", BadSubject::Scroll),
+        ("", SubjectError::Shape),
+        ("sb1.r.delta.a.b._", SubjectError::Shape),
+        ("sb1.r.delta.a.b._.tool.more", SubjectError::Shape),
+        ("sb2.r.delta.a.b._.tool", SubjectError::Shape),
+        ("sb1.r.delights.a.b._.tool", SubjectError::Class),
+        ("sb1.r.delta.a.b._.telepathy", SubjectError::Kind),
+        ("sb1.r.delta.a.b.7.tool", SubjectError::Scroll),
         (
             "sb1.r.delta.a.b.00000000-0000-0000-0000-00000000000A.tool",
-            BadSubject::Scroll,
+            SubjectError::Scroll,
         ),
-        ("sb1.r.delta.a.._.tool", BadSubject::Id),
-        ("sb1.r.delta.=2.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=2e.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=61.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=+1.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.=FF.b._.tool", BadSubject::Id),
-        ("sb1.r.delta.a/b.b._.tool", BadSubject::Id),
-        (&format!("sb1.r.delta.{hash}.b._.tool"), BadSubject::Id),
+        ("sb1.r.delta.a.._.tool", SubjectError::Id),
+        ("sb1.r.delta.=2.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=2e.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=61.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=+1.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.=FF.b._.tool", SubjectError::Id),
+        ("sb1.r.delta.a/b.b._.tool", SubjectError::Id),
+        (&format!("sb1.r.delta.{hash}.b._.tool"), SubjectError::Id),
     ] {
         assert_eq!(read(text), error, "{text}");
     }
     let lie = |name: &str| (name == "Sb-Connector-Id").then(|| "another".to_owned());
     let hashed = format!("sb1.r.delta.{hash}.b._.tool");
-    assert_eq!(routing(&hashed, lie).unwrap_err(), BadSubject::Id);
+    assert_eq!(routing(&hashed, lie).unwrap_err(), SubjectError::Id);
     let uid = |_: &str| Some("7".to_owned());
     assert_eq!(
         routing("sb1.r.delta.a.b._.tool", uid).unwrap_err(),
-        BadSubject::ConnectorUid
+        SubjectError::ConnectorUid
     );
 }
 
 #[test]
-fn realms_are_plain_tokens() {
+fn realm_is_a_plain_token() {
     for good in ["a", "Prod-1_b", &"r".repeat(64)] {
         assert_eq!(Realm::new(good).unwrap().as_str(), good);
     }
@@ -103,7 +103,7 @@ fn realms_are_plain_tokens() {
     }
 }
 
-/// Ids of all sorts: plain, with what must be escaped, any Unicode, long.
+/// Random ids: plain, with characters that need encoding, with any Unicode, and long.
 fn id() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z_=]{0,4}", "[ -~]{0,80}", any::<String>(), "\\PC{40,120}"]
 }
@@ -112,7 +112,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_routing_comes_back(
+    fn routing_survives_a_round_trip(
         scroll in prop::option::of(any::<u128>()),
         uid in prop::option::of(any::<u128>()),
         connector in prop::option::of(id()),
@@ -142,13 +142,13 @@ proptest! {
     }
 
     #[test]
-    fn two_ids_have_two_tokens(one in id(), other in id()) {
+    fn different_ids_have_different_tokens(one in id(), other in id()) {
         prop_assert_eq!(one == other, Token::of(&one).text == Token::of(&other).text);
     }
 
     #[test]
-    fn what_can_be_read_is_written_alike(token in "[a-c_=0-9A-F]{1,12}") {
-        if let Ok(id) = id_of(&token, || None) {
+    fn decoded_token_encodes_to_itself(token in "[a-c_=0-9A-F]{1,12}") {
+        if let Ok(id) = decode_token(&token, || None) {
             prop_assert_eq!(&*Token::of(&id).text, &token);
         }
     }
