@@ -10,7 +10,10 @@ tolerance=5
 
 if ! command -v valgrind >/dev/null; then
     { command -v apt-get && apt-get install -y valgrind libc6-dbg; } >/dev/null 2>&1 || true
-    command -v valgrind >/dev/null || { echo "valgrind is not installed and cannot be installed: no instructions were counted."; exit 0; }
+    if ! command -v valgrind >/dev/null; then
+        echo "valgrind is not installed and cannot be installed: no instructions were counted."
+        exit 0
+    fi
 fi
 version=$(sed -n 's/^gungraun = { version = "=\([^"]*\)".*/\1/p' benches/Cargo.toml)
 target="${CARGO_TARGET_DIR:-target}"

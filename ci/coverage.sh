@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 source ci/test-files.sh
 command -v cargo-tarpaulin >/dev/null || cargo install --locked cargo-tarpaulin
 tests=$(test_files process soak)
-# src/sync/ holds the loom stand-ins, which this build does not use.
+# The excluded files of src/ are loom stand-ins, loom models, and the contract test of the stand-ins.
 # shellcheck disable=SC2086 # One argument per word.
 cargo tarpaulin --engine llvm --target-dir target/coverage --fail-under 90 --all-features --lib $tests \
     --exclude-files 'src/sync/model*' --exclude-files 'src/sync/contract.rs' --exclude-files '*/models.rs' \

@@ -12,8 +12,8 @@ sanitized() {
         cargo +nightly test --target "$host" "${@:2}"
 }
 
-# AddressSanitizer brings its own allocator.
-tests=$(test_files process allocator soak)
+# AddressSanitizer brings its own allocator, reserves terabytes of address space, and reports every leak.
+tests=$(test_files process allocator leaks soak)
 # shellcheck disable=SC2086 # One argument per word.
 sanitized address --all-features --lib $tests
 

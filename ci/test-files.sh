@@ -8,6 +8,9 @@ test_files_process=(hosts mux package)
 # They install a global allocator that counts live bytes.
 # shellcheck disable=SC2034
 test_files_allocator=(memory)
+# They limit their address space, or leak memory on purpose.
+# shellcheck disable=SC2034
+test_files_leaks=(faults)
 # They have no test harness, and tests/stress.rs runs the same scenarios.
 # shellcheck disable=SC2034
 test_files_soak=(soak)
