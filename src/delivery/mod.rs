@@ -1,5 +1,7 @@
 //! Deliveries: [`Delivery`], a counted handle to a dispatched event.
 //!
+//! 1. `parcel`: one event, or several behind one reference count, on their way to a receiver.
+//!
 //! All subscribers share one copy of an event and its sequence. A delivery adds the number of events that its subscriber
 //! lost directly before it. Each receiver counts its deliveries of a bundle by a reference count of its own. So
 //! receivers on different cores do not contend for one count.

@@ -14,8 +14,8 @@ use crate::sync::panic::DropGuarded;
 
 /// An event with its place in the bus-wide order.
 ///
-/// The last owner of an envelope may be any thread, and may drop many at once, so a panic of a payload's `Drop` ends
-/// within the envelope.
+/// Any thread may drop the last reference to an envelope, and may drop many envelopes at once. So a panic of a payload's
+/// `Drop` ends within the envelope.
 pub(crate) struct Envelope<E> {
     pub(crate) sequence: u64,
     event: DropGuarded<BusEvent<E>>,
@@ -82,7 +82,7 @@ pub(crate) enum Parcel<E> {
         from: u8,
         to: u8,
     },
-    /// One event of a bundle, for a receiver that takes several of them. The outer count is the receiver's own, so the
+    /// One event of a bundle of which the receiver takes several. The outer count is the receiver's own, so the
     /// receivers of one bundle do not contend for a cache line.
     Part(Counted<Counted<Bundle<E>>>, u8),
 }

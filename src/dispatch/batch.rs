@@ -74,8 +74,8 @@ impl<E> Batch<E> {
         self.events.push(Matched::Shared(handles));
     }
 
-    /// Takes the events at these places, one bit each, for a subscriber that matched them. `alike` is the number of
-    /// subscribers that get exactly these events one after the other, from this one on.
+    /// Takes the events at these places, one bit each, to push them to one subscriber. `alike` is the number of subscribers
+    /// in a row, from this one on, that matched exactly these events.
     pub(crate) fn take(&mut self, places: u64, alike: usize) -> impl Iterator<Item = Parcel<E>> {
         let bundle = self.bundle_of(places, alike).map(Parcel::whole);
         let single = if bundle.is_some() { 0 } else { places };

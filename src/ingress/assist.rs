@@ -175,7 +175,7 @@ struct RunGuard<'a>(&'a Assist);
 impl Drop for RunGuard<'_> {
     fn drop(&mut self) {
         // Ordering: Release, pairs with `wait_for_handover`: the thread sees the dispatcher as this runner left it. A
-        // swap, because loom orders a plain store and a read-modify-write only by what happens before.
+        // swap, because loom does not order a plain store before a later read-modify-write of another thread.
         self.0.handed_over.swap(true, Ordering::Release);
         self.0.thread.wake_by_ref();
     }

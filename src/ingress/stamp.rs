@@ -1,4 +1,4 @@
-//! The time at which an event was published, for the dispatch latency.
+//! The publish time of an event, from which the dispatch latency is computed.
 //!
 //! A plain value. Without the feature `metrics` it is empty, and no clock is read.
 

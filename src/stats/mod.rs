@@ -1,6 +1,8 @@
 //! Statistics: the shared counters, and the snapshot of them that
 //! [`SharingBus::stats`](crate::SharingBus::stats) returns.
 //!
+//! 1. `display`: the snapshot as text.
+//!
 //! Each counter is an atomic with one writer, the dispatch thread. Readers load the counters in no particular order, so
 //! a snapshot of a busy bus may miss changes made while it was taken. After a flush, if no thread publishes, the
 //! snapshot is exact.

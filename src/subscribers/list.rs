@@ -246,7 +246,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// After any steps, the list holds what a map would hold, in chunks of a valid length, and reports its changes.
+        /// After any steps, the list holds the same slots as a map, in chunks of a valid length, and reports its changes.
         #[test]
         fn the_list_behaves_as_an_ordered_map(steps in steps()) {
             let (mut list, mut model) = (SubscriberList::new(), Model::new());

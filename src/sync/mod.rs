@@ -1,5 +1,12 @@
 //! The primitives of the crate. Only this module names them, and all other modules import them from here.
 //!
+//! 1. `real`: the primitives of a plain build.
+//! 2. `model`: their stand-ins for loom.
+//! 3. `contract`: tests of the behavior that both share.
+//! 4. `wait`: a wait list, a latch, and a way for threads to wait like tasks.
+//! 5. `counted`: reference counts that are taken many at a time; the only `unsafe` code.
+//! 6. `panic`: the boundary around user code.
+//!
 //! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
 //! parking_lot, rtrb, atomic-waker and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
 //! [loom](https://docs.rs/loom), so that all other modules are model-checked as they ship. `Arc` and `CachePadded` are
