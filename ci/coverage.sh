@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the line coverage of the shipped sources by the tests, and requires at least 90 %. Takes about two minutes.
+# Measures the line coverage of the shipped sources by the tests, and requires at least 90 %. Takes about three minutes.
 # Needs cargo-tarpaulin. Arguments go to cargo-tarpaulin: `--out Html` writes a report.
 set -euo pipefail
 cd "$(dirname "$0")/.."
