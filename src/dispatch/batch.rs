@@ -74,19 +74,12 @@ impl<E> Batch<E> {
         self.events.push(Matched::Shared(handles));
     }
 
-    /// Takes the events at these places, one bit each, to push them to one subscriber. `alike` is the number of subscribers
-    /// in a row, from this one on, that matched exactly these events.
-    pub(crate) fn take(&mut self, places: u64, alike: usize) -> impl Iterator<Item = Parcel<E>> {
-        let bundle = self.bundle_of(places, alike).map(Parcel::whole);
-        let single = if bundle.is_some() { 0 } else { places };
-        let events = ones(single).filter_map(|place| self.events[place].take_handle().map(Parcel::Event));
-        bundle.into_iter().chain(events)
-    }
-
-    /// Returns the bundle of these events, or `None` if they are too few to be worth its allocations.
-    fn bundle_of(&mut self, places: u64, alike: usize) -> Option<Counted<Bundle<E>>> {
-        match &mut self.last {
-            Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone(),
+    /// Takes the events at these places, one bit each, as one bundle for a subscriber that matched them. `alike` is the
+    /// number of subscribers in a row, from this one on, that matched exactly these events. Returns `None` if the events are
+    /// too few for a bundle to be worth its allocations.
+    pub(crate) fn take_bundle(&mut self, places: u64, alike: usize) -> Option<Parcel<E>> {
+        let bundle = match &mut self.last {
+            Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone()?,
             _ => {
                 let count = places.count_ones() as usize;
                 if count == 1 || count * alike < BUNDLE {
@@ -94,9 +87,15 @@ impl<E> Batch<E> {
                 }
                 let (bundle, bundles) = Handles::new(self.bundle(places, alike), alike);
                 self.last = Some((places, bundles));
-                Some(bundle)
+                bundle
             }
-        }
+        };
+        Some(Parcel::whole(bundle))
+    }
+
+    /// Takes the events at these places, one bit each, for a subscriber that matched them.
+    pub(crate) fn take_each(&mut self, places: u64) -> impl Iterator<Item = Parcel<E>> {
+        ones(places).filter_map(|place| self.events[place].take_handle().map(Parcel::Event))
     }
 
     fn bundle(&mut self, places: u64, alike: usize) -> Bundle<E> {
@@ -148,7 +147,10 @@ mod tests {
     }
 
     fn take(batch: &mut Batch<u64>, places: u64, alike: usize) -> Vec<Parcel<u64>> {
-        batch.take(places, alike).collect()
+        match batch.take_bundle(places, alike) {
+            Some(bundle) => vec![bundle],
+            None => batch.take_each(places).collect(),
+        }
     }
 
     fn sequences(parcels: &[Parcel<u64>]) -> Vec<u64> {

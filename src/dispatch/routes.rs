@@ -6,7 +6,6 @@
 
 use std::collections::HashMap;
 
-use crate::delivery::parcel::Parcel;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
 use crate::dispatch::index::{FilterIndex, SubscriberKey, shrunk};
@@ -210,14 +209,14 @@ impl<E: Payload> Routes<E> {
         if places != 0 {
             for (passed, key) in match_all.iter().enumerate() {
                 if let Some(subscriber) = &mut self.subscribers[*key] {
-                    subscriber.deliver(batch.take(places, match_all.len() - passed), list, tally);
+                    subscriber.deliver(batch, places, match_all.len() - passed, list, tally);
                 }
             }
         }
         while let Some(key) = self.matched.pop() {
             let places = std::mem::take(&mut self.marks[key].matched);
             if let Some(subscriber) = &mut self.subscribers[key] {
-                subscriber.deliver(batch.take(places, 1), list, tally);
+                subscriber.deliver(batch, places, 1, list, tally);
             }
         }
         batch.clear();
@@ -227,8 +226,7 @@ impl<E: Payload> Routes<E> {
     pub(crate) fn deliver_backlogs(&mut self, history: &History<E>, list: &Subscribers<E>, tally: &mut Tally) {
         for key in self.joined.drain(..) {
             if let Some(subscriber) = &mut self.subscribers[key] {
-                let backlog = subscriber.backlog(history, &mut tally.totals.filter_panics);
-                subscriber.deliver(backlog.into_iter().map(Parcel::Backlog), list, tally);
+                subscriber.deliver_backlog(history, list, tally);
             }
         }
     }

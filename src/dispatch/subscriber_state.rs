@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::delivery::parcel::{Envelope, Parcel};
+use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
@@ -53,7 +54,7 @@ impl<E> SubscriberState<E> {
     }
 
     /// Returns the events of the history that the subscriber asked for.
-    pub(crate) fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
+    fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
         let scrolls = self.slot.terms.scrolls();
         let limit = self.slot.subscription.backlog;
         history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
@@ -91,25 +92,34 @@ impl<E> SubscriberState<E> {
 
 /// # Delivery
 impl<E: Payload> SubscriberState<E> {
-    /// Pushes parcels, until one ends the subscription.
+    /// Delivers the events at these places of the batch, one bit each. `alike` is the number of subscribers in a row, from
+    /// this one on, that matched exactly these events.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
-        parcels: impl Iterator<Item = Parcel<E>>,
+        batch: &mut Batch<E>,
+        places: u64,
+        alike: usize,
         subscribers: &Subscribers<E>,
         tally: &mut Tally,
     ) {
         let mut pushed = Pushed::default();
-        for parcel in parcels {
-            pushed.add(self.producer.push(parcel));
-            if pushed.ends {
-                break;
-            }
+        match batch.take_bundle(places, alike) {
+            Some(bundle) => self.producer.push(bundle, &mut pushed),
+            None => self.push_each(batch.take_each(places), &mut pushed),
         }
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Pushes waiting events with one of the producer's functions for that.
+    /// Delivers the events of the history that the subscriber asked for.
+    pub(crate) fn deliver_backlog(&mut self, history: &History<E>, subscribers: &Subscribers<E>, tally: &mut Tally) {
+        let mut pushed = Pushed::default();
+        let backlog = self.backlog(history, &mut tally.totals.filter_panics);
+        self.push_each(backlog.into_iter().map(Parcel::Backlog), &mut pushed);
+        self.settle(pushed, subscribers, tally);
+    }
+
+    /// Delivers waiting events with one of the producer's functions for that.
     pub(crate) fn deliver_pending(
         &mut self,
         push: fn(&mut QueueProducer<E>) -> Pushed,
@@ -118,6 +128,16 @@ impl<E: Payload> SubscriberState<E> {
     ) {
         let pushed = push(&mut self.producer);
         self.settle(pushed, subscribers, tally);
+    }
+
+    /// Pushes parcels, until one ends the subscription.
+    fn push_each(&mut self, parcels: impl Iterator<Item = Parcel<E>>, pushed: &mut Pushed) {
+        for parcel in parcels {
+            self.producer.push(parcel, pushed);
+            if pushed.ends {
+                break;
+            }
+        }
     }
 
     /// Counts the result of a delivery, ends the subscription if need be, and wakes the receiver.

@@ -8,7 +8,7 @@ use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
 use crate::sync::{Arc, ring};
 
-/// The result of a push, in numbers of matching events.
+/// The result of pushes to a queue, in numbers of matching events.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Pushed {
     pub(crate) queued: u64,
@@ -22,19 +22,6 @@ pub(crate) struct Pushed {
     pub(crate) ends: bool,
     /// Events wait for space.
     pub(crate) waits: bool,
-}
-
-impl Pushed {
-    /// Adds the result of a later push to the same queue.
-    #[inline]
-    pub(crate) fn add(&mut self, later: Pushed) {
-        self.queued += later.queued;
-        self.lost += later.lost;
-        self.merged += later.merged;
-        self.panics += later.panics;
-        self.ends |= later.ends;
-        self.waits = later.waits;
-    }
 }
 
 /// How one event ended that was pushed by itself.
@@ -78,8 +65,14 @@ impl Account {
     }
 
     /// Queues the events for which there is space, and loses the others.
-    #[inline]
-    pub(super) fn push_newest<E>(&mut self, ring: &mut ring::Producer<Entry<E>>, mut parcel: Parcel<E>) -> Pushed {
+    // Inlined for the same reason as `QueueProducer::push`.
+    #[inline(always)]
+    pub(super) fn push_newest<E>(
+        &mut self,
+        ring: &mut ring::Producer<Entry<E>>,
+        mut parcel: Parcel<E>,
+        pushed: &mut Pushed,
+    ) {
         let len = parcel.len();
         let queued = self.space(len);
         let disconnects = self.state.disconnects();
@@ -94,21 +87,18 @@ impl Account {
             let refused = ring.push(Entry { parcel, position });
             debug_assert!(refused.is_ok());
         }
-        Pushed {
-            queued,
-            lost,
-            ends: disconnects && lost > 0,
-            ..Pushed::default()
-        }
+        pushed.queued += queued;
+        pushed.lost += lost;
+        pushed.ends |= disconnects && lost > 0;
     }
 
     /// Pushes the events of a parcel one by one, until one ends the subscription.
     pub(super) fn push_each<E>(
         &mut self,
         parcel: Parcel<E>,
+        pushed: &mut Pushed,
         mut push: impl FnMut(&mut Self, Parcel<E>) -> Outcome,
-    ) -> Pushed {
-        let mut pushed = Pushed::default();
+    ) {
         for event in parcel.into_singles() {
             let (queued, lost, ends) = match push(self, event) {
                 Outcome::Queued => (1, 0, false),
@@ -126,7 +116,6 @@ impl Account {
                 break;
             }
         }
-        pushed
     }
 
     /// Returns how many of `wanted` events have space.

@@ -33,20 +33,18 @@ impl<E> ConflatingTail<E> {
 
     /// Queues the events for which there is space. The others wait, and no event overtakes one that waits.
     #[inline(never)]
-    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>) -> Pushed {
-        let mut pushed = Pushed::default();
-        self.fill_space(account, &mut pushed);
-        if let Some(rest) = self.queue_fitting(account, parcel, &mut pushed) {
+    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
+        self.fill_space(account, pushed);
+        if let Some(rest) = self.queue_fitting(account, parcel, pushed) {
             let mut panics = 0;
-            pushed.add(account.push_each(rest, |_, parcel| {
+            account.push_each(rest, pushed, |_, parcel| {
                 let added = self.pending.add(parcel);
                 panics += added.panics;
                 Outcome::Waits { lost: added.lost }
-            }));
+            });
             pushed.panics += panics;
         }
-        self.wait_for_space(account, &mut pushed);
-        pushed
+        self.wait_for_space(account, pushed);
     }
 
     /// Queues waiting events as far as there is space, and requests a notification if some still wait.

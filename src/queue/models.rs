@@ -1,12 +1,12 @@
 //! Models of one queue, small enough for every execution. `loom-tests/` models the whole bus with a bound.
 
-use super::parcels::{bundle, plain, single};
+use super::parcels::{bundle, plain, push, single};
 use super::*;
 use crate::sync::wait::models::Count;
 use std::task::Context;
 
-fn push(producer: &mut QueueProducer<()>, sequence: u64) {
-    producer.push(single(sequence));
+fn push_and_wake(producer: &mut QueueProducer<()>, sequence: u64) {
+    push(producer, single(sequence));
     producer.state().wake();
 }
 
@@ -37,14 +37,14 @@ fn check_losses(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&m
 }
 
 fn two(producer: &mut QueueProducer<()>) {
-    push(producer, 1);
-    push(producer, 2);
+    push_and_wake(producer, 1);
+    push_and_wake(producer, 2);
 }
 
 /// The second bundle finds space for as many events as were received.
 fn two_bundles(producer: &mut QueueProducer<()>) {
-    producer.push(bundle(1..=2));
-    producer.push(bundle(3..=4));
+    push(producer, bundle(1..=2));
+    push(producer, bundle(3..=4));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn push_races_len() {
     loom::model(|| {
         let (mut producer, mut consumer) = plain(2, Overflow::DropNewest);
         let pushing = loom::thread::spawn(move || {
-            producer.push(bundle(1..=2));
+            push(&mut producer, bundle(1..=2));
         });
         let queued = consumer.len();
         let received = std::iter::from_fn(|| consumer.try_pop().ok()).count();
@@ -101,7 +101,7 @@ fn wakes(signal: impl Fn(&mut QueueProducer<()>) + Clone + Send + Sync + 'static
 
 #[test]
 fn push_races_poll() {
-    wakes(|producer| push(producer, 1));
+    wakes(|producer| push_and_wake(producer, 1));
 }
 
 #[test]
@@ -120,9 +120,9 @@ fn receive_races_a_waiting_event() {
         let dispatch = Count::waker(&notified);
         let config = QueueConfig::new(1, Overflow::Conflate);
         let (mut producer, mut consumer) = queue(config, || dispatch);
-        push(&mut producer, 1);
+        push_and_wake(&mut producer, 1);
         let pushing = loom::thread::spawn(move || {
-            let waits = producer.push(single(2)).waits;
+            let waits = push(&mut producer, single(2)).waits;
             (producer, waits)
         });
         assert_eq!(consumer.try_pop().unwrap().sequence(), 1);

@@ -3,7 +3,7 @@
 use crate::delivery::parcel::{Bundle, Envelope, Parcel};
 use crate::event::{BusEvent, EventRouting};
 use crate::overflow::Overflow;
-use crate::queue::{QueueConfig, QueueConsumer, QueueProducer, queue};
+use crate::queue::{Pushed, QueueConfig, QueueConsumer, QueueProducer, queue};
 use crate::sync::counted::Counted;
 
 /// A queue that does not conflate.
@@ -24,4 +24,11 @@ pub(crate) fn single(sequence: u64) -> Parcel<()> {
 pub(crate) fn bundle(sequences: impl Iterator<Item = u64>) -> Parcel<()> {
     let events = sequences.map(envelope);
     Parcel::whole(Counted::new(Bundle::Owned(events.collect())))
+}
+
+/// Pushes one parcel, and returns the result.
+pub(crate) fn push(producer: &mut QueueProducer<()>, parcel: Parcel<()>) -> Pushed {
+    let mut pushed = Pushed::default();
+    producer.push(parcel, &mut pushed);
+    pushed
 }

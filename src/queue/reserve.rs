@@ -46,23 +46,22 @@ impl<E> ReservingTail<E> {
     /// Pushes a parcel whole if it leaves the reserve free, and otherwise event by event. With
     /// [`Overflow::Disconnect`](crate::Overflow::Disconnect), only the loss of an essential event ends the subscription.
     #[inline(never)]
-    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>) -> Pushed {
+    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
         let wanted = parcel.len() + self.essential.reserve as u64;
         if account.space(wanted) == wanted {
-            return account.push_newest(&mut self.ring, parcel);
+            return account.push_newest(&mut self.ring, parcel, pushed);
         }
         let mut panics = 0;
-        let mut pushed = account.push_each(parcel, |account, parcel| {
+        account.push_each(parcel, pushed, |account, parcel| {
             let is_essential = self.essential.is_essential(parcel.first().event(), &mut panics);
             self.push_one(account, parcel, is_essential)
         });
-        pushed.panics = panics;
+        pushed.panics += panics;
         // Ordering: Relaxed, see the counters of `QueueState`.
         account
             .state
             .lagged_essential
             .store(self.lagged_essential, Ordering::Relaxed);
-        pushed
     }
 
     fn push_one(&mut self, account: &mut Account, parcel: Parcel<E>, is_essential: bool) -> Outcome {

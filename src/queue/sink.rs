@@ -27,11 +27,11 @@ impl<E> SinkTail<E> {
 
     /// Sends each event to the sink. An event is lost if the sink is full or panics. An event that finds the sink closed
     /// counts as after the end.
-    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>) -> Pushed
+    pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed)
     where
         E: 'static,
     {
-        let pushed = account.push_each(parcel, |account, parcel| {
+        account.push_each(parcel, pushed, |account, parcel| {
             let position = account.next_position();
             let missed = position - self.position - 1;
             let delivery = Delivery { parcel, missed };
@@ -48,6 +48,5 @@ impl<E> SinkTail<E> {
         // Ordering: Relaxed, a statistic: events that the sink has accepted are not queued here.
         let received = &account.state.receiver.received;
         received.store(account.delivered, Ordering::Relaxed);
-        pushed
     }
 }

@@ -1,6 +1,6 @@
 //! Tests of one queue, on one thread.
 
-use super::parcels::{bundle, plain, single};
+use super::parcels::{bundle, plain, push, single};
 use super::state::Entry;
 use super::*;
 use crate::delivery::parcel::Parcel;
@@ -30,7 +30,7 @@ fn pushed(queued: u64, lost: u64) -> Pushed {
 fn a_loss_reported_by_a_delivery_counts_before_it_is_committed() {
     let (mut producer, mut consumer) = plain(1, Overflow::DropOldest);
     for sequence in 1..=3 {
-        producer.push(single(sequence));
+        push(&mut producer, single(sequence));
     }
     assert_eq!(consumer.try_pop().unwrap().missed(), 2);
     consumer.state.lagged.store(1, Ordering::Relaxed);
@@ -40,34 +40,34 @@ fn a_loss_reported_by_a_delivery_counts_before_it_is_committed() {
 #[test]
 fn the_part_of_a_bundle_that_fits_is_queued() {
     let (mut producer, mut consumer) = plain(3, Overflow::DropNewest);
-    assert_eq!(producer.push(bundle(1..=5)), pushed(3, 2));
+    assert_eq!(push(&mut producer, bundle(1..=5)), pushed(3, 2));
     assert_eq!((consumer.len(), consumer.lagged()), (3, 2));
-    assert_eq!(producer.push(single(6)), pushed(0, 1));
+    assert_eq!(push(&mut producer, single(6)), pushed(0, 1));
     assert_eq!(drain(&mut consumer), [(1, 0), (2, 0), (3, 0)]);
-    assert_eq!(producer.push(bundle(7..=9)), pushed(3, 0));
+    assert_eq!(push(&mut producer, bundle(7..=9)), pushed(3, 0));
     assert_eq!(drain(&mut consumer), [(7, 3), (8, 0), (9, 0)]);
 }
 
 #[test]
 fn space_is_counted_in_events_also_within_a_bundle_half_received() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);
-    assert_eq!(producer.push(bundle(1..=4)), pushed(4, 0));
+    assert_eq!(push(&mut producer, bundle(1..=4)), pushed(4, 0));
     assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
     assert_eq!(consumer.len(), 3);
-    assert_eq!(producer.push(bundle(5..=6)), pushed(1, 1));
+    assert_eq!(push(&mut producer, bundle(5..=6)), pushed(1, 1));
     assert_eq!(consumer.len(), 4);
     assert_eq!(drain(&mut consumer), [(2, 0), (3, 0), (4, 0), (5, 0)]);
-    assert_eq!(producer.push(single(7)), pushed(1, 0));
+    assert_eq!(push(&mut producer, single(7)), pushed(1, 0));
     assert_eq!(drain(&mut consumer), [(7, 1)]);
 }
 
 #[test]
 fn one_event_of_a_bundle_that_disconnects_counts_as_lost() {
     let (mut producer, mut consumer) = plain(2, Overflow::Disconnect);
-    let outcome = producer.push(bundle(1..=5));
+    let outcome = push(&mut producer, bundle(1..=5));
     assert_eq!((outcome.queued, outcome.lost, outcome.ends), (2, 1, true));
     producer.state().close();
-    assert_eq!(producer.push(bundle(6..=7)), pushed(0, 0));
+    assert_eq!(push(&mut producer, bundle(6..=7)), pushed(0, 0));
     assert_eq!(drain(&mut consumer), [(1, 0), (2, 0)]);
     assert_eq!(consumer.lagged(), 1);
 }
@@ -75,8 +75,8 @@ fn one_event_of_a_bundle_that_disconnects_counts_as_lost() {
 #[test]
 fn a_bundle_displaces_the_oldest_events_one_by_one() {
     let (mut producer, mut consumer) = plain(3, Overflow::DropOldest);
-    assert_eq!(producer.push(bundle(1..=2)), pushed(2, 0));
-    assert_eq!(producer.push(bundle(3..=4)), pushed(1, 1));
+    assert_eq!(push(&mut producer, bundle(1..=2)), pushed(2, 0));
+    assert_eq!(push(&mut producer, bundle(3..=4)), pushed(1, 1));
     assert_eq!(consumer.len(), 3);
     assert_eq!(drain(&mut consumer), [(2, 1), (3, 0), (4, 0)]);
 }
@@ -89,7 +89,7 @@ fn a_kept_delivery_keeps_its_bundle_and_a_discarded_one_does_not() {
         panic!("a bundle");
     };
     let payload = Arc::clone(&bundle.envelope(2).event().event);
-    producer.push(parcel);
+    push(&mut producer, parcel);
     let kept = consumer.try_pop().unwrap();
     let copy = kept.clone();
     consumer.discard();
@@ -114,7 +114,7 @@ fn drain_merged(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64, u64)> {
 #[test]
 fn the_part_of_a_bundle_that_does_not_fit_waits_and_is_merged() {
     let (mut producer, mut consumer) = conflating(3);
-    let outcome = producer.push(bundle(1..=6));
+    let outcome = push(&mut producer, bundle(1..=6));
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (3, 0, true));
     assert_eq!((consumer.len(), producer.state().pending()), (3, 3));
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (2, 0, 0), (3, 0, 0)]);
@@ -126,24 +126,24 @@ fn the_part_of_a_bundle_that_does_not_fit_waits_and_is_merged() {
 #[test]
 fn no_event_overtakes_a_waiting_one() {
     let (mut producer, mut consumer) = conflating(2);
-    producer.push(bundle(1..=3));
+    push(&mut producer, bundle(1..=3));
     assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
-    let outcome = producer.push(single(4));
+    let outcome = push(&mut producer, single(4));
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (1, 0, true));
     assert_eq!(drain_merged(&mut consumer), [(2, 0, 0), (3, 0, 0)]);
-    assert_eq!(producer.push(bundle(5..=6)).queued, 2);
+    assert_eq!(push(&mut producer, bundle(5..=6)).queued, 2);
     assert_eq!(drain_merged(&mut consumer), [(4, 0, 0), (5, 0, 0)]);
 }
 
 #[test]
 fn the_end_of_the_bus_queues_waiting_events_and_an_earlier_end_loses_them() {
     let (mut producer, mut consumer) = conflating(1);
-    producer.push(bundle(1..=3));
+    push(&mut producer, bundle(1..=3));
     assert_eq!(producer.push_all_pending().queued, 1);
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (3, 0, 1)]);
 
     let (mut producer, mut consumer) = conflating(1);
-    producer.push(bundle(1..=3));
+    push(&mut producer, bundle(1..=3));
     producer.state().close();
     assert_eq!(producer.push_pending(), Pushed::default());
     assert_eq!(producer.lose_pending(), 2);
@@ -154,9 +154,9 @@ fn the_end_of_the_bus_queues_waiting_events_and_an_earlier_end_loses_them() {
 #[test]
 fn the_receiver_takes_a_request_for_space_once() {
     let (mut producer, mut consumer) = conflating(1);
-    producer.push(single(1));
+    push(&mut producer, single(1));
     assert!(consumer.try_pop().is_ok() && !producer.state().take_space_request());
-    producer.push(bundle(2..=3));
+    push(&mut producer, bundle(2..=3));
     assert!(consumer.try_pop().is_ok());
     assert!(!producer.state().take_space_request(), "the receiver took the request");
 }

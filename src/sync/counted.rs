@@ -180,7 +180,19 @@ unsafe fn give_up<T>(inner: NonNull<Inner<T>>, handles: usize) {
         // ThreadSanitizer does not support fences.
         count.load(Ordering::Acquire);
     }
-    // SAFETY: the pointer is from a `Box` in `Handles::new`, and no handle to the value is left.
+    // SAFETY: these were the last handles.
+    unsafe { free(inner) }
+}
+
+/// Drops the value and frees its allocation.
+///
+/// # Safety
+///
+/// No handle to the value is left.
+// Not inlined, so that the drop of a handle is small enough to be inlined itself.
+#[inline(never)]
+unsafe fn free<T>(inner: NonNull<Inner<T>>) {
+    // SAFETY: the pointer is from a `Box` in `Handles::new`, and no handle can reach it.
     drop(unsafe { Box::from_raw(inner.as_ptr()) });
 }
 
