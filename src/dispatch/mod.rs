@@ -37,6 +37,7 @@ use crate::ingress::{Command, FlushRequest};
 use crate::queue::{Pushed, QueueProducer};
 use crate::sessions::binding;
 use crate::shared::Shared;
+use crate::stats::Totals;
 use crate::subscribers::ListReader;
 use crate::sync::channel::Receiver;
 use crate::sync::counted::Handles;
@@ -78,6 +79,8 @@ pub(crate) struct Dispatcher<E: Payload> {
     batch: Batch<E>,
     history: Option<History<E>>,
     tally: Tally,
+    /// The totals that were last published.
+    published: Totals,
 }
 
 impl<E: Payload> Dispatcher<E> {
@@ -95,6 +98,7 @@ impl<E: Payload> Dispatcher<E> {
             batch: Batch::new(),
             history,
             tally: Tally::new(telemetry),
+            published: Totals::default(),
         }
     }
 
@@ -199,7 +203,10 @@ impl<E: Payload> Dispatcher<E> {
 
     fn publish_totals(&mut self) {
         let Tally { totals, telemetry, .. } = &mut self.tally;
-        self.shared.counters.publish(totals);
+        if self.published != *totals {
+            self.published = *totals;
+            self.shared.counters.publish(totals);
+        }
         telemetry.batch_ended(totals, || self.shared.figures(totals));
     }
 }
