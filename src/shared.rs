@@ -9,6 +9,7 @@ use crate::error::PublishError;
 use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::assist::Assist;
+use crate::ingress::stamp::PublishedAt;
 use crate::ingress::{Command, FlushRequest, Ingress, Refused, Wait};
 use crate::sessions::Sessions;
 use crate::stats::{BusStats, Counters, SubscriberStats, Totals};
@@ -33,13 +34,15 @@ pub(crate) struct Shared<E> {
 /// # Commands
 impl<E> Shared<E> {
     pub(crate) fn publish(&self, event: BusEvent<E>, wait: Wait) -> Result<(), PublishError<E>> {
-        self.submit(Command::event(event), wait).map_err(PublishError::from)
+        self.submit(Command::Event(event, PublishedAt::now()), wait)?;
+        self.ingress.count_published();
+        Ok(())
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.submit_async(Command::event(event))
-            .await
-            .map_err(PublishError::from)
+        self.submit_async(Command::Event(event, PublishedAt::now())).await?;
+        self.ingress.count_published();
+        Ok(())
     }
 
     /// Blocks until all commands accepted before are dispatched or, on a closed bus, until it has ended.

@@ -93,7 +93,7 @@ pub(crate) struct FilterIndex {
     kinds: TermIndex<EventKind>,
     origins: TermIndex<EventOrigin>,
     /// Subscribers whose filter matches every event. One shared bit mask records the matches of all of them.
-    match_all: Vec<SubscriberKey>,
+    pub(crate) match_all: Vec<SubscriberKey>,
     /// Subscribers whose filter has no terms and is evaluated for every event.
     scanned: Vec<Posting>,
 }
@@ -110,10 +110,6 @@ impl FilterIndex {
             match_all: Vec::new(),
             scanned: Vec::new(),
         }
-    }
-
-    pub(crate) fn match_all(&self) -> &[SubscriberKey] {
-        &self.match_all
     }
 
     /// Adds a filter by its terms.
@@ -195,18 +191,22 @@ impl FilterIndex {
         });
         [
             &self.scanned,
-            optional(routing.scroll_id.map(|id| self.scrolls.postings(&id))),
-            optional(sessions),
-            optional(routing.connector_uid.map(|uid| self.connector_uids.postings(&uid))),
-            optional(connector_id.map(|id| self.connector_ids.postings(id))),
+            routing
+                .scroll_id
+                .map(|id| self.scrolls.postings(&id))
+                .unwrap_or_default(),
+            sessions.unwrap_or_default(),
+            routing
+                .connector_uid
+                .map(|uid| self.connector_uids.postings(&uid))
+                .unwrap_or_default(),
+            connector_id
+                .map(|id| self.connector_ids.postings(id))
+                .unwrap_or_default(),
             self.kinds.postings(&routing.kind),
             self.origins.postings(&event.origin),
         ]
     }
-}
-
-fn optional(postings: Option<&[Posting]>) -> &[Posting] {
-    postings.unwrap_or(&[])
 }
 
 #[cfg(all(test, not(sharing_bus_loom)))]

@@ -41,8 +41,9 @@ use crate::stats::Totals;
 use crate::subscribers::ListReader;
 use crate::sync::channel::Receiver;
 use crate::sync::counted::Handles;
+use crate::sync::panic::Panicked;
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Arc, BATCH, Panicked, Parker};
+use crate::sync::{Arc, BATCH, Parker};
 use crate::telemetry::{self, Telemetry};
 
 /// Starts the dispatch thread. With assisted dispatch, the thread shares the dispatcher with the publishers that

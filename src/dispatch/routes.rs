@@ -74,7 +74,7 @@ impl<E> Routes<E> {
     /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the event's, from 1,
     /// and `place` its place in the batch.
     pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
-        let mut count = self.index.match_all().len();
+        let mut count = self.index.match_all.len();
         if count > 0 {
             self.matched_all |= 1 << place;
         }
@@ -204,7 +204,7 @@ impl<E> Routes<E> {
 impl<E: Payload> Routes<E> {
     /// Delivers the batch to the marked subscribers, and clears the marks and the batch.
     pub(crate) fn deliver(&mut self, batch: &mut Batch<E>, list: &Subscribers<E>, tally: &mut Tally) {
-        let match_all = self.index.match_all();
+        let match_all = &self.index.match_all;
         let places = std::mem::take(&mut self.matched_all);
         if places != 0 {
             for (passed, key) in match_all.iter().enumerate() {

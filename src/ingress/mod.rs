@@ -36,12 +36,6 @@ pub(crate) enum Command<E> {
     Upkeep,
 }
 
-impl<E> Command<E> {
-    pub(crate) fn event(event: BusEvent<E>) -> Self {
-        Command::Event(event, PublishedAt::now())
-    }
-}
-
 /// A request for a flush. The requester is released when this is dropped, in any case.
 pub(crate) struct FlushRequest(Arc<Latch>);
 
@@ -124,6 +118,12 @@ impl<E> Ingress<E> {
         self.capacity
     }
 
+    /// Counts an accepted event.
+    pub(crate) fn count_published(&self) {
+        // Ordering: Relaxed, a statistic that publishes nothing.
+        self.published.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn published(&self) -> u64 {
         // Ordering: Relaxed, a statistic.
         self.published.load(Ordering::Relaxed)
@@ -166,20 +166,16 @@ impl<E> Ingress<E> {
     /// Sends a command. A full ingress makes the caller wait as long as `wait` allows. On the dispatch thread, which
     /// would wait for itself, the caller never waits.
     pub(crate) fn send(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
-        let is_event = matches!(command, Command::Event(..));
         match self.try_send(command) {
             Err(TrySendError::Full(command)) if wait != Wait::Never && !self.on_dispatch_thread() => {
-                self.send_waiting(command, wait)?;
+                self.send_waiting(command, wait)
             }
-            sent => sent?,
+            sent => sent,
         }
-        self.count_published(is_event);
-        Ok(())
     }
 
     /// Sends a command as a task. Cancel safe: a canceled call has sent nothing.
     pub(crate) async fn send_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
-        let is_event = matches!(command, Command::Event(..));
         let mut waiting = WaitingSend {
             waiter: self.space.waiter(),
             unsent: Some(command),
@@ -191,9 +187,7 @@ impl<E> Ingress<E> {
                 |waiting| waiting.waiter.register(cx.waker()),
             )
         })
-        .await?;
-        self.count_published(is_event);
-        Ok(())
+        .await
     }
 
     fn try_send(&self, command: Command<E>) -> Result<(), Refused<E>> {
@@ -234,13 +228,6 @@ impl<E> Ingress<E> {
                 waiting.waiter.finish();
                 Poll::Ready(sent)
             }
-        }
-    }
-
-    fn count_published(&self, is_event: bool) {
-        if is_event {
-            // Ordering: Relaxed, a statistic that publishes nothing.
-            self.published.fetch_add(1, Ordering::Relaxed);
         }
     }
 }

@@ -42,6 +42,9 @@ pub(super) enum Outcome {
 /// The dispatch thread's counts of a queue.
 pub(super) struct Account {
     pub(super) state: Arc<QueueState>,
+    capacity: u64,
+    /// The loss of an event ends the subscription.
+    pub(super) disconnects: bool,
     /// Number of matching events that are neither lost nor merged nor waiting.
     pub(super) delivered: u64,
     pub(super) lagged: u64,
@@ -52,7 +55,9 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
         Account {
-            state: Arc::new(QueueState::new(capacity, overflow)),
+            state: Arc::new(QueueState::new(capacity)),
+            capacity: capacity as u64,
+            disconnects: overflow == Overflow::Disconnect,
             delivered: 0,
             lagged: 0,
             received: 0,
@@ -75,21 +80,22 @@ impl Account {
     ) {
         let len = parcel.len();
         let queued = self.space(len);
-        let disconnects = self.state.disconnects();
         // Events after the loss that ends a subscription do not count as matching.
-        let lost = (len - queued).min(if disconnects { 1 } else { len });
+        let lost = (len - queued).min(if self.disconnects { 1 } else { len });
         let position = self.next_position();
         self.delivered += queued;
         self.lagged += lost;
         if queued > 0 {
-            parcel.truncate(queued);
+            if queued < len {
+                parcel.truncate(queued);
+            }
             // The ring has at least as many places as events may be queued, so it refuses none.
             let refused = ring.push(Entry { parcel, position });
             debug_assert!(refused.is_ok());
         }
         pushed.queued += queued;
         pushed.lost += lost;
-        pushed.ends |= disconnects && lost > 0;
+        pushed.ends |= self.disconnects && lost > 0;
     }
 
     /// Pushes the events of a parcel one by one, until one ends the subscription.
@@ -120,17 +126,14 @@ impl Account {
 
     /// Returns how many of `wanted` events have space.
     pub(super) fn space(&mut self, wanted: u64) -> u64 {
-        if self.free() < wanted {
+        let mut free = self.capacity - (self.delivered - self.received);
+        if free < wanted {
             // Ordering: Acquire, pairs with the Release in `QueueConsumer::count_received`: a received event has left
             // its place.
             self.received = self.state.receiver.received.load(Ordering::Acquire);
+            free = self.capacity - (self.delivered - self.received);
         }
-        self.free().min(wanted)
-    }
-
-    fn free(&self) -> u64 {
-        let queued = self.delivered - self.received;
-        self.state.capacity() as u64 - queued
+        free.min(wanted)
     }
 
     /// Publishes the counts.

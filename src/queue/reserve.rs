@@ -73,7 +73,7 @@ impl<E> ReservingTail<E> {
             return Outcome::Queued;
         }
         self.lagged_essential += u64::from(is_essential);
-        if is_essential && account.state.disconnects() {
+        if is_essential && account.disconnects {
             Outcome::LostAndEnds
         } else {
             Outcome::Lost

@@ -4,7 +4,6 @@
 //! may close.
 
 use crate::delivery::parcel::Parcel;
-use crate::overflow::Overflow;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{AtomicWaker, panic};
 
@@ -29,7 +28,6 @@ pub(super) struct ReceiverSide {
 /// The state that both ends of a queue and the bus share.
 pub(crate) struct QueueState {
     capacity: usize,
-    overflow: Overflow,
     closed: AtomicBool,
     // The counters below are those of the dispatch thread's last batch. Only the dispatch thread writes them.
     /// Number of matching events that were queued and not displaced.
@@ -46,10 +44,9 @@ pub(crate) struct QueueState {
 }
 
 impl QueueState {
-    pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         QueueState {
             capacity,
-            overflow,
             closed: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
@@ -86,11 +83,6 @@ impl QueueState {
 
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
-    }
-
-    /// Returns true if the loss of an event ends the subscription.
-    pub(super) fn disconnects(&self) -> bool {
-        self.overflow == Overflow::Disconnect
     }
 
     // Ordering of the counters: Relaxed unless stated otherwise. Each has one writer and is a statistic on its own. A

@@ -11,8 +11,7 @@ use uuid::Uuid;
 
 use crate::event::{BusEvent, Payload, SessionChange};
 use crate::sessions::Sessions;
-use crate::sync::Panicked;
-use crate::sync::panic;
+use crate::sync::panic::{self, Panicked};
 
 /// A session that an event has bound.
 pub(crate) struct Bound<'a> {

@@ -5,16 +5,31 @@
 
 use std::ops::{Deref, DerefMut};
 
-use crate::sync::{Panicked, catch};
+/// User code panicked.
+#[derive(Debug)]
+pub(crate) struct Panicked;
 
-/// Runs user code. Returns `Err` if it panicked.
+/// Runs user code. Returns `Err` if it panicked, so that a panic cannot unwind through the bus.
+#[cfg(not(sharing_bus_loom))]
 pub(crate) fn run<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    catch(f)
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| {
+        // The payload is user code too. If it panics as it is dropped, the second payload is leaked.
+        if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        Panicked
+    })
+}
+
+/// Runs `f` and catches no panic, because loom reports its findings by a panic.
+#[cfg(sharing_bus_loom)]
+pub(crate) fn run<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
+    Ok(f())
 }
 
 /// Drops a user value. The panic hook reports a panic of its `Drop`, and the panic ends here.
 pub(crate) fn discard<T>(value: T) {
-    let _ = catch(|| drop(value));
+    let _ = run(|| drop(value));
 }
 
 /// A user value whose `Drop` may panic. The panic ends here, wherever the value is dropped.
@@ -49,14 +64,14 @@ impl<T> DerefMut for DropGuarded<T> {
 impl<T> Drop for DropGuarded<T> {
     fn drop(&mut self) {
         // The value is dropped in place, because an event is too large to move for that.
-        let _ = catch(|| self.0 = None);
+        let _ = run(|| self.0 = None);
     }
 }
 
 /// Logs a warning. The logger is user code too.
 macro_rules! log_warning {
     ($($message:tt)+) => {
-        if let Err($crate::sync::Panicked) = $crate::sync::panic::run(|| log::warn!($($message)+)) {}
+        if let Err($crate::sync::panic::Panicked) = $crate::sync::panic::run(|| log::warn!($($message)+)) {}
     };
 }
 pub(crate) use log_warning;

@@ -85,21 +85,6 @@ pub(crate) fn spin_until(seen: impl Fn() -> bool) {
     }
 }
 
-/// Runs `f` and returns a panic as an error, so that user code cannot unwind through the bus.
-pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).map_err(|payload| {
-        // Dropping the payload runs user code, which may panic again. The second payload is leaked.
-        if let Err(second) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        Panicked
-    })
-}
-
-/// The error for a panic in user code.
-#[derive(Debug)]
-pub(crate) struct Panicked;
-
 /// Maximum number of commands that the dispatch thread takes before it wakes receivers.
 pub(crate) const BATCH: usize = 64;
 

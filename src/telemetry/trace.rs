@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::queue::Pushed;
 use crate::subscribers::Subscribers;
 use crate::subscribers::list::Subscription;
-use crate::sync::panic::{self, DropGuarded};
-use crate::sync::{Arc, Panicked};
+use crate::sync::Arc;
+use crate::sync::panic::{self, DropGuarded, Panicked};
 use crate::telemetry::lag::{Lag, LagReport};
 
 /// The target of all events and of the span.

@@ -110,15 +110,6 @@ impl AtomicWaker {
     }
 }
 
-/// Runs `f` and does not catch panics, because loom reports its findings by a panic.
-pub(crate) fn catch<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
-    Ok(f())
-}
-
-/// The error for a panic in user code. A model never returns it.
-#[derive(Debug)]
-pub(crate) struct Panicked;
-
 /// A small batch, so that a model reaches its end.
 pub(crate) const BATCH: usize = 2;
 
