@@ -39,7 +39,7 @@ pub(crate) enum Bundle<E> {
     /// Events that only this bundle holds.
     Owned(Vec<Envelope<E>>),
     /// Events of which other bundles or queues hold some, too.
-    Shared(Vec<Counted<Envelope<E>>>),
+    Counted(Vec<Counted<Envelope<E>>>),
 }
 
 // The place of an event in a bundle is a `u8`.
@@ -49,7 +49,7 @@ impl<E> Bundle<E> {
     pub(crate) fn len(&self) -> usize {
         match self {
             Bundle::Owned(events) => events.len(),
-            Bundle::Shared(events) => events.len(),
+            Bundle::Counted(events) => events.len(),
         }
     }
 
@@ -57,7 +57,7 @@ impl<E> Bundle<E> {
         let place = usize::from(place);
         match self {
             Bundle::Owned(events) => &events[place],
-            Bundle::Shared(events) => &events[place],
+            Bundle::Counted(events) => &events[place],
         }
     }
 }

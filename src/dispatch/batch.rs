@@ -20,7 +20,7 @@ enum Matched<E> {
     /// An event that only the batch holds so far, and the number of its pushes.
     Owned(Envelope<E>, usize),
     /// An event with a handle for each push that is still to come.
-    Shared(Handles<Envelope<E>>),
+    Counted(Handles<Envelope<E>>),
     Taken,
 }
 
@@ -33,20 +33,20 @@ impl<E> Matched<E> {
     fn take_owned(&mut self) -> Option<Envelope<E>> {
         match std::mem::replace(self, Matched::Taken) {
             Matched::Owned(envelope, _) => Some(envelope),
-            Matched::Shared(_) | Matched::Taken => None,
+            Matched::Counted(_) | Matched::Taken => None,
         }
     }
 
     /// Takes a handle for one push, or for several pushes of one bundle.
     fn take_handle(&mut self) -> Option<Counted<Envelope<E>>> {
-        if let Matched::Shared(handles) = self {
+        if let Matched::Counted(handles) = self {
             return handles.take();
         }
         let Matched::Owned(envelope, pushes) = std::mem::replace(self, Matched::Taken) else {
             return None;
         };
         let (first, others) = Handles::new(envelope, pushes - 1);
-        *self = Matched::Shared(others);
+        *self = Matched::Counted(others);
         Some(first)
     }
 }
@@ -71,7 +71,7 @@ impl<E> Batch<E> {
 
     /// Adds an event that has another owner as well, with a handle for each push.
     pub(crate) fn add_shared(&mut self, handles: Handles<Envelope<E>>) {
-        self.events.push(Matched::Shared(handles));
+        self.events.push(Matched::Counted(handles));
     }
 
     /// Takes the events at these places, one bit each, as one bundle for a subscriber that matched them. `alike` is the
@@ -107,7 +107,7 @@ impl<E> Batch<E> {
         } else {
             let mut events = Vec::with_capacity(count);
             events.extend(ones(places).filter_map(|place| self.events[place].take_handle()));
-            Bundle::Shared(events)
+            Bundle::Counted(events)
         }
     }
 
@@ -217,7 +217,7 @@ mod tests {
         assert!(matches!(**bundle(&exclusive), Bundle::Owned(_)));
         let shared = take(&mut batch, 0b1100, 4);
         assert!(
-            matches!(**bundle(&shared), Bundle::Shared(_)),
+            matches!(**bundle(&shared), Bundle::Counted(_)),
             "the third event has another push"
         );
         let single = take(&mut batch, 0b0100, 1);

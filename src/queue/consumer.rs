@@ -16,7 +16,7 @@ use crate::sync::{Arc, ArrayQueue, panic, ring};
 /// The end of the queue that events are taken from.
 pub(super) enum Head<E> {
     Ring(ring::Consumer<Entry<E>>),
-    Shared(Arc<ArrayQueue<Entry<E>>>),
+    Array(Arc<ArrayQueue<Entry<E>>>),
 }
 
 /// The receiver's end of a queue.
@@ -168,7 +168,7 @@ impl<E> QueueConsumer<E> {
     fn take_entry(&mut self) -> Option<Entry<E>> {
         match &mut self.head {
             Head::Ring(consumer) => consumer.pop().ok(),
-            Head::Shared(queue) => queue.pop(),
+            Head::Array(queue) => queue.pop(),
         }
     }
 

@@ -84,7 +84,7 @@ pub(crate) fn queue<E>(
     let (tail, head, dispatch) = match overflow {
         Overflow::DropOldest => {
             let shared = Arc::new(ArrayQueue::new(capacity));
-            (Tail::Shared(Arc::clone(&shared)), Head::Shared(shared), None)
+            (Tail::Array(Arc::clone(&shared)), Head::Array(shared), None)
         }
         Overflow::DropNewest | Overflow::Disconnect => {
             let (producer, consumer) = ring::RingBuffer::new(capacity);

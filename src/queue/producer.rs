@@ -20,7 +20,7 @@ pub(super) enum Tail<E> {
     Reserving(Box<ReservingTail<E>>),
     /// The oldest event is displaced. The producer then takes from the head as well, which a ring with one consumer does
     /// not allow.
-    Shared(Arc<ArrayQueue<Entry<E>>>),
+    Array(Arc<ArrayQueue<Entry<E>>>),
     /// Events without space wait for some.
     Conflating(Box<ConflatingTail<E>>),
     /// A channel of the host, and no queue of the bus.
@@ -65,7 +65,7 @@ impl<E> QueueProducer<E> {
         match tail {
             Tail::Ring(ring) => account.push_newest(ring, parcel, pushed),
             Tail::Reserving(tail) => tail.push(account, parcel, pushed),
-            Tail::Shared(queue) => push_over_oldest(account, queue, parcel, pushed),
+            Tail::Array(queue) => push_over_oldest(account, queue, parcel, pushed),
             Tail::Conflating(tail) => tail.push(account, parcel, pushed),
             Tail::Sink(tail) => tail.push(account, parcel, pushed),
         }

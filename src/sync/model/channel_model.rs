@@ -20,7 +20,7 @@ struct State<T> {
     receiver_gone: bool,
 }
 
-struct Shared<T> {
+struct ChannelState<T> {
     capacity: usize,
     state: Mutex<State<T>>,
     /// Number of sent values, changed under the lock. loom does not track this copy, which saves executions in models
@@ -34,7 +34,7 @@ struct Shared<T> {
     not_full: Condvar,
 }
 
-impl<T> Shared<T> {
+impl<T> ChannelState<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +64,7 @@ impl<T> Shared<T> {
 }
 
 pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(ChannelState {
         capacity,
         state: Mutex::new(State {
             queue: VecDeque::new(),
@@ -80,7 +80,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-pub(crate) struct Sender<T>(Arc<Shared<T>>);
+pub(crate) struct Sender<T>(Arc<ChannelState<T>>);
 
 impl<T> Sender<T> {
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
@@ -123,7 +123,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-pub(crate) struct Receiver<T>(Arc<Shared<T>>);
+pub(crate) struct Receiver<T>(Arc<ChannelState<T>>);
 
 impl<T> Receiver<T> {
     pub(crate) fn recv(&self) -> Result<T, RecvError> {
