@@ -20,7 +20,7 @@ struct State<T> {
     receiver_gone: bool,
 }
 
-struct ChannelState<T> {
+struct Channel<T> {
     capacity: usize,
     state: Mutex<State<T>>,
     /// Number of sent values, changed under the lock. loom does not track this copy, which saves executions in models
@@ -34,7 +34,7 @@ struct ChannelState<T> {
     not_full: Condvar,
 }
 
-impl<T> ChannelState<T> {
+impl<T> Channel<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,7 +64,7 @@ impl<T> ChannelState<T> {
 }
 
 pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
-    let shared = Arc::new(ChannelState {
+    let shared = Arc::new(Channel {
         capacity,
         state: Mutex::new(State {
             queue: VecDeque::new(),
@@ -80,7 +80,7 @@ pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     (Sender(Arc::clone(&shared)), Receiver(shared))
 }
 
-pub(crate) struct Sender<T>(Arc<ChannelState<T>>);
+pub(crate) struct Sender<T>(Arc<Channel<T>>);
 
 impl<T> Sender<T> {
     pub(crate) fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
@@ -123,7 +123,7 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-pub(crate) struct Receiver<T>(Arc<ChannelState<T>>);
+pub(crate) struct Receiver<T>(Arc<Channel<T>>);
 
 impl<T> Receiver<T> {
     pub(crate) fn recv(&self) -> Result<T, RecvError> {

@@ -11,7 +11,7 @@ use rtrb::{PopError, PushError};
 
 use super::slot::Slot;
 
-struct RingState<T> {
+struct Ring<T> {
     slots: Vec<Slot<T>>,
     /// Number of popped values. Only the consumer writes it.
     head: AtomicUsize,
@@ -19,7 +19,7 @@ struct RingState<T> {
     tail: AtomicUsize,
 }
 
-impl<T> RingState<T> {
+impl<T> Ring<T> {
     /// Returns the slot of a position, and how many times the ring was filled before it.
     fn place(&self, position: usize) -> (&Slot<T>, usize) {
         let capacity = self.slots.len();
@@ -32,7 +32,7 @@ pub(crate) struct RingBuffer;
 impl RingBuffer {
     #[expect(clippy::new_ret_no_self, reason = "the real constructor returns both ends too")]
     pub(crate) fn new<T>(capacity: usize) -> (Producer<T>, Consumer<T>) {
-        let shared = Arc::new(RingState {
+        let shared = Arc::new(Ring {
             slots: (0..capacity).map(|_| Slot::new()).collect(),
             head: AtomicUsize::new(0),
             tail: AtomicUsize::new(0),
@@ -46,7 +46,7 @@ impl RingBuffer {
 }
 
 pub(crate) struct Producer<T> {
-    ring: Arc<RingState<T>>,
+    ring: Arc<Ring<T>>,
     tail: usize,
 }
 
@@ -65,7 +65,7 @@ impl<T> Producer<T> {
 }
 
 pub(crate) struct Consumer<T> {
-    ring: Arc<RingState<T>>,
+    ring: Arc<Ring<T>>,
     head: usize,
 }
 
