@@ -12,13 +12,12 @@ use crate::ingress::assist::Assist;
 use crate::ingress::stamp::PublishedAt;
 use crate::ingress::{Command, FlushRequest, Ingress, Refused, Wait};
 use crate::sessions::Sessions;
-use crate::stats::{BusStats, Counters, SubscriberStats, Totals};
+use crate::stats::{BusFigures, BusStats, Counters, SubscriberStats, Totals};
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::{Slot, Subscription};
 use crate::sync::Arc;
 use crate::sync::wait::Latch;
-use crate::telemetry::BusFigures;
 
 pub(crate) struct Shared<E> {
     pub(crate) ingress: Ingress<E>,

@@ -25,6 +25,15 @@ pub(crate) struct Totals {
     pub(crate) payload_panics: u64,
 }
 
+/// Figures of a bus that [`Totals`] do not include, for telemetry.
+#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics report them"))]
+pub(crate) struct BusFigures {
+    pub(crate) published: u64,
+    pub(crate) reaped: u64,
+    pub(crate) subscribers: usize,
+    pub(crate) sessions: usize,
+}
+
 /// The totals as other threads read them. They trail [`Totals`] by at most a batch.
 pub(crate) struct Counters {
     dispatched: AtomicU64,

@@ -14,11 +14,10 @@ use metrics::{
 
 use crate::ingress::stamp::PublishedAt;
 use crate::queue::{Pushed, QueueState};
-use crate::stats::Totals;
+use crate::stats::{BusFigures, Totals};
 use crate::subscribers::list::Subscription;
 use crate::sync::panic::{self, DropGuarded};
 use crate::sync::{Arc, BATCH};
-use crate::telemetry::BusFigures;
 
 /// Names and descriptions, in the order of [`Figures`].
 const COUNTERS: [(&str, &str); 9] = [

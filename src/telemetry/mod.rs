@@ -32,17 +32,8 @@ pub(crate) use trace::{Scope, session_bound, subscribed};
 
 use crate::ingress::stamp::PublishedAt;
 use crate::queue::Pushed;
-use crate::stats::Totals;
+use crate::stats::{BusFigures, Totals};
 use crate::subscribers::list::Subscription;
-
-/// Figures of a bus that the dispatcher's totals do not include.
-#[cfg_attr(not(feature = "metrics"), expect(dead_code, reason = "only metrics report them"))]
-pub(crate) struct BusFigures {
-    pub(crate) published: u64,
-    pub(crate) reaped: u64,
-    pub(crate) subscribers: usize,
-    pub(crate) sessions: usize,
-}
 
 /// The telemetry of the bus.
 pub(crate) struct Telemetry {

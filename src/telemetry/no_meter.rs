@@ -2,9 +2,8 @@
 
 use crate::ingress::stamp::PublishedAt;
 use crate::queue::Pushed;
-use crate::stats::Totals;
+use crate::stats::{BusFigures, Totals};
 use crate::subscribers::list::Subscription;
-use crate::telemetry::BusFigures;
 
 pub(super) struct BusMeter;
 
