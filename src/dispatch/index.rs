@@ -21,12 +21,12 @@ pub(crate) type SubscriberKey = usize;
 #[derive(Clone, Copy)]
 pub(crate) struct Posting {
     pub(crate) subscriber: SubscriberKey,
-    /// The term alone implies the filter.
+    /// `true` if the term alone implies the filter.
     pub(crate) exact: bool,
 }
 
-/// Returns the capacity to shrink to, if fewer than a quarter of the entries are in use. The new capacity is far from both
-/// thresholds, so a collection that grows and shrinks around one size rarely reallocates.
+/// Returns the capacity to shrink to, if fewer than a quarter of the entries are in use. The new capacity is far from
+/// both thresholds, so a collection that grows and shrinks around one size rarely reallocates.
 pub(crate) fn shrunk(capacity: usize, len: usize) -> Option<usize> {
     let used = len.max(16);
     (capacity > 4 * used).then_some(2 * used)

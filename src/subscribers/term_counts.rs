@@ -1,4 +1,4 @@
-//! Term counts: a multiset of hashes. Any thread can ask whether it contains a hash, without waiting.
+//! Term counts: a multiset of hashes. Any thread can check without waiting whether it contains a hash.
 //!
 //! The counts are in an open-addressed hash table of atomics behind an `ArcSwap`. The owner ensures that there is one
 //! writer at a time. The writer changes counts in place. When the table is too full or too empty, the writer copies the
