@@ -33,7 +33,7 @@ const QUEUE_CAPACITY: usize = 256;
 const SESSION_CAPACITY: usize = 65_536;
 const THREAD_NAME: &str = "sharing-bus";
 
-/// The settings of a bus; returned by [`SharingBus::builder`].
+/// The settings of a bus; returned by [`SharingBus::builder`](crate::SharingBus::builder).
 ///
 /// ```
 /// use sharing_bus::{BuildError, SharingBus};
@@ -237,7 +237,7 @@ impl<E> fmt::Debug for BusBuilder<E> {
     }
 }
 
-/// The settings of a subscription; returned by [`SharingBus::subscription`].
+/// The settings of a subscription; returned by [`SharingBus::subscription`](crate::SharingBus::subscription).
 ///
 /// ```
 /// use sharing_bus::{EventFilter, EventKind, Overflow, SharingBus};
