@@ -15,7 +15,8 @@
 //! subscriber and then wakes the receiver once.
 //!
 //! The dispatcher binds each event in the order of the ingress (see `sessions/binding.rs`), and pushes a registration
-//! only after binding its session. So a subscriber that has received a registration publishes after that registration.
+//! only after binding its session. So a subscriber that has received a registration publishes after that registration,
+//! and the bus binds its events.
 //!
 //! When a subscription has ended, the dispatcher removes it from the subscriber list and from the routing table. The
 //! routing table then drops the producer of the subscription's queue. That frees the queue, unless the receiver still

@@ -1,7 +1,7 @@
 //! The ingress: a bounded channel from every publisher to the dispatch thread, and the gate that closes it.
 //!
 //! 1. `stamp`: the publish time that an event carries.
-//! 2. `assist`: which thread runs the dispatcher.
+//! 2. `assist`: assisted dispatch. It decides which thread runs the dispatcher.
 //!
 //! [`Ingress`] owns the only long-lived sender, behind an `ArcSwapOption`. A publisher loads the sender and sends,
 //! without a lock or a lookup. Closing removes the sender. Publishers that are sending at that moment keep the sender

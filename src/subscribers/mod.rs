@@ -14,12 +14,12 @@
 //! stored.
 //!
 //! A subscription ends when the closed flag of its queue is set. An unsubscribe sets the flag and removes the slot in
-//! one write. A receiver that is closed or dropped, or an overflow that disconnects, sets the flag and notes the id for
+//! one write. A close or drop of the receiver, or an overflow that disconnects, sets the flag and records the id for
 //! the next reap.
 //!
-//! The dispatch thread reaps: one write removes all noted slots, so ten thousand dropped receivers cost one copy. The
-//! routing table then detaches the removed subscribers (`dispatch/routes.rs`) and drops their producers. This frees the
-//! queues of dropped receivers.
+//! The dispatch thread reaps: one write removes all recorded slots, so ten thousand dropped receivers cost one copy.
+//! The routing table then detaches the removed subscribers (`dispatch/routes.rs`) and drops their producers. This frees
+//! the queues of dropped receivers.
 
 pub(crate) mod id;
 pub(crate) mod interest;
@@ -221,7 +221,7 @@ impl<E> Subscribers<E> {
         for slot in last {
             self.close(&slot.subscription);
         }
-        // The subscriptions just noted as closed are no longer listed.
+        // The subscriptions just recorded as closed are no longer listed.
         *self.closed.lock() = Vec::new();
     }
 

@@ -231,7 +231,7 @@ mod models {
 
     /// A reader finds a key that stays in every table, while the writer adds and removes other keys.
     #[test]
-    fn a_look_races_a_change_of_table() {
+    fn a_lookup_races_a_change_of_table() {
         loom::model(|| {
             let counts = Arc::new(TermCounts::new());
             counts.add(1);
@@ -249,7 +249,7 @@ mod models {
 
     /// A reader that misses a removed key sees the writer's stores from before the removal.
     #[test]
-    fn a_look_races_a_removal() {
+    fn a_lookup_races_a_removal() {
         loom::model(|| {
             let shared = Arc::new((TermCounts::new(), AtomicUsize::new(0)));
             shared.0.add(1);
