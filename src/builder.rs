@@ -428,7 +428,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// The function runs on the dispatch thread, and only while the queue is full. It must return quickly. If it
     /// panics, the newer event is lost. The returned event goes only to this subscriber. The bus does not bind or match
-    /// it again, and it keeps the place of its scroll regardless of its own routing.
+    /// it again. It waits as the event of the original scroll, regardless of its own routing.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};

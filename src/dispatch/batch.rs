@@ -94,7 +94,7 @@ impl<E> Batch<E> {
         Some(Parcel::whole(bundle))
     }
 
-    /// Takes the events at these places, one bit each, one by one.
+    /// Takes the events at these places, one bit each, as one parcel per event.
     pub(crate) fn take_each(&mut self, places: u64) -> impl Iterator<Item = Parcel<E>> {
         ones(places).filter_map(|place| self.events[place].take_handle().map(Parcel::Event))
     }

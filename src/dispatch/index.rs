@@ -1,7 +1,8 @@
 //! The index of filters by their terms. It finds the candidates for an event without a scan of all filters.
 //!
-//! Private to the dispatch thread. A filter is listed under each of its [`IndexTerms`]. An event looks up the few terms
-//! that it satisfies. The filters found there are candidates, which are evaluated only if the term is not exact.
+//! Private to the dispatch thread. A filter is listed under each of its [`IndexTerms`]. For each event, the index looks
+//! up the few terms that the event satisfies. The filters found there are candidates, which are evaluated only if the
+//! term is not exact.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};

@@ -84,7 +84,7 @@ impl<E> SubscriberList<E> {
         next
     }
 
-    /// Returns the list with this slot in place of the listed one of the same id.
+    /// Returns the list with the slot of the same id replaced by this slot.
     pub(crate) fn with_replaced(&self, slot: Arc<Slot<E>>) -> Self {
         let mut next = self.copy();
         if let Some((chunk, place)) = self.position(slot.id()) {
