@@ -1,6 +1,7 @@
 //! The builders of buses and subscriptions: [`BusBuilder`] and [`SubscriptionBuilder`].
 //!
-//! Builders are plain values. Nothing starts before the call of `build`, `subscribe` or `forward_to`.
+//! Builders are plain values. No thread starts and no subscription begins before `build`, `subscribe` or `forward_to`
+//! is called.
 
 use std::fmt;
 use std::task::Waker;
@@ -32,7 +33,7 @@ const QUEUE_CAPACITY: usize = 256;
 const SESSION_CAPACITY: usize = 65_536;
 const THREAD_NAME: &str = "sharing-bus";
 
-/// The settings of a bus; returned by [`SharingBus::builder`].
+/// The settings of a bus; returned by [`SharingBus::builder`](crate::SharingBus::builder).
 ///
 /// ```
 /// use sharing_bus::{BuildError, SharingBus};
@@ -103,7 +104,7 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
-    /// Sets the name of the dispatch thread, as debuggers and `perf` show it. The default is `sharing-bus`. Linux
+    /// Sets the name of the dispatch thread, which debuggers and `perf` display. The default is `sharing-bus`. Linux
     /// truncates the name to 15 bytes.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = name.into();
@@ -132,7 +133,7 @@ impl<E: Payload> BusBuilder<E> {
     }
 
     /// Keeps up to `events` of the last dispatched events, for subscriptions with a
-    /// [`backlog`](SubscriptionBuilder::backlog). The default is 0: the bus keeps no events, at no cost.
+    /// [`backlog`](SubscriptionBuilder::backlog). The default is 0, which keeps no events and costs nothing.
     ///
     /// The history includes events that matched no subscriber. It takes 8 bytes per event and keeps the event itself
     /// alive.
@@ -215,7 +216,7 @@ impl<E: Payload> BusBuilder<E> {
     }
 }
 
-/// A bus whose dispatch thread runs.
+/// The parts of a bus whose dispatch thread is running.
 pub(crate) struct Started<E> {
     pub(crate) shared: Arc<Shared<E>>,
     pub(crate) thread: JoinHandle<()>,
@@ -236,7 +237,7 @@ impl<E> fmt::Debug for BusBuilder<E> {
     }
 }
 
-/// The settings of a subscription; returned by [`SharingBus::subscription`].
+/// The settings of a subscription; returned by [`SharingBus::subscription`](crate::SharingBus::subscription).
 ///
 /// ```
 /// use sharing_bus::{EventFilter, EventKind, Overflow, SharingBus};
@@ -284,24 +285,24 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         self
     }
 
-    /// Sets the rule for an event that finds the queue full. The default is [`Overflow::DropNewest`].
+    /// Sets the rule for an event that arrives while the queue is full. The default is [`Overflow::DropNewest`].
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.queue.overflow = overflow;
         self.queue.merge = None;
         self
     }
 
-    /// Begins the subscription with up to `events` of the newest matching events of the bus's
-    /// [history](BusBuilder::history), in their order. The default is 0.
+    /// Begins the subscription with a backlog: up to `events` of the newest matching events from the bus's
+    /// [history](BusBuilder::history), in dispatch order. The default is 0.
     ///
     /// The backlog is also limited to the capacity of the queue without its [reserve](Self::essential). The live events
     /// follow the backlog without a gap and without a duplicate, even while other threads publish.
-    /// [`Delivery::is_backlog`](crate::Delivery::is_backlog) distinguishes the two.
+    /// [`Delivery::is_backlog`](crate::Delivery::is_backlog) returns `true` for the events of the backlog.
     ///
-    /// The dispatch thread evaluates the filter for the kept events, from the newest on, until it has found enough. If
-    /// the filter names only scrolls, it searches only the history of the bus and the histories of these scrolls.
-    /// Backlog events are delivered as they were dispatched. So an event from before its session's registration has no
-    /// scroll here either.
+    /// The dispatch thread evaluates the filter for the events of the history, newest first, until enough events match.
+    /// If the filter names only scrolls, the dispatch thread searches only the history of the bus and the histories of
+    /// these scrolls. Backlog events are delivered as they were dispatched. So an event that was dispatched before its
+    /// session was registered has no scroll in the backlog either.
     ///
     /// See [`BusBuilder::history`] for an example.
     pub fn backlog(mut self, events: usize) -> Self {
@@ -309,7 +310,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         self
     }
 
-    /// Sets a name for the subscription, which statistics, tracing and metrics show.
+    /// Sets a name for the subscription. Statistics, tracing events and metrics include the name.
     ///
     /// With the feature `metrics`, each distinct label creates one time series per metric, so avoid unique labels.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
@@ -320,7 +321,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     /// Creates the subscription and returns its receiver.
     ///
     /// The filter is applied to every event whose `publish` begins after this call returns. If the bus has ended, the
-    /// receiver is closed from the start. The call never waits for the dispatch thread, and costs a copy of the
+    /// receiver is closed from the start. The call never waits for the dispatch thread. It copies a part of the
     /// subscriber list.
     ///
     /// # Panics
@@ -368,7 +369,7 @@ fn list<E: Payload>(
     let subscription = shared.subscribers.subscribe(label, filter, producer, backlog);
     telemetry::subscribed(&shared.subscribers, &subscription);
     if backlog > 0 {
-        // The backlog arrives without waiting for an event.
+        // The dispatch thread delivers the backlog without waiting for an event.
         shared.request_upkeep();
     }
     subscription
@@ -427,7 +428,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// The function runs on the dispatch thread, and only while the queue is full. It must return quickly. If it
     /// panics, the newer event is lost. The returned event goes only to this subscriber. The bus does not bind or match
-    /// it again, and it keeps the place of its scroll regardless of its own routing.
+    /// it again. It waits as the event of the original scroll, regardless of its own routing.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -468,8 +469,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
 impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// Creates a subscription that delivers into a channel of the host instead of a queue of the bus.
     ///
-    /// A synchronous host can then wait for the bus and for other channels in one `select!`. A part of the host that
-    /// works only with channels can receive events.
+    /// A synchronous host can then wait for the bus and for other channels in one `select!`. Code that works only with
+    /// channels can also receive events.
     ///
     /// If the channel is full, the event is lost and counted ([`Forward::lagged`](crate::Forward::lagged),
     /// [`Delivery::missed`](crate::Delivery::missed)). With [`Overflow::Disconnect`], that loss ends the subscription.
@@ -505,11 +506,11 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
         let overflow = self.queue.overflow;
         assert!(
             overflow != Overflow::DropOldest,
-            "a channel of the host's cannot drop its oldest event"
+            "a channel cannot drop its oldest event"
         );
         assert!(
             overflow != Overflow::Conflate && self.queue.essential.is_none(),
-            "a channel of the host's does not report its free capacity"
+            "a channel does not report its free capacity"
         );
         let producer = QueueProducer::into_sink(GuardedSink::new(Box::new(sink)), overflow);
         let subscription = list(self.shared, self.label, self.filter, producer, self.backlog);

@@ -1,7 +1,8 @@
 //! The public handle of the bus: [`SharingBus`].
 //!
-//! This file owns only the handle count and the join handle of the dispatch thread. Every call goes to the shared
-//! state. Dropping the last handle closes the bus. Receivers and the dispatch thread hold no handle.
+//! All handles of a bus share one `Handle`, which owns the join handle of the dispatch thread. Every call goes to the
+//! shared state (`shared.rs`). Dropping the last handle closes the bus. Receivers and the dispatch thread hold no
+//! handle.
 
 use std::fmt;
 use std::time::Duration;
@@ -117,10 +118,10 @@ impl<E: Payload> BusBuilder<E> {
 impl<E: Payload> SharingBus<E> {
     /// Publishes an event; blocks the thread while the ingress is full.
     ///
-    /// The call is one send into a channel, so its cost does not depend on the subscribers. With
+    /// The call is one send into a channel, so its cost does not depend on the number of subscribers. With
     /// [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), a call on an idle bus also dispatches a batch.
-    /// After `Ok`, the event will be dispatched, even if the bus is closed directly afterward. Publishing succeeds
-    /// without any subscriber. In async code, use [`publish_async`](Self::publish_async).
+    /// After `Ok`, the event will be dispatched, even if the bus is closed right afterward. Publishing succeeds without
+    /// any subscriber. In async code, use [`publish_async`](Self::publish_async).
     ///
     /// # Errors
     ///
@@ -216,8 +217,8 @@ impl<E: Payload> SharingBus<E> {
     /// # Concurrent changes of subscriptions
     ///
     /// A subscriber counts from the return of its `subscribe` call until its subscription ends. During the `subscribe`
-    /// call, it may count or not. While a filter is being replaced, an event that both the old and the new filter match
-    /// is never missed.
+    /// call, it may or may not count. While a filter is being replaced, an event that both the old and the new filter
+    /// match is never missed.
     ///
     /// The result may be stale at once. A later subscriber may still receive events that were published earlier and
     /// not yet dispatched, but it misses the events that were skipped.
@@ -429,7 +430,7 @@ impl<E: Payload> SharingBus<E> {
 
 /// # Sessions
 impl<E: Payload> SharingBus<E> {
-    /// Returns the global id to which a session is bound. Allocates nothing.
+    /// Returns the global id to which a session is bound. The lookup allocates nothing.
     ///
     /// A registration takes effect when the bus dispatches it. So its id is visible after a [`flush`](Self::flush), or
     /// once a receiver has received the registration.
@@ -448,8 +449,8 @@ impl<E: Payload> SharingBus<E> {
         self.shared().sessions.scroll_id(connector_id, native_session_id)
     }
 
-    /// Binds a session without an event, and returns the id to which it was bound before. It suits sessions that the
-    /// host restores, for example from disk.
+    /// Binds a session without an event, and returns the id to which it was bound before. Use this method for sessions
+    /// that the host restores, for example from disk.
     ///
     /// The binding takes effect at once, also for events that are accepted but not yet dispatched. A registration
     /// dispatched later replaces it.

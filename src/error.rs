@@ -1,6 +1,7 @@
 //! The error types of all calls. They are plain values without state.
 //!
-//! Publish errors return the event to the caller. Their `Debug` and `Display` need no trait of the payload.
+//! Publish errors return the event to the caller. Their `Debug` and `Display` implementations require no trait of the
+//! payload.
 
 use std::{error, fmt, io};
 

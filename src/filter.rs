@@ -1,7 +1,12 @@
 //! Filters: [`EventFilter`] and how it matches an event.
 //!
 //! A filter is an immutable value whose parts are shared, so a clone is cheap. The dispatch thread evaluates its own
-//! clone without a lock. The index terms of a filter and the indexes of the routing table are in other files.
+//! clone without a lock.
+//!
+//! A new kind of filter is a new variant of [`EventFilter`], with its cases in `matches`, `Clone` and `Display` below,
+//! and in `IndexTerms::of` (`subscribers/terms.rs`). If the filter is an equality that the bus should index, it also
+//! needs a new [`Term`](crate::subscribers::terms::Term). The terms are counted in `subscribers/interest.rs` and
+//! indexed in `dispatch/index.rs`. The serialized form is derived, except for the parts in `serde.rs`.
 
 use std::fmt;
 
@@ -16,8 +21,8 @@ use crate::sync::panic;
 /// The bus indexes the equality filters ([`ScrollId`](Self::ScrollId) to [`Origin`](Self::Origin)) and their
 /// combinations by [`any`](Self::any) and [`all`](Self::all). With indexed filters, the cost of an event depends on the
 /// number of subscribers that match, not on the number of subscribers. [`not`](Self::not) and [`custom`](Self::custom)
-/// contain no equality to index, so the bus evaluates them for every event. Inside an `all` beside an equality, they
-/// are evaluated only for events that satisfy the equality.
+/// contain no equality to index, so the bus evaluates them for every event. Inside an `all` that also contains an
+/// equality, they are evaluated only for events that satisfy the equality.
 ///
 /// The dispatch thread evaluates filters after [late binding](crate#late-binding), so a filter sees the bound
 /// `scroll_id`.

@@ -1,6 +1,6 @@
 //! Forwarding: [`Forward`], the handle to a subscription that delivers into a channel of the host.
 //!
-//! Owns nothing but references to the shared state. The dispatch thread owns the sink.
+//! A [`Forward`] holds only references to the shared state. The dispatch thread owns the sink.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ impl<E: Payload> Forward<E> {
     }
 
     /// Returns the number of matching events lost so far: those that found the channel full, and the event during which
-    /// a [`Sink`] panicked. The number may trail the dispatch thread by a batch, and is exact after a
+    /// a [`Sink`](crate::Sink) panicked. The number may trail the dispatch thread by a batch, and is exact after a
     /// [`flush`](crate::SharingBus::flush) if no thread publishes.
     pub fn lagged(&self) -> u64 {
         self.queue.lagged()
@@ -64,7 +64,7 @@ impl<E: Payload> Forward<E> {
 
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
-    /// The bus forwards no further events, and the dispatch thread drops its sender of the channel.
+    /// The bus forwards no further events, and the dispatch thread drops the sender of the channel.
     pub fn close(&self) -> bool {
         self.shared.unsubscribe(self.id)
     }

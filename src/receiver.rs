@@ -2,7 +2,7 @@
 //!
 //! A receiver owns the consuming end of one queue. All receive methods use two operations of that queue: `try_pop` and
 //! `poll_pop`. The runtime polls a task; a thread polls by itself and parks in between. Dropping the receiver ends the
-//! subscription, frees the queued events, and asks the dispatch thread to remove the subscription from the list.
+//! subscription, frees the queued events, and requests its removal from the subscriber list (see `subscribers/mod.rs`).
 
 use std::fmt;
 use std::pin::Pin;
@@ -31,7 +31,8 @@ use crate::sync::{Arc, Parker, spin_until};
 ///   [`recv_many`](Self::recv_many) and [`iter`](Self::iter) block the thread while the queue is empty.
 /// - [`try_recv`](Self::try_recv) and [`try_iter`](Self::try_iter) never wait.
 /// - [`recv_async`](Self::recv_async), [`recv_many_async`](Self::recv_many_async), [`poll_recv`](Self::poll_recv) and
-///   the [`Stream`] implementation wait as a task, on any runtime.
+///   the [`Stream`](https://docs.rs/futures-core/0.3/futures_core/stream/trait.Stream.html) implementation wait as a
+///   task, on any runtime.
 ///
 /// A receive method reports the end of the subscription only after it has returned all queued events. See
 /// [`is_closed`](Self::is_closed) for the ways in which a subscription ends.
@@ -186,7 +187,7 @@ impl<E: Payload> BusReceiver<E> {
             Err(TryRecvError::Empty) => {}
         }
         let BusReceiver { queue, parker, .. } = self;
-        // Spin before sleeping, as channels do. To wake a sleeping thread costs the dispatch thread far more.
+        // Spin before sleeping, as channels do. Waking a sleeping thread costs the dispatch thread far more.
         spin_until(|| queue.is_ready());
         let parker = parker.get_or_insert_with(Parker::new);
         block_on(parker, deadline, |cx| queue.poll_pop(cx))
@@ -353,7 +354,7 @@ impl<E: Payload> BusReceiver<E> {
     ///
     /// Each event whose `publish` begins after this call returns is matched against the new filter. An event that was
     /// accepted earlier and is not yet dispatched may be matched against either filter. Queued events stay in the
-    /// queue. The call never waits for the dispatch thread, and costs a copy of the subscriber list.
+    /// queue. The call never waits for the dispatch thread. It copies a part of the subscriber list.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};

@@ -1,7 +1,7 @@
 //! The state that the handles, the receivers and the dispatch thread share, behind one `Arc`.
 //!
-//! Each part synchronizes itself. The methods here combine parts: they submit a command and let the caller assist, end a
-//! subscription and request upkeep, and collect statistics.
+//! Each part synchronizes itself. The methods here combine parts: they submit a command and let the caller assist, end
+//! a subscription and request upkeep, and collect statistics.
 
 use std::task::Wake;
 
@@ -44,7 +44,8 @@ impl<E> Shared<E> {
         Ok(())
     }
 
-    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until it has ended.
+    /// Blocks until all commands accepted before this call are dispatched. On a closed bus, blocks until the bus has
+    /// ended.
     pub(crate) fn flush(&self) {
         let (request, done) = FlushRequest::new();
         match self.submit(Command::Flush(request), Wait::Forever) {
@@ -61,7 +62,7 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Closes the ingress, so that the dispatch thread ends the bus. Returns true if this call closed it.
+    /// Closes the ingress, so that the dispatch thread ends the bus. Returns `true` if this call closed it.
     pub(crate) fn close_ingress(&self) -> bool {
         let closed = self.ingress.close();
         if closed {
@@ -70,11 +71,11 @@ impl<E> Shared<E> {
         closed
     }
 
-    /// Returns true if an event of this routing has to be made: a subscriber may match it, or the bus is closed and must
-    /// report that.
+    /// Returns `true` if an event with this routing must be created. This is the case if a subscriber may match it, or
+    /// if the bus is closed and the publisher must receive the error.
     pub(crate) fn is_interested(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
-        // In this order: subscribers that end with the bus are removed from the counts after the bus is closed. So an
-        // event that misses them sees the closed bus.
+        // The order of these checks matters: subscribers that end with the bus are removed from the counts after the
+        // bus is closed. So a caller that misses them in the counts sees the closed bus.
         self.subscribers.interest().may_match(routing, origin) || self.ingress.is_closed()
     }
 
@@ -106,7 +107,7 @@ impl<E> Shared<E> {
 
 /// # Upkeep
 impl<E> Shared<E> {
-    /// Ends a subscription, and requests its reap. Returns true if this call ended it.
+    /// Ends a subscription, and requests its removal from the list. Returns `true` if this call ended it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
         let closed = self.subscribers.close(subscription);
         if closed {
@@ -115,7 +116,7 @@ impl<E> Shared<E> {
         closed
     }
 
-    /// Ends a subscription by its id. Returns true if this call ended it.
+    /// Ends a subscription by its id. Returns `true` if this call ended it.
     pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
         let removed = self.subscribers.unsubscribe(id);
         if removed {
@@ -124,13 +125,13 @@ impl<E> Shared<E> {
         removed
     }
 
-    /// Gives a subscription another filter. The dispatch thread drops the old one without waiting for an event.
+    /// Replaces the filter of a subscription. The dispatch thread drops the old filter without waiting for an event.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
         self.subscribers.set_filter(id, filter);
         self.request_upkeep();
     }
 
-    /// Makes the dispatch thread run its upkeep of the subscriber list soon, without an event.
+    /// Makes the dispatch thread run its upkeep of the subscriber list soon, without waiting for an event.
     pub(crate) fn request_upkeep(&self) {
         if self.subscribers.request_upkeep() {
             self.ingress.wake_dispatch();
@@ -181,8 +182,8 @@ impl<E> Shared<E> {
         }
     }
 
-    /// Returns the number of published events. A publisher counts an event after it was accepted, so the dispatch thread
-    /// may have counted it first.
+    /// Returns the number of published events. A publisher counts an event after it was accepted, so the dispatch
+    /// thread may have counted it first.
     fn published(&self, totals: &Totals) -> u64 {
         self.ingress.published().max(totals.dispatched)
     }

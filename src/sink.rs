@@ -12,7 +12,7 @@ use crate::event::{Event, Payload};
 /// The destination of a subscription without a queue: the sending half of a channel of the host; see
 /// [`forward_to`](crate::SubscriptionBuilder::forward_to).
 ///
-/// This crate implements the trait for [`crossbeam_channel::Sender`] and [`std::sync::mpsc::SyncSender`]. With the
+/// This crate implements the trait for `crossbeam_channel::Sender` and [`std::sync::mpsc::SyncSender`]. With the
 /// features `tokio` and `flume`, it also implements the trait for `tokio::sync::mpsc::Sender` and `flume::Sender`. A
 /// host can implement the trait for another type:
 ///

@@ -243,7 +243,7 @@ fn a_sink_may_use_the_bus() {
 }
 
 #[test]
-#[should_panic(expected = "a channel of the host's cannot drop its oldest event")]
+#[should_panic(expected = "a channel cannot drop its oldest event")]
 fn forwarding_refuses_to_drop_the_oldest_event() {
     let bus = SharingBus::new();
     let (sender, _deliveries) = crossbeam_channel::bounded::<Delivery<Number>>(1);

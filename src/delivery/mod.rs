@@ -2,9 +2,9 @@
 //!
 //! 1. `parcel`: one event, or several behind one reference count, on their way to a receiver.
 //!
-//! All subscribers share one copy of an event and its sequence. A delivery adds the number of events that its subscriber
-//! lost directly before it. Each receiver counts its deliveries of a bundle by a reference count of its own. So
-//! receivers on different cores do not contend for one count.
+//! All subscribers share one copy of an event and its sequence. A delivery adds the number of events that its
+//! subscriber lost directly before it. `sync/counted.rs` counts the references. Each receiver has its own reference
+//! count for the deliveries of a bundle. So receivers on different cores do not contend for one count.
 
 pub(crate) mod parcel;
 
@@ -16,11 +16,11 @@ use crate::event::{BusEvent, Event};
 
 /// An event as one subscriber receives it. It dereferences to the [`BusEvent`].
 ///
-/// A delivery also holds the event's [`sequence`](Delivery::sequence) and the number of events that this subscriber lost
-/// directly before it ([`missed`](Delivery::missed)).
+/// A delivery also holds the event's [`sequence`](Delivery::sequence) and the number of events that this subscriber
+/// lost directly before it ([`missed`](Delivery::missed)).
 ///
 /// A clone costs one increment of a reference count. Events that were dispatched in one batch are stored together. A
-/// delivery that is kept may therefore keep up to 63 other events alive, all of which its receiver received too. To keep
+/// long-lived delivery may therefore keep up to 63 other events alive, all of which its receiver received too. To keep
 /// a single event for a long time, keep `delivery.event.clone()` or `BusEvent::clone(&delivery)`.
 ///
 /// ```

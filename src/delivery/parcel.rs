@@ -1,9 +1,9 @@
 //! Parcels: one event, or several behind one reference count, on their way from dispatch to a receiver.
 //!
 //! Events of a batch that go to the same subscribers are put into one [`Bundle`]. A batch for a thousand subscribers
-//! then costs a thousand reference counts and a thousand queue entries, and not that for each event. A bundle holds
-//! only events that matched all of its subscribers, so no queue keeps an event alive that its subscriber did not ask
-//! for. A delivery that is kept keeps its bundle alive: one batch of events at most.
+//! then costs a thousand reference counts and a thousand queue entries in total, not per event. A bundle holds only
+//! events that matched all of its subscribers. So a queue keeps no event alive that its subscriber did not match. A
+//! delivery keeps its whole bundle alive, which is at most one batch of events.
 //!
 //! A parcel is immutable once it is made, so only the reference counts need synchronization.
 
@@ -12,10 +12,10 @@ use crate::sync::BATCH;
 use crate::sync::counted::Counted;
 use crate::sync::panic::DropGuarded;
 
-/// An event with its place in the bus-wide order.
+/// An event with its sequence, which is its position in the bus-wide order.
 ///
-/// Any thread may drop the last reference to an envelope, and may drop many envelopes at once. So a panic of a payload's
-/// `Drop` ends within the envelope.
+/// Any thread may drop the last reference to an envelope, and may drop many envelopes at once. So the envelope catches
+/// a panic of the payload's `Drop`.
 pub(crate) struct Envelope<E> {
     pub(crate) sequence: u64,
     event: DropGuarded<BusEvent<E>>,
@@ -38,7 +38,7 @@ impl<E> Envelope<E> {
 pub(crate) enum Bundle<E> {
     /// Events that only this bundle holds.
     Owned(Vec<Envelope<E>>),
-    /// Events of which other bundles or queues hold some, too.
+    /// Events, some of which other bundles or queues also hold.
     Counted(Vec<Counted<Envelope<E>>>),
 }
 
@@ -62,11 +62,11 @@ impl<E> Bundle<E> {
     }
 }
 
-/// An event that stands for itself and for earlier events that were merged into it.
+/// An event into which earlier events were merged.
 pub(crate) struct Merged<E> {
-    /// The resulting event, as a parcel of one.
+    /// The resulting event, as a parcel of one event.
     pub(crate) parcel: Parcel<E>,
-    /// Number of the other events.
+    /// Number of earlier events that were merged into it.
     pub(crate) merged: u64,
 }
 
@@ -76,25 +76,25 @@ pub(crate) enum Parcel<E> {
     /// An event that was dispatched before its receiver subscribed.
     Backlog(Counted<Envelope<E>>),
     Merged(Counted<Merged<E>>),
-    /// The events of a bundle from the place `from` up to, and without, the place `to`: at least one.
+    /// The events of a bundle at the places `from..to`, which is at least one event.
     Bundle {
         bundle: Counted<Bundle<E>>,
         from: u8,
         to: u8,
     },
-    /// One event of a bundle of which the receiver takes several. The outer count is the receiver's own, so the
-    /// receivers of one bundle do not contend for a cache line.
+    /// One event of a bundle from which the receiver takes several events. Each receiver has its own outer reference
+    /// count, so the receivers of one bundle do not contend for a cache line.
     Part(Counted<Counted<Bundle<E>>>, u8),
 }
 
 impl<E> Parcel<E> {
-    /// All events of a bundle.
+    /// Returns a parcel of all events of a bundle.
     pub(crate) fn whole(bundle: Counted<Bundle<E>>) -> Self {
         let to = bundle.len() as u8;
         Parcel::Bundle { bundle, from: 0, to }
     }
 
-    /// Number of events.
+    /// Returns the number of events.
     pub(crate) fn len(&self) -> u64 {
         match self {
             Parcel::Bundle { from, to, .. } => u64::from(to - from),
@@ -102,7 +102,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// The first event.
+    /// Returns the first event.
     pub(crate) fn first(&self) -> &Envelope<E> {
         match self {
             Parcel::Event(envelope) | Parcel::Backlog(envelope) => envelope,
@@ -112,7 +112,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// Keeps the first `len` events, at least one.
+    /// Keeps only the first `len` events. `len` is at least 1.
     pub(crate) fn truncate(&mut self, len: u64) {
         if let Parcel::Bundle { from, to, .. } = self {
             *to = (*to).min(*from + len as u8);
@@ -135,7 +135,7 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// The same events, in a parcel each.
+    /// Returns the same events, each in its own parcel.
     pub(crate) fn into_singles(self) -> impl Iterator<Item = Self> {
         let (single, bundled) = match self {
             Parcel::Bundle { bundle, from, to } => (None, Some((bundle, from..to))),

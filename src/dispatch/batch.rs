@@ -1,9 +1,10 @@
 //! The matched events of a batch that are not yet delivered.
 //!
-//! Private to the dispatch thread. Each event is stored with the number of its pushes; the marks in the routing table say
-//! for which subscribers they are. When the batch ends, each subscriber's events are taken in [`Parcel`]s: few events one
-//! by one, many as one bundle. A bundle is made once for all subscribers that get the same events. Events that no other
-//! subscriber gets move into it. Of the others it holds references.
+//! Private to the dispatch thread. Each event is stored with its number of pushes, one for each matching subscriber.
+//! The marks in the routing table record these subscribers. When the batch ends, the events of each subscriber are
+//! taken as [`Parcel`]s: a few events one by one, many events as one bundle. Subscribers that matched the same events
+//! share one bundle. If only these subscribers matched the events, the events move into the bundle. Otherwise, the
+//! bundle holds references to the events.
 
 use crate::delivery::parcel::{Bundle, Envelope, Parcel};
 use crate::sync::counted::{Counted, Handles};
@@ -11,7 +12,7 @@ use crate::sync::{BATCH, BUNDLE};
 
 pub(crate) struct Batch<E> {
     events: Vec<Matched<E>>,
-    /// The last bundle, and the places that it was made of. The next subscriber often gets the same events.
+    /// The last bundle, and the places of its events. The next subscriber often matches the same events.
     last: Option<(u64, Handles<Bundle<E>>)>,
 }
 
@@ -19,13 +20,13 @@ pub(crate) struct Batch<E> {
 enum Matched<E> {
     /// An event that only the batch holds so far, and the number of its pushes.
     Owned(Envelope<E>, usize),
-    /// An event with a handle for each push that is still to come.
+    /// An event with one handle for each remaining push.
     Counted(Handles<Envelope<E>>),
     Taken,
 }
 
 impl<E> Matched<E> {
-    /// Returns true if the event is only for subscribers of these `count` pushes.
+    /// Returns `true` if the event has exactly `count` pushes and no other owner.
     fn is_only_for(&self, count: usize) -> bool {
         matches!(self, Matched::Owned(_, pushes) if *pushes == count)
     }
@@ -74,9 +75,9 @@ impl<E> Batch<E> {
         self.events.push(Matched::Counted(handles));
     }
 
-    /// Takes the events at these places, one bit each, as one bundle for a subscriber that matched them. `alike` is the
-    /// number of subscribers in a row, from this one on, that matched exactly these events. Returns `None` if the events are
-    /// too few for a bundle to be worth its allocations.
+    /// Takes the events at these places, one bit each, as one bundle. `alike` is the number of consecutive subscribers,
+    /// including this one, that matched exactly these events. Returns `None` if too few events match for a bundle to be
+    /// worth its allocations.
     pub(crate) fn take_bundle(&mut self, places: u64, alike: usize) -> Option<Parcel<E>> {
         let bundle = match &mut self.last {
             Some((made_of, bundles)) if *made_of == places => bundles.take_or_clone()?,
@@ -93,7 +94,7 @@ impl<E> Batch<E> {
         Some(Parcel::whole(bundle))
     }
 
-    /// Takes the events at these places, one bit each, for a subscriber that matched them.
+    /// Takes the events at these places, one bit each, as one parcel per event.
     pub(crate) fn take_each(&mut self, places: u64) -> impl Iterator<Item = Parcel<E>> {
         ones(places).filter_map(|place| self.events[place].take_handle().map(Parcel::Event))
     }
@@ -118,7 +119,7 @@ impl<E> Batch<E> {
     }
 }
 
-/// Returns the places of the ones in a word, from the lowest.
+/// Returns the positions of the set bits of a word, lowest first.
 fn ones(mut word: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let place = word.trailing_zeros();
@@ -133,7 +134,7 @@ mod tests {
     use crate::event::{BusEvent, EventRouting};
     use crate::sync::Arc;
 
-    /// A batch of events with these numbers of pushes, and their payloads.
+    /// Creates a batch of events with these numbers of pushes. Also returns the payloads.
     fn batch(pushes: &[usize]) -> (Batch<u64>, Vec<Arc<u64>>) {
         let mut batch = Batch::new();
         let payloads = pushes.iter().zip(1..).map(|(pushes, sequence)| {
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn few_events_go_one_by_one() {
+    fn a_few_events_are_taken_one_by_one() {
         let (mut batch, _) = batch(&[1, 2, 1]);
         let parcels = [0b110, 0b001, 0b010].map(|places| take(&mut batch, places, 1));
         assert_eq!(
@@ -196,9 +197,9 @@ mod tests {
         assert_eq!(parcels.each_ref().map(Vec::len), [2, 1, 1]);
     }
 
-    /// Few events for each of several subscribers in a row make one bundle for all of them.
+    /// Even a few events form a bundle if enough consecutive subscribers share it.
     #[test]
-    fn subscribers_in_a_row_get_one_bundle() {
+    fn consecutive_subscribers_share_one_bundle() {
         let (mut batch, payloads) = batch(&[4; 2]);
         let parcels = [4, 3, 2, 1].map(|alike| take(&mut batch, 0b11, alike));
         assert!(parcels.iter().all(|parcels| sequences(parcels) == [1, 2]));

@@ -1,4 +1,4 @@
-//! The history for late joiners: the last dispatched events, including events that matched no subscriber.
+//! The history for late subscribers: the last dispatched events, including events that matched no subscriber.
 //!
 //! The history is private to the dispatch thread and exists only on a bus built with one. The dispatch thread records
 //! an event when it dispatches the event: after the routing table has followed the subscriber list, and before the

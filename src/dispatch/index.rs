@@ -1,7 +1,8 @@
 //! The index of filters by their terms. It finds the candidates for an event without a scan of all filters.
 //!
-//! Private to the dispatch thread. A filter is listed under each of its [`IndexTerms`]. An event looks up the few terms
-//! that it satisfies. The filters found there are candidates, which are evaluated only if the term is not exact.
+//! Private to the dispatch thread. A filter is listed under each of its [`IndexTerms`]. For each event, the index looks
+//! up the few terms that the event satisfies. The filters found there are candidates, which are evaluated only if the
+//! term is not exact.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, HashSet};
@@ -21,12 +22,12 @@ pub(crate) type SubscriberKey = usize;
 #[derive(Clone, Copy)]
 pub(crate) struct Posting {
     pub(crate) subscriber: SubscriberKey,
-    /// The term alone implies the filter.
+    /// `true` if the term alone implies the filter.
     pub(crate) exact: bool,
 }
 
-/// Returns the capacity to shrink to, if fewer than a quarter of the entries are in use. The new capacity is far from both
-/// thresholds, so a collection that grows and shrinks around one size rarely reallocates.
+/// Returns the capacity to shrink to, if fewer than a quarter of the entries are in use. The new capacity is far from
+/// both thresholds, so a collection that grows and shrinks around one size rarely reallocates.
 pub(crate) fn shrunk(capacity: usize, len: usize) -> Option<usize> {
     let used = len.max(16);
     (capacity > 4 * used).then_some(2 * used)

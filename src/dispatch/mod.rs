@@ -3,17 +3,24 @@
 //! 1. `routes`: the routing table, which finds the matching subscribers and delivers to them.
 //! 2. `index`: the index of filters by their terms.
 //! 3. `batch`: the matched events of a batch.
-//! 4. `subscriber_state`: a subscriber as dispatch sees it: its filter, its queue, its telemetry.
-//! 5. `history`: the events that late subscribers may ask for.
+//! 4. `subscriber_state`: the dispatch thread's state of a subscriber: filter, queue and telemetry.
+//! 5. `history`: the last dispatched events, kept for late subscribers.
 //!
-//! The [`Dispatcher`] owns the receiving end of the ingress, the routing table and every queue's producer, and shares none
-//! of them. The thread that runs it is the dispatch thread while it does: a thread of its own, or a publisher that assists
-//! (see `ingress/assist.rs`).
+//! The [`Dispatcher`] owns the receiving end of the ingress, the routing table and every queue's producer, and shares
+//! none of them. In this crate, "the dispatch thread" means the thread that currently runs the dispatcher. It is the
+//! bus's own thread, or a publisher that assists (see `ingress/assist.rs`).
 //!
-//! The dispatcher receives commands until the ingress is empty or the batch is full, and matches each event as it comes.
-//! At the end of the batch it delivers, subscriber by subscriber: it pushes all events of a subscriber and then wakes the
-//! receiver once. Events are bound here, in the order of the ingress, and a registration is bound before it is pushed. So
-//! a subscriber that has received a registration publishes after it.
+//! The dispatcher receives commands until the ingress is empty or the batch is full, and matches each event when it
+//! receives the event. At the end of the batch, it delivers to one subscriber after another: it pushes all events of a
+//! subscriber and then wakes the receiver once.
+//!
+//! The dispatcher binds each event in the order of the ingress (see `sessions/binding.rs`), and pushes a registration
+//! only after binding its session. So a subscriber that has received a registration publishes after that registration,
+//! and the bus binds its events.
+//!
+//! When a subscription has ended, the dispatcher removes it from the subscriber list and from the routing table. The
+//! routing table then drops the producer of the subscription's queue. That frees the queue, unless the receiver still
+//! exists.
 //!
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard, and
 //! behind a panic boundary.
@@ -103,7 +110,8 @@ impl<E: Payload> Dispatcher<E> {
         }
     }
 
-    /// Dispatches a batch: the command that was received already, and those in the ingress. Returns their number.
+    /// Dispatches a batch: the command `first`, if given, and commands from the ingress. Returns the number of
+    /// commands.
     fn dispatch_batch(&mut self, first: Option<Command<E>>) -> usize {
         let scope = self.tally.telemetry.scope();
         let _inside = scope.enter();
@@ -116,7 +124,7 @@ impl<E: Payload> Dispatcher<E> {
                     self.tally.telemetry.dispatched(published_at);
                 }
                 Command::Flush(request) => self.flush(request),
-                // Every batch ends with the upkeep, if it was requested.
+                // The batch ends with the upkeep below.
                 Command::Upkeep => {}
             }
             received += 1;
@@ -162,8 +170,9 @@ impl<E: Payload> Dispatcher<E> {
         }
     }
 
-    /// Updates the routing table. Detached subscribers first receive the events that they matched. Attached subscribers
-    /// begin with their backlog: all earlier events are in the history, and all later events are live.
+    /// Updates the routing table to the current subscriber list. Detached subscribers first receive the events that
+    /// they matched. Attached subscribers begin with their backlog: all earlier events are in the history, and all
+    /// later events are live.
     fn follow_list(&mut self) {
         if self.routes.is_current(self.list.load()) {
             return;
@@ -176,7 +185,7 @@ impl<E: Payload> Dispatcher<E> {
         }
     }
 
-    /// Pushes the matched events, and wakes each receiver that got some.
+    /// Pushes the matched events and wakes the receivers.
     fn deliver(&mut self) {
         self.routes
             .deliver(&mut self.batch, &self.shared.subscribers, &mut self.tally);
@@ -189,8 +198,8 @@ impl<E: Payload> Dispatcher<E> {
         drop(request);
     }
 
-    /// Reaps closed subscriptions, follows the list, and queues waiting events for which there is space by now. None of
-    /// this waits for the next event.
+    /// Reaps closed subscriptions, follows the list, and queues waiting events for which there is now space. The
+    /// dispatch thread does not wait for an event to do this.
     fn run_upkeep(&mut self) {
         self.shared.subscribers.reap();
         self.follow_list();
@@ -232,7 +241,8 @@ impl<E: Payload> Drop for Dispatcher<E> {
         self.deliver_pending(QueueProducer::push_all_pending);
         self.shared.ingress.close();
         self.shared.subscribers.end();
-        // The list is empty now. This frees the routing table, and loses events that still wait for closed receivers.
+        // The list is empty now. Following the list frees the routing table, and loses the events that still wait for
+        // space.
         self.follow_list();
         self.publish_totals();
         self.shared.ended.set();

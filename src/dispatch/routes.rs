@@ -1,8 +1,8 @@
 //! The routing table: it finds the subscribers that match an event, and delivers each batch to them.
 //!
 //! Private to the dispatch thread, so nothing here is shared or synchronized. The table follows the subscriber list: it
-//! compares each new state of the list with the last one, and indexes only the filters that changed. The cost of an event
-//! depends on its candidates, not on the length of the list.
+//! compares each new state of the list with the last one, and indexes only the filters that changed. The cost of an
+//! event depends on its candidates, not on the length of the list.
 
 use std::collections::HashMap;
 
@@ -18,12 +18,12 @@ use crate::subscribers::list::{Slot, SubscriberList};
 use crate::subscribers::terms::IndexTerms;
 use crate::sync::{Arc, panic};
 
-/// The fields of a subscriber that matching writes. They are apart from the rest, so that an event that many subscribers
-/// match touches less memory.
+/// The fields of a subscriber that matching writes. They are stored apart from the other fields, so that matching an
+/// event against many subscribers touches less memory.
 #[derive(Clone, Copy, Default)]
 struct Mark {
-    /// The sequence of the last event for which the filter was considered. A filter with several terms is thus considered
-    /// once.
+    /// The sequence of the last event for which the filter was considered. So a filter with several terms is considered
+    /// once per event.
     considered: u64,
     /// The events of the batch that matched, one bit each.
     matched: u64,
@@ -41,18 +41,18 @@ struct Changes<'a, E> {
 /// The routing table: subscribers by key, their keys by id, and the index of their filters.
 pub(crate) struct Routes<E> {
     subscribers: Vec<Option<SubscriberState<E>>>,
-    /// One for each place in `subscribers`.
+    /// One mark for each place in `subscribers`.
     marks: Vec<Mark>,
     /// Subscribers that an event of this batch has matched.
     matched: Vec<SubscriberKey>,
     /// The events of the batch, one bit each, that the subscribers without a filter have matched.
     matched_all: u64,
-    /// Newly attached subscribers that asked for a backlog.
+    /// Newly attached subscribers that requested a backlog.
     joined: Vec<SubscriberKey>,
     vacant: Vec<SubscriberKey>,
     keys: HashMap<SubscriberId, SubscriberKey>,
     index: FilterIndex,
-    /// The state of the list that the table agrees with.
+    /// The list state that the table reflects.
     followed: Arc<SubscriberList<E>>,
 }
 
@@ -71,8 +71,8 @@ impl<E> Routes<E> {
         }
     }
 
-    /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the event's, from 1,
-    /// and `place` its place in the batch.
+    /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the sequence of
+    /// the event, and `place` is its place in the batch.
     pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
         let mut count = self.index.match_all.len();
         if count > 0 {
@@ -98,14 +98,14 @@ impl<E> Routes<E> {
         count
     }
 
-    /// Returns true if the table agrees with this state of the list.
+    /// Returns `true` if the table reflects this state of the list.
     pub(crate) fn is_current(&self, list: &Arc<SubscriberList<E>>) -> bool {
         Arc::ptr_eq(&self.followed, list)
     }
 
-    /// Updates the table to this state of the list. Called between batches, because a mark does not outlive its
-    /// subscriber. Returns the number of events that were waiting for space in the queues of detached subscribers, and
-    /// are lost.
+    /// Updates the table to this state of the list. The batch must be delivered before, because a detached subscriber
+    /// loses its marks. Returns the number of lost events: those that waited for space in the queues of detached
+    /// subscribers.
     pub(crate) fn follow(&mut self, list: &Arc<SubscriberList<E>>) -> u64 {
         let before = std::mem::replace(&mut self.followed, Arc::clone(list));
         let changes = self.apply(&before, list);
@@ -231,7 +231,7 @@ impl<E: Payload> Routes<E> {
         }
     }
 
-    /// Delivers events that wait for space with `push`, to each subscriber that has some.
+    /// Calls `push` on each producer with waiting events, and settles the results.
     pub(crate) fn deliver_pending(
         &mut self,
         push: fn(&mut QueueProducer<E>) -> Pushed,
@@ -247,7 +247,7 @@ impl<E: Payload> Routes<E> {
     }
 }
 
-/// Returns true if the subscriber is attached and its filter matches.
+/// Returns `true` if the subscriber is attached and its filter matches.
 fn matches<E>(subscriber: &mut Option<SubscriberState<E>>, event: &BusEvent<E>, panics: &mut u64) -> bool {
     subscriber
         .as_mut()

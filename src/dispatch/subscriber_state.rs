@@ -1,6 +1,6 @@
-//! A subscriber as the dispatch thread sees it: it evaluates the filter and delivers to the queue.
+//! The dispatch thread's state of a subscriber. It evaluates the filter and delivers to the queue.
 //!
-//! Private to the dispatch thread. The functions of the subscriber run behind the panic boundary.
+//! Private to the dispatch thread. Filters, merge functions and sinks run behind the panic boundary.
 
 use std::collections::BTreeSet;
 
@@ -53,7 +53,7 @@ impl<E> SubscriberState<E> {
         }
     }
 
-    /// Returns the events of the history that the subscriber asked for.
+    /// Returns the newest matching events of the history, up to the number that the subscriber requested.
     fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
         let scrolls = self.slot.terms.scrolls();
         let limit = self.slot.subscription.backlog;
@@ -70,17 +70,18 @@ impl<E> SubscriberState<E> {
         })
     }
 
-    /// Logs the first panic of the subscriber's functions, and how the bus counts such panics.
+    /// Logs the first panic of the subscriber's functions, and how the bus treats the event. Later panics are only
+    /// counted.
     fn warn_of_panic(&mut self, function: &str, outcome: &str) {
         if !self.warned_of_panic {
             self.warned_of_panic = true;
             let id = self.slot.id();
-            panic::log_warning!("{function} of subscriber {id} panicked; {outcome} from here on");
+            panic::log_warning!("{function} of subscriber {id} panicked; {outcome}; later panics are not logged");
         }
     }
 
-    /// Ends the delivery, because the subscription has left the list. Returns the number of events that were still
-    /// waiting for space, which are lost.
+    /// Ends the delivery, because the subscription has left the list. Returns the number of lost events: those that
+    /// were still waiting for space.
     pub(crate) fn detach(mut self) -> u64 {
         let lost = self.producer.lose_pending();
         self.telemetry.unsubscribed(&self.slot.subscription, lost);
@@ -92,8 +93,8 @@ impl<E> SubscriberState<E> {
 
 /// # Delivery
 impl<E: Payload> SubscriberState<E> {
-    /// Delivers the events at these places of the batch, one bit each. `alike` is the number of subscribers in a row, from
-    /// this one on, that matched exactly these events.
+    /// Delivers the events at these places of the batch, one bit each. `alike` is the number of consecutive
+    /// subscribers, including this one, that matched exactly these events.
     #[inline]
     pub(crate) fn deliver(
         &mut self,
@@ -111,7 +112,7 @@ impl<E: Payload> SubscriberState<E> {
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Delivers the events of the history that the subscriber asked for.
+    /// Delivers the backlog that the subscriber requested.
     pub(crate) fn deliver_backlog(&mut self, history: &History<E>, subscribers: &Subscribers<E>, tally: &mut Tally) {
         let mut pushed = Pushed::default();
         let backlog = self.backlog(history, &mut tally.totals.filter_panics);
@@ -119,7 +120,7 @@ impl<E: Payload> SubscriberState<E> {
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Delivers waiting events with one of the producer's functions for that.
+    /// Queues waiting events with `push`, which is one of the producer's methods.
     pub(crate) fn deliver_pending(
         &mut self,
         push: fn(&mut QueueProducer<E>) -> Pushed,
@@ -140,7 +141,7 @@ impl<E: Payload> SubscriberState<E> {
         }
     }
 
-    /// Counts the result of a delivery, ends the subscription if need be, and wakes the receiver.
+    /// Counts the result of a delivery, ends the subscription if necessary, and wakes the receiver.
     #[inline]
     fn settle(&mut self, pushed: Pushed, subscribers: &Subscribers<E>, tally: &mut Tally) {
         tally.totals.delivered += pushed.queued;
@@ -150,7 +151,7 @@ impl<E: Payload> SubscriberState<E> {
             tally.totals.filter_panics += pushed.panics;
             self.warn_of_panic(
                 "a filter of essential events or a merge function",
-                "counted as not essential, or as a loss,",
+                "counted as not essential or as a loss",
             );
         }
         if pushed.waits {

@@ -1,23 +1,24 @@
 //! Assisted dispatch: a publisher that finds the dispatcher idle runs it, which saves a wake-up. The dispatch thread
-//! sleeps until it is handed the rest of the work.
+//! sleeps until a publisher hands the remaining work to it.
 //!
-//! Owns the dispatcher while no thread runs it, and the state that says whether one does:
+//! [`Assist`] owns the dispatcher while no thread runs it. Its state records whether a thread runs the dispatcher:
 //!
 //! | operation | IDLE | RUNNING | NOTIFIED |
 //! |---|---|---|---|
 //! | `notify`, after a command was sent | NOTIFIED, and the caller runs the dispatcher | NOTIFIED | NOTIFIED |
 //! | `clear`, before the runner receives commands | | RUNNING | RUNNING |
-//! | `release`, after the runner received all commands | | IDLE | NOTIFIED, and the runner goes on |
+//! | `release`, after the runner received all commands | | IDLE | NOTIFIED, and the runner continues |
 //!
 //! A thread that sends a command sets the state to NOTIFIED. If the dispatcher was idle, that thread runs it. Otherwise
-//! the current runner sees the flag before it stops. All three are read-modify-writes of one atomic, so no command is
-//! left behind and no thread waits. This is a form of flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA 2010).
+//! the current runner sees the flag before it stops. All three operations are read-modify-writes of one atomic, so no
+//! command is missed and no thread waits. This is a form of flat combining (Hendler, Incze, Shavit and Tzafrir, SPAA
+//! 2010).
 //!
-//! A publisher runs at most one batch, and only if the dispatcher was idle for some time. It leaves bursts, upkeep and the
-//! end of the bus to the dispatch thread, which runs until no work is left. After the bus is closed, the thread keeps the
-//! dispatcher for good.
+//! A publisher runs at most one batch, and only if the dispatcher was idle for some time. It leaves bursts, upkeep and
+//! the end of the bus to the dispatch thread, which runs until no work is left. After the bus is closed, the dispatch
+//! thread takes the dispatcher and does not return it.
 //!
-//! The mutex guards only the move of the dispatcher in and out.
+//! The mutex is held only while the dispatcher is moved in or out.
 
 use std::task::Waker;
 
@@ -32,9 +33,9 @@ const RUNNING: usize = 1;
 /// A thread runs the dispatcher, and a sender has notified.
 const NOTIFIED: usize = 2;
 
-/// The dispatcher, as its runners see it.
+/// The operations of the dispatcher for the threads that run it.
 pub(crate) trait BatchRunner: Send {
-    /// Dispatches the commands in the ingress, one batch at most. Returns true if there may be more.
+    /// Dispatches the commands in the ingress, at most one batch. Returns `true` if there may be more.
     fn run_batch(&mut self) -> bool;
 
     /// Dispatches until the ingress is closed and empty, and ends the bus.
@@ -43,16 +44,16 @@ pub(crate) trait BatchRunner: Send {
 
 pub(crate) struct Assist {
     state: CachePadded<AtomicUsize>,
-    /// The dispatcher while no thread runs it. Empty for good after the bus has ended.
+    /// The dispatcher while no thread runs it. Always `None` after the bus has ended.
     dispatcher: Mutex<Option<Box<dyn BatchRunner>>>,
-    /// The dispatch thread is the runner.
+    /// Set when a runner hands the run to the dispatch thread. That thread clears it.
     handed_over: AtomicBool,
     thread: Waker,
     idle_since: IdleSince,
 }
 
 impl Assist {
-    /// Makes the state without a dispatcher, and the parker that the dispatch thread sleeps on.
+    /// Creates the state without a dispatcher, and the parker that the dispatch thread sleeps on.
     pub(crate) fn new() -> (Self, Parker) {
         let parker = Parker::new();
         let assist = Assist {
@@ -74,7 +75,9 @@ impl Assist {
         self.dispatcher.lock().take()
     }
 
-    /// Called after the caller has sent a command. The command is dispatched during the call, or soon by another thread.
+    /// Runs the dispatcher for one batch, or leaves the run to the dispatch thread. If another thread already runs the
+    /// dispatcher, this call only notifies that thread. The caller has sent a command. This call dispatches it, or
+    /// another thread soon does.
     pub(crate) fn assist<E>(&self, ingress: &Ingress<E>) {
         if !self.notify() {
             return;
@@ -95,7 +98,7 @@ impl Assist {
         };
         let more = dispatcher.run_batch();
         self.put(dispatcher);
-        // Before the release, because the next runner marks itself in the same place.
+        // Remove the mark before the release, because the next runner sets the same mark.
         drop(dispatching);
         if !more && self.release() {
             std::mem::forget(run);
@@ -109,7 +112,8 @@ impl Assist {
         }
     }
 
-    /// Runs the dispatch thread: it sleeps until it is the runner, and then runs until no work is left.
+    /// Runs the dispatch thread. It sleeps until a runner hands the run to it, and then runs the dispatcher until no
+    /// work is left.
     pub(crate) fn run_thread<E>(&self, ingress: &Ingress<E>, parker: &Parker) {
         loop {
             self.wait_for_handover(parker);
@@ -123,7 +127,7 @@ impl Assist {
                     return dispatcher.run_to_end();
                 }
                 while dispatcher.run_batch() {}
-                // On a busy bus the next event is about to come, so the thread spins before it sleeps, as channels do.
+                // On a busy bus, the next event arrives soon. So the thread spins before it sleeps, as channels do.
                 spin_until(|| self.is_notified());
                 self.put(dispatcher);
                 drop(dispatching);
@@ -141,16 +145,18 @@ impl Assist {
         }
     }
 
-    /// Announces a command that the caller has sent. Returns true if the caller is the runner now.
+    /// Announces a command that the caller has sent. Returns `true` if the caller is now the runner.
     fn notify(&self) -> bool {
-        // Ordering: AcqRel. Release pairs with `clear`: the runner sees the command. Acquire pairs with `release`: a new
-        // runner sees all that the last one did.
+        // Ordering: AcqRel. Release pairs with `clear`: the runner sees the command. Acquire pairs with `release`: a
+        // new runner sees all that the last one did.
         self.state.swap(NOTIFIED, Ordering::AcqRel) == IDLE
     }
 
-    /// Clears the notification before the runner receives commands. A command whose sender notifies later may be missed.
+    /// Clears the notification before the runner receives commands. A command whose sender notifies later may be
+    /// missed.
     fn clear(&self) {
-        // Ordering: Acquire, pairs with `notify`. A swap, so it never comes later than a notification that it missed.
+        // Ordering: Acquire, pairs with `notify`. A swap reads the latest state, so it never overwrites a notification
+        // that it has not acquired.
         self.state.swap(RUNNING, Ordering::Acquire);
     }
 
@@ -159,7 +165,8 @@ impl Assist {
         self.state.load(Ordering::Relaxed) == NOTIFIED
     }
 
-    /// Stops the run, with the dispatcher stored, unless a sender has notified since the last `clear`.
+    /// Ends the run unless a sender has notified since the last `clear`. The caller has stored the dispatcher. Returns
+    /// `true` if the run ended.
     fn release(&self) -> bool {
         self.idle_since.set_now();
         // Ordering: Release, pairs with `notify`. Relaxed on failure, because the next `clear` acquires.

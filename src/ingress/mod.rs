@@ -1,12 +1,12 @@
 //! The ingress: a bounded channel from every publisher to the dispatch thread, and the gate that closes it.
 //!
 //! 1. `stamp`: the publish time that an event carries.
-//! 2. `assist`: which thread runs the dispatcher.
+//! 2. `assist`: assisted dispatch. It decides which thread runs the dispatcher.
 //!
-//! [`Ingress`] owns the only long-lived sender, behind an `ArcSwapOption`. A publisher loads it and sends: no lock, no
-//! look-up. Closing removes it. Publishers that are sending at that moment keep the sender alive. The channel reports to
-//! the dispatch thread that it is disconnected only after the last of them is done and all commands are received. So an
-//! event is refused or delivered, and never lost in between.
+//! [`Ingress`] owns the only long-lived sender, behind an `ArcSwapOption`. A publisher loads the sender and sends,
+//! without a lock or a lookup. Closing removes the sender. Publishers that are sending at that moment keep the sender
+//! alive. The dispatch thread sees a disconnected channel only after the last of these publishers is done and all
+//! commands are received. So an event is either refused or dispatched, and never lost in between.
 //!
 //! A thread waits for space in the channel itself. A task waits in a [`WaitList`], which the dispatch thread notifies
 //! after each batch.
@@ -36,7 +36,7 @@ pub(crate) enum Command<E> {
     Upkeep,
 }
 
-/// A request for a flush. The requester is released when this is dropped, in any case.
+/// A request for a flush. Dropping the request releases the requester, even if the flush did not run.
 pub(crate) struct FlushRequest(Arc<Latch>);
 
 impl FlushRequest {
@@ -89,8 +89,8 @@ struct WaitingSend<'a, E> {
 }
 
 pub(crate) struct Ingress<E> {
-    // On cache lines of their own, because other threads write each of them: a closing thread the gate, the dispatch
-    // thread the wait list, publishers the count.
+    // The padded fields have separate cache lines, because different threads write them. A closing thread writes the
+    // gate, the dispatch thread the wait list, and publishers the count.
     gate: CachePadded<ArcSwapOption<Sender<Command<E>>>>,
     capacity: usize,
     /// Tasks that wait for space.
@@ -129,7 +129,7 @@ impl<E> Ingress<E> {
         self.published.load(Ordering::Relaxed)
     }
 
-    /// Closes the gate. Returns true if this call closed it.
+    /// Closes the gate. Returns `true` if this call closed it.
     pub(crate) fn close(&self) -> bool {
         let closed = self.gate.swap(None).is_some();
         self.space.notify(usize::MAX);
@@ -147,12 +147,12 @@ impl<E> Ingress<E> {
         Dispatching(&self.dispatching)
     }
 
-    /// Returns true if the caller is user code that the dispatcher runs. Such code must not wait for the dispatcher.
+    /// Returns `true` if the caller is user code that the dispatcher runs. Such code must not wait for the dispatcher.
     pub(crate) fn on_dispatch_thread(&self) -> bool {
         self.dispatching.load(Ordering::Relaxed) == thread::token()
     }
 
-    /// Wakes tasks that wait for space. The dispatch thread has received `count` commands.
+    /// Wakes up to `count` tasks that wait for space, because the dispatch thread has received that many commands.
     pub(crate) fn notify_space(&self, count: usize) {
         self.space.notify(count);
     }
@@ -198,7 +198,7 @@ impl<E> Ingress<E> {
     }
 
     fn send_waiting(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
-        // A wait may be long, so it holds a sender and not a guard of the gate.
+        // The wait may be long, so this method holds a sender instead of a guard of the gate.
         let Some(sender) = self.gate.load_full() else {
             return Err(TrySendError::Disconnected(command));
         };
@@ -217,7 +217,7 @@ impl<E> Ingress<E> {
 
     fn poll_send(&self, waiting: &mut WaitingSend<'_, E>) -> Poll<Result<(), Refused<E>>> {
         let Some(command) = waiting.unsent.take() else {
-            unreachable!("the command is sent once, and the future is not polled afterwards");
+            unreachable!("the command is sent once, and the future is not polled afterward");
         };
         match self.try_send(command) {
             Err(TrySendError::Full(command)) => {

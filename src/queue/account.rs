@@ -1,4 +1,5 @@
-//! The dispatch thread's account of a queue: which event is next, how much space is free, and how each event ended.
+//! The dispatch thread's counts of a queue: the number of the next event, the free space, and the delivered and lost
+//! events.
 //!
 //! Private to the dispatch thread. [`Account::commit`] publishes the counts through the shared [`QueueState`].
 
@@ -24,7 +25,7 @@ pub(crate) struct Pushed {
     pub(crate) waits: bool,
 }
 
-/// How one event ended that was pushed by itself.
+/// The result of pushing a single event.
 pub(super) enum Outcome {
     Queued,
     /// The event was lost, or an older one that it displaced.
@@ -33,7 +34,7 @@ pub(super) enum Outcome {
     LostAndEnds,
     /// The subscription had ended before the event.
     Ends,
-    /// The event waits for space, and `lost` older events were lost for it.
+    /// The event was added to the waiting events. That lost `lost` events: the event itself, or older ones.
     Waits {
         lost: u64,
     },
@@ -48,7 +49,7 @@ pub(super) struct Account {
     /// Number of matching events that are neither lost nor merged nor waiting.
     pub(super) delivered: u64,
     pub(super) lagged: u64,
-    /// Number of events that the receiver had taken when this was last updated.
+    /// Number of events that the receiver had taken when this field was last updated.
     received: u64,
 }
 
@@ -124,7 +125,7 @@ impl Account {
         }
     }
 
-    /// Returns how many of `wanted` events have space.
+    /// Returns the free space in events, but at most `wanted`.
     pub(super) fn space(&mut self, wanted: u64) -> u64 {
         let mut free = self.capacity - (self.delivered - self.received);
         if free < wanted {

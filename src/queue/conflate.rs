@@ -1,8 +1,7 @@
-//! The overflow rule of a queue that conflates: events without space wait, and are queued when the receiver has made
-//! some.
+//! The overflow rule of a conflating queue: events without space wait, and are queued once the receiver has made space.
 //!
-//! The dispatch thread's side of it. While events wait, it requests a notification from the receiver through a flag that
-//! both swap, and checks for space once more after the request.
+//! Private to the dispatch thread. While events wait, the dispatch thread requests a notification from the receiver.
+//! The request is a flag that both threads swap. After the request, the dispatch thread checks for space once more.
 
 use crate::delivery::parcel::Parcel;
 use crate::queue::account::{Account, Outcome, Pushed};
@@ -31,7 +30,7 @@ impl<E> ConflatingTail<E> {
         }
     }
 
-    /// Queues the events for which there is space. The others wait, and no event overtakes one that waits.
+    /// Queues the events for which there is space. The others wait. No event overtakes a waiting event.
     #[inline(never)]
     pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
         self.fill_space(account, pushed);
@@ -55,7 +54,7 @@ impl<E> ConflatingTail<E> {
         pushed
     }
 
-    /// Queues all waiting events, beyond the capacity if need be.
+    /// Queues all waiting events, beyond the capacity if necessary.
     pub(super) fn push_all_pending(&mut self, account: &mut Account) -> Pushed {
         let mut pushed = Pushed::default();
         while !self.pending.is_empty() {

@@ -1,6 +1,7 @@
-//! The receiver's end of a queue: it takes entries, and counts the gaps before them.
+//! The receiver's end of a queue. It takes entries and counts the gaps before them.
 //!
-//! Owned by the receiver. It reads the ring and the shared [`QueueState`], whose receiver side it writes.
+//! The receiver owns this end. It takes entries out of the ring, and writes the receiver's side of the shared
+//! [`QueueState`].
 
 use std::task::{Context, Poll, Waker};
 
@@ -23,22 +24,22 @@ pub(super) enum Head<E> {
 pub(crate) struct QueueConsumer<E> {
     pub(super) state: Arc<QueueState>,
     head: Head<E>,
-    /// A bundle that was taken and of which some events are still to be received.
+    /// A bundle that was taken from the queue and still has events to receive.
     open: Option<OpenBundle<E>>,
     /// The position of the last delivery. Events between it and the next delivery are lost.
     position: u64,
     /// The sum of all gaps so far.
     missed: u64,
-    /// Number of received events that came merged into others.
+    /// Number of events that were merged into received events.
     merged: u64,
     received: u64,
     /// The consumer has returned `Closed`, and will return nothing else.
     finished: bool,
-    /// Wakes the dispatch thread, which may wait for space. Only a queue that conflates has one.
+    /// The waker of the dispatch thread, whose events may wait for space. Only a conflating queue has one.
     dispatch: Option<Waker>,
 }
 
-/// The events of a bundle that are still to be received: one for each handle, from the place `next` on.
+/// The remaining events of a bundle, beginning at the place `next`. Each has one handle.
 struct OpenBundle<E> {
     handles: Handles<Counted<Bundle<E>>>,
     next: u8,
@@ -68,7 +69,7 @@ impl<E> QueueConsumer<E> {
         if self.finished { 0 } else { self.state.queued() as usize }
     }
 
-    /// Returns true if there is an event to receive, or none will ever come. False may be stale at once.
+    /// Returns `true` if there is an event to receive, or if no event will ever follow. `false` may be stale at once.
     pub(crate) fn is_ready(&self) -> bool {
         self.len() > 0 || self.state.is_closed()
     }
@@ -83,8 +84,8 @@ impl<E> QueueConsumer<E> {
         self.state.merged().max(self.merged)
     }
 
-    // A busy receiver mostly has an open bundle. If this is inlined, a delivery is built where it is used. Its copies
-    // through several return values would cost more than the rest.
+    // A busy receiver usually has an open bundle. With inlining, the delivery is built in its final place. Without
+    // inlining, copying it through several return values would cost more than the rest of the call.
     #[inline]
     pub(crate) fn try_pop(&mut self) -> Result<Delivery<E>, TryRecvError> {
         match self.pop_open() {
@@ -135,7 +136,7 @@ impl<E> QueueConsumer<E> {
         if !self.state.is_closed() {
             return Err(TryRecvError::Empty);
         }
-        // An event may have been queued after the first look at the queue and before the queue was closed.
+        // An event may have been queued after the first check of the queue and before the queue was closed.
         match self.take_entry() {
             Some(entry) => Ok(self.open_entry(entry)),
             None => {
@@ -157,7 +158,7 @@ impl<E> QueueConsumer<E> {
         poll_registered(self, check, |queue| queue.state.receiver.waker.register(cx.waker()))
     }
 
-    /// Frees all queued events and the waker at once. An event that is being pushed meanwhile is freed with the
+    /// Frees all queued events and the waker at once. An event that is being pushed at the same time is freed with the
     /// producer.
     pub(crate) fn discard(&mut self) {
         panic::discard(self.state.receiver.waker.take());
@@ -172,7 +173,7 @@ impl<E> QueueConsumer<E> {
         }
     }
 
-    /// Makes a delivery of the first event of an entry, and keeps the others for later.
+    /// Returns the first event of an entry as a delivery, and keeps the other events for later calls.
     fn open_entry(&mut self, entry: Entry<E>) -> Delivery<E> {
         let missed = entry.position - self.position - 1;
         self.position = entry.position;

@@ -1,21 +1,27 @@
 //! A subscriber's queue: the ring, the overflow rule, the count of losses, and the waker.
 //!
-//! 1. `state`: the atomics that both ends and the bus share: closed flag, counters, waker. And the queue's entries.
+//! 1. `state`: the atomics that both ends and the bus share (closed flag, counters, waker), and the type of the
+//!    entries.
 //! 2. `account`: the dispatch thread's counts of a queue: positions, free space, delivered and lost events.
-//! 3. `producer`: the dispatch thread's end. It applies the overflow rule.
-//! 4. `reserve`: the rule of queues that reserve their last places for essential events.
-//! 5. `conflate`: the rule of queues that conflate.
-//! 6. `pending`: the events that wait beside a full queue that conflates.
+//! 3. `producer`: the dispatch thread's end. `QueueProducer::push` applies the overflow rule: it drops the oldest event
+//!    itself, and leaves the other rules to the files below and to `account`, which drops the newest events.
+//! 4. `reserve`: the overflow rule of queues that reserve their last places for essential events.
+//! 5. `conflate`: the overflow rule of conflating queues.
+//! 6. `pending`: the events that wait beside a full conflating queue.
 //! 7. `sink`: delivery into a channel of the host, in place of a queue.
 //! 8. `consumer`: the receiver's end.
 //!
 //! A [`QueueProducer`] belongs to the dispatch thread and a [`QueueConsumer`] to the receiver. Both are used through
-//! `&mut`, so the ring between them has one writer and one reader. They share a [`QueueState`], which is all atomics.
+//! `&mut`, so the ring between them has one writer and one reader. They share a [`QueueState`], which consists of
+//! atomics.
 //!
-//! An entry of the ring is a parcel: one event, or a bundle that takes one place and is received event by event. Space
-//! is counted in events. The producer numbers the events that matched the subscriber, and the consumer reports the
-//! numbers that it did not see as missed. So losses at the tail (the ring is full) and at the head (the oldest event is
-//! displaced) are reported where they happened. Merged events share the number of the event that they became.
+//! An entry of the ring is a parcel: one event, or a bundle. A bundle takes one place in the ring and is received event
+//! by event. Space is counted in events. The producer numbers the events that match the subscriber, and the consumer
+//! counts skipped numbers as missed events. So each loss is reported where it happened, at the tail (the ring is full)
+//! or at the head (the oldest event is displaced). Merged events share the number of the event that they became.
+//!
+//! Dropping the receiver frees the queued events (`QueueConsumer::discard`) and the consumer. The ring itself is freed
+//! when the dispatch thread also drops the producer, after it has removed the subscription (see `subscribers/mod.rs`).
 
 mod account;
 mod conflate;
@@ -73,7 +79,7 @@ impl<E> QueueConfig<E> {
     }
 }
 
-/// Makes a queue. A receiver of a queue that conflates wakes `dispatch` when it has made space for waiting events.
+/// Creates a queue. The receiver of a conflating queue wakes `dispatch` when it has made space for waiting events.
 pub(crate) fn queue<E>(
     config: QueueConfig<E>,
     dispatch: impl FnOnce() -> Waker,

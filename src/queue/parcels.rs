@@ -1,4 +1,4 @@
-//! Queues and parcels, shared by tests and models.
+//! Helper functions that create queues and parcels for tests and models.
 
 use crate::delivery::parcel::{Bundle, Envelope, Parcel};
 use crate::event::{BusEvent, EventRouting};
@@ -6,7 +6,7 @@ use crate::overflow::Overflow;
 use crate::queue::{Pushed, QueueConfig, QueueConsumer, QueueProducer, queue};
 use crate::sync::counted::Counted;
 
-/// A queue that does not conflate.
+/// Creates a queue that does not conflate.
 pub(crate) fn plain(capacity: usize, overflow: Overflow) -> (QueueProducer<()>, QueueConsumer<()>) {
     queue(QueueConfig::new(capacity, overflow), || {
         unreachable!("the queue does not conflate")

@@ -1,4 +1,4 @@
-//! The events that wait beside a full queue that conflates: one for each scroll, in order of their sequence.
+//! The events that wait beside a full conflating queue: one for each scroll, in order of sequence.
 //!
 //! Private to the dispatch thread. Each waiting event holds the number of events lost directly before it, so that the
 //! loss is reported in its place.
@@ -13,14 +13,14 @@ use crate::sync::Arc;
 use crate::sync::counted::Counted;
 use crate::sync::panic;
 
-/// Makes one event of a waiting event and a newer one, or refuses the newer one.
+/// A function that merges a newer event into a waiting one. It returns `None` to refuse the newer event.
 pub(crate) type Merge<E> = Box<dyn Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync>;
 
-/// The scroll or session of an event. One event of each waits.
+/// The scroll or session of an event. At most one event of each owner waits.
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Owner {
     Scroll(Uuid),
-    /// Without a scroll: connector and session, as far as the event names them.
+    /// The connector and the session of an event without a scroll, if the event names them.
     Session(Option<Arc<str>>, Option<Arc<str>>),
 }
 
@@ -66,7 +66,7 @@ pub(super) struct PendingEvents<E> {
     sequences: HashMap<Owner, u64>,
     /// Number of waiting events, including those merged into others.
     waiting: u64,
-    /// Number of events lost behind all waiting ones.
+    /// Number of events lost after the last waiting event.
     lost_after: u64,
 }
 
@@ -91,8 +91,7 @@ impl<E> PendingEvents<E> {
         self.by_sequence.is_empty()
     }
 
-    /// Returns and resets the number of events lost behind all waiting ones. The next event, which does not wait,
-    /// reports it.
+    /// Returns and resets the number of events lost after the last waiting event. The next event reports this number.
     pub(super) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost_after)
     }
@@ -143,7 +142,7 @@ impl<E> PendingEvents<E> {
         let mut added = Added::default();
         if self.by_sequence.len() == self.limit {
             if let Some(oldest) = self.take_oldest() {
-                // With all events that were merged into it.
+                // The events merged into the oldest event are lost with it.
                 added.lost = oldest.merged + 1;
                 self.lose_before_first(oldest.lost_before + added.lost);
             }
@@ -157,7 +156,7 @@ impl<E> PendingEvents<E> {
         added
     }
 
-    /// Replaces the waiting event by a newer one, or merges the two. The result moves to the end.
+    /// Replaces the waiting event with a newer one, or merges the two events. The result moves to the end.
     fn merge_into(&mut self, sequence: u64, newer: Parcel<E>) -> Added {
         let merged = match (&self.merge, self.by_sequence.get(&sequence)) {
             (Some(merge), Some(older)) => {
@@ -199,7 +198,7 @@ impl<E> PendingEvents<E> {
         });
     }
 
-    /// Adds an event that is newer than all others, and for whose owner none waits.
+    /// Adds an event that is newer than all others and whose owner has no waiting event.
     fn append(&mut self, mut newest: Pending<E>) {
         self.waiting += 1;
         newest.lost_before += self.take_lost();
@@ -221,7 +220,7 @@ mod tests {
     use super::*;
     use crate::event::EventKind;
 
-    /// An event of this scroll; 0 stands for no scroll.
+    /// Creates an event of this scroll. 0 means no scroll.
     fn event(sequence: u64, scroll: u128) -> Parcel<u64> {
         let routing = EventRouting {
             scroll_id: (scroll > 0).then(|| Uuid::from_u128(scroll)),
@@ -238,7 +237,7 @@ mod tests {
             .collect()
     }
 
-    /// Sequence, lost before, merged.
+    /// Removes all events. Returns the sequence, the losses before it, and the number of merged events of each.
     fn drain(pending: &mut PendingEvents<u64>) -> Vec<(u64, u64, u64)> {
         std::iter::from_fn(|| pending.pop())
             .map(|taken| (taken.parcel.first().sequence, taken.lost_before, taken.merged))
@@ -246,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_event_of_each_scroll_waits_at_its_own_place() {
+    fn the_newest_event_of_each_scroll_waits_in_order_of_sequence() {
         let mut pending = PendingEvents::new(9, None);
         let added = add(&mut pending, &[1, 2, 1, 3, 2, 2]);
         assert_eq!(added, [Added::default(); 6]);
@@ -263,11 +262,10 @@ mod tests {
         let mut pending = PendingEvents::new(1, None);
         let added = add(&mut pending, &[1, 1, 2, 3]);
         let lost: Vec<_> = added.iter().map(|added| added.lost).collect();
-        assert_eq!(lost, [0, 0, 2, 1], "with the events merged into it");
+        assert_eq!(lost, [0, 0, 2, 1], "the events merged into it are lost too");
         assert_eq!(drain(&mut pending), [(4, 3, 0)]);
     }
 
-    /// A loss keeps its place when the event behind it moves to the end.
     #[test]
     fn a_loss_keeps_its_place_when_the_event_behind_it_is_replaced() {
         let mut pending = PendingEvents::new(2, None);
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_newer_event_is_lost_behind_the_waiting_ones() {
+    fn a_refused_newer_event_is_lost_after_the_waiting_ones() {
         let mut pending = PendingEvents::new(9, Some(Box::new(|_: &BusEvent<u64>, _| None)));
         let added = add(&mut pending, &[1, 1, 2, 2]);
         assert_eq!(added.iter().map(|added| added.lost).sum::<u64>(), 2);

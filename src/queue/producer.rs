@@ -11,19 +11,19 @@ use crate::queue::sink::{GuardedSink, SinkTail};
 use crate::queue::state::{Entry, QueueState};
 use crate::sync::{Arc, ArrayQueue, ring};
 
-/// The end of the queue that events are pushed to, one variant for each overflow rule. The rare ones are boxed, so that
-/// the common ones stay small.
+/// The end of the queue that events are pushed to, one variant for each way to handle an event without space. The rare
+/// variants are boxed, so that the common ones stay small.
 pub(super) enum Tail<E> {
     /// Events without space are lost.
     Ring(ring::Producer<Entry<E>>),
     /// Events without space are lost. Only essential events may use the last places.
     Reserving(Box<ReservingTail<E>>),
-    /// The oldest event is displaced. The producer then takes from the head as well, which a ring with one consumer does
-    /// not allow.
+    /// The oldest event is displaced. The producer then also takes from the head, which a ring with a single consumer
+    /// does not allow.
     Array(Arc<ArrayQueue<Entry<E>>>),
-    /// Events without space wait for some.
+    /// Events without space wait until the receiver has made space.
     Conflating(Box<ConflatingTail<E>>),
-    /// A channel of the host, and no queue of the bus.
+    /// A channel of the host instead of a queue of the bus.
     Sink(SinkTail<E>),
 }
 
@@ -38,7 +38,7 @@ impl<E> QueueProducer<E> {
         QueueProducer { tail, account }
     }
 
-    /// Makes a producer that delivers into a channel of the host. It has no queue, so its capacity shows as zero.
+    /// Creates a producer that delivers into a channel of the host. It has no queue, so its capacity is zero.
     pub(crate) fn into_sink(sink: GuardedSink<E>, overflow: Overflow) -> Self {
         QueueProducer {
             tail: Tail::Sink(SinkTail::new(sink)),
@@ -50,9 +50,10 @@ impl<E> QueueProducer<E> {
         &self.account.state
     }
 
-    /// Pushes a parcel by the overflow rule, commits the counts, and adds the result to `pushed`. A subscription that has
-    /// ended matches no event.
-    // Inlined, so that the result of a push stays in registers: a tenth of the instructions for many subscribers.
+    /// Pushes a parcel according to the overflow rule, commits the counts, and adds the result to `pushed`. A
+    /// subscription that has ended matches no event.
+    // Inlined, so that the result of a push stays in registers. With many subscribers, this saves a tenth of the
+    // instructions.
     #[inline(always)]
     pub(crate) fn push(&mut self, parcel: Parcel<E>, pushed: &mut Pushed)
     where
@@ -77,7 +78,7 @@ impl<E> QueueProducer<E> {
         self.push_waiting(ConflatingTail::push_pending)
     }
 
-    /// Queues all waiting events, beyond the capacity if need be, because the bus ends.
+    /// Queues all waiting events, beyond the capacity if necessary, because the bus ends.
     pub(crate) fn push_all_pending(&mut self) -> Pushed {
         self.push_waiting(ConflatingTail::push_all_pending)
     }

@@ -10,7 +10,7 @@ use crate::queue::state::Entry;
 use crate::sync::atomic::Ordering;
 use crate::sync::{panic, ring};
 
-/// Which events are essential, and how many places are reserved for them.
+/// The filter of essential events, and the number of places reserved for them.
 pub(crate) struct Essential<E> {
     pub(crate) filter: EventFilter<E>,
     /// Number of places that only essential events may use.
@@ -44,7 +44,8 @@ impl<E> ReservingTail<E> {
     }
 
     /// Pushes a parcel whole if it leaves the reserve free, and otherwise event by event. With
-    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect), only the loss of an essential event ends the subscription.
+    /// [`Overflow::Disconnect`](crate::Overflow::Disconnect), only the loss of an essential event ends the
+    /// subscription.
     #[inline(never)]
     pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
         let wanted = parcel.len() + self.essential.reserve as u64;

@@ -9,14 +9,13 @@ use crate::sink::{Sink, SinkError};
 use crate::sync::atomic::Ordering;
 use crate::sync::panic::{self, DropGuarded};
 
-/// A sink of the host. It is dropped with the last list that holds it, on any thread, so it brings its own panic
-/// boundary.
+/// A sink of the host. Any thread may drop the last owner of a sink, so the sink has its own panic boundary.
 pub(crate) type GuardedSink<E> = DropGuarded<Box<dyn Sink<E>>>;
 
 /// A sink, and the last event that it accepted.
 pub(super) struct SinkTail<E> {
     sink: GuardedSink<E>,
-    /// The number of that event among the matching ones.
+    /// The number of that event among all matching events.
     position: u64,
 }
 
@@ -25,8 +24,8 @@ impl<E> SinkTail<E> {
         SinkTail { sink, position: 0 }
     }
 
-    /// Sends each event to the sink. An event is lost if the sink is full or panics. An event that finds the sink closed
-    /// counts as after the end.
+    /// Sends each event to the sink. An event is lost if the sink is full or panics. If the sink is closed, the event
+    /// counts as published after the end of the subscription.
     pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed)
     where
         E: 'static,

@@ -1,4 +1,4 @@
-//! The state that both ends of a queue and the bus share, and the entries of the queue.
+//! The state that both ends of a queue and the bus share, and the type of the entries.
 //!
 //! All fields are atomics. The dispatch thread writes the counters, the receiver writes its own cache line, and either
 //! may close.
@@ -14,14 +14,14 @@ pub(super) struct Entry<E> {
     pub(super) position: u64,
 }
 
-/// The fields that the receiver writes. They have a cache line of their own, because the dispatch thread reads the other
-/// fields at every push.
+/// The fields that the receiver writes. They have a cache line of their own, because the dispatch thread reads the
+/// other fields at every push.
 #[repr(align(64))]
 pub(super) struct ReceiverSide {
     pub(super) waker: AtomicWaker,
     /// Number of events that the receiver has taken. Only the receiver writes it.
     pub(super) received: AtomicU64,
-    /// Events wait for space, so the receiver must notify the dispatch thread when it next makes some.
+    /// Set while events wait for space. The receiver then notifies the dispatch thread when it next makes space.
     space_wanted: AtomicBool,
 }
 
@@ -29,7 +29,7 @@ pub(super) struct ReceiverSide {
 pub(crate) struct QueueState {
     capacity: usize,
     closed: AtomicBool,
-    // The counters below are those of the dispatch thread's last batch. Only the dispatch thread writes them.
+    // The dispatch thread updates the counters below after each push. No other thread writes them.
     /// Number of matching events that were queued and not displaced.
     pub(super) delivered: AtomicU64,
     /// Number of matching events that were lost.
@@ -61,8 +61,8 @@ impl QueueState {
         }
     }
 
-    /// Ends the subscription: no further event is queued, and queued events stay readable. Returns true if this call
-    /// ended it. The caller must [`wake`](Self::wake) the receiver then.
+    /// Ends the subscription: no further event is queued, and queued events stay readable. Returns `true` if this call
+    /// ended it. If so, the caller must [`wake`](Self::wake) the receiver.
     pub(crate) fn close(&self) -> bool {
         // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the flag set by the
         // dispatch thread sees every push before it. Acquire orders this call after the close that came first.
@@ -123,7 +123,8 @@ impl QueueState {
         self.receiver.space_wanted.swap(true, Ordering::AcqRel);
     }
 
-    /// Takes the request of the dispatch thread, if there is one. The receiver has just made space.
+    /// Takes the request of the dispatch thread, if there is one. The receiver calls this method after it has made
+    /// space.
     pub(super) fn take_space_request(&self) -> bool {
         // Ordering: AcqRel, pairs with `request_space`. A read-modify-write even if there is no request.
         self.receiver.space_wanted.swap(false, Ordering::AcqRel)

@@ -14,7 +14,7 @@ fn drain(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn an_entry_takes_the_memory_that_the_builder_documents() {
+fn an_entry_has_the_size_that_the_builder_documents() {
     assert_eq!(size_of::<Entry<[u8; 100]>>(), 24);
 }
 
@@ -49,7 +49,7 @@ fn the_part_of_a_bundle_that_fits_is_queued() {
 }
 
 #[test]
-fn space_is_counted_in_events_also_within_a_bundle_half_received() {
+fn space_is_counted_in_events_within_a_partly_received_bundle() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);
     assert_eq!(push(&mut producer, bundle(1..=4)), pushed(4, 0));
     assert_eq!(consumer.try_pop().unwrap().sequence(), 1);
@@ -82,7 +82,7 @@ fn a_bundle_displaces_the_oldest_events_one_by_one() {
 }
 
 #[test]
-fn a_kept_delivery_keeps_its_bundle_and_a_discarded_one_does_not() {
+fn a_bundle_is_freed_with_its_last_delivery() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);
     let parcel = bundle(1..=3);
     let Parcel::Bundle { bundle, .. } = &parcel else {
@@ -99,7 +99,7 @@ fn a_kept_delivery_keeps_its_bundle_and_a_discarded_one_does_not() {
     assert_eq!(Arc::strong_count(&payload), 1);
 }
 
-/// A queue that conflates. Its receiver wakes no thread here; the tests look at the flag of the request.
+/// Creates a conflating queue. Its waker does nothing, because the tests check the request flag.
 fn conflating(capacity: usize) -> (QueueProducer<()>, QueueConsumer<()>) {
     queue(QueueConfig::new(capacity, Overflow::Conflate), || Waker::noop().clone())
 }

@@ -1,4 +1,4 @@
-//! Session keys: connector and native session id, the name of a session on its bus.
+//! Session keys: the connector and the native session id, which together name a session on its bus.
 //!
 //! Plain values; nothing here is shared.
 

@@ -1,7 +1,7 @@
 //! The session cache: the global id (`scroll_id`) of each session, for late binding and for lookups.
 //!
 //! 1. `key`: the name of a session.
-//! 2. `binding`: the rule that binds an event to its session's scroll.
+//! 2. `binding`: late binding, the rule that binds an event to the scroll of its session. The dispatch thread calls it.
 //!
 //! [`Sessions`] owns a `DashMap` from session to binding, and the sessions ordered by age. Any thread can look up a
 //! session. A lookup reads only the map, allocates nothing, and copies the id before it releases the map's guard. No

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-/// The id of a subscription. It is unique for the life of its bus, because ids are not used again.
+/// The id of a subscription. It is unique for the life of its bus, because ids are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]

@@ -1,13 +1,14 @@
-//! Interest: whether any subscriber may match an event, asked before the event is made.
+//! Interest: whether any subscriber may match an event. A publisher checks this before it creates the event.
 //!
-//! Owns counts of the listed filters: of each [`Term`], and of the filters without terms. The writer of the subscriber
-//! list, and so one thread at a time, updates them. A filter is added before the list with it is stored, and removed
-//! after a list without it is stored. Publishers ask. They take no lock, wait for no thread and allocate nothing.
+//! [`Interest`] owns counts of the listed filters: one count for each [`Term`], and one for the filters without terms.
+//! Only the writer of the subscriber list updates them, so one thread at a time. A filter is added before the list with
+//! it is stored, and removed after a list without it is stored. Publishers read the counts. They take no lock, wait for
+//! no thread and allocate nothing.
 //!
-//! The answer "no subscriber" must be true. A publisher reads one count after another. Meanwhile a filter may be
-//! replaced, and the publisher could miss both: the new term, which it reads too early, and the old term, which it reads
-//! too late. So the writer announces each removal before it changes a count. A publisher that finds no subscriber, but
-//! another number of removals than before, answers "maybe".
+//! The answer "no subscriber" must be correct. A publisher reads one count after another. Meanwhile, a filter may be
+//! replaced. The publisher could then read the new term too early and the old term too late, and miss both. So the
+//! writer announces each removal before it changes a count. If a publisher finds no subscriber, but the number of
+//! removals has changed, the answer is "maybe".
 
 use std::hash::BuildHasher;
 
@@ -20,7 +21,7 @@ use crate::subscribers::terms::{IndexTerms, Term};
 use crate::sync::Hashing;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// A term by reference, so that a look-up builds none. The counts are kept by its hash.
+/// A borrowed term, so that a lookup allocates nothing. Its hash is the key of its count.
 #[derive(Clone, Copy, Hash)]
 enum TermRef<'a> {
     Scroll(Uuid),
@@ -31,7 +32,7 @@ enum TermRef<'a> {
     Origin(EventOrigin),
 }
 
-/// Number of sorts of terms. [`TermRef::sort`] numbers them.
+/// Number of sorts of terms, such as scrolls and kinds. [`TermRef::sort`] numbers the sorts.
 const SORTS: usize = 6;
 
 impl<'a> TermRef<'a> {
@@ -64,7 +65,7 @@ const ORIGIN: usize = 5;
 pub(crate) struct Interest {
     /// Number of filters without terms.
     everything: AtomicUsize,
-    /// Number of terms of each sort. A sort that no filter uses need not be hashed.
+    /// Number of terms of each sort. If no filter uses a sort, a lookup does not hash it.
     sorts: [AtomicUsize; SORTS],
     terms: TermCounts,
     hashing: Hashing,
@@ -74,10 +75,10 @@ pub(crate) struct Interest {
 
 /// # For publishers
 impl Interest {
-    /// Returns true if an event of this routing may match a filter, or must be dispatched in any case. Without an origin,
-    /// the event may have any. False positives are possible, false negatives are not.
+    /// Returns `true` if an event with this routing may match a filter, or must be dispatched in any case. `None` as
+    /// the origin stands for any origin. False positives are possible, false negatives are not.
     pub(crate) fn may_match(&self, routing: &EventRouting, origin: Option<EventOrigin>) -> bool {
-        // Such an event may bind or end a session, also without subscribers.
+        // Such an event may bind or end a session, even without subscribers.
         if routing.kind == EventKind::SessionLifecycle {
             return true;
         }
@@ -86,8 +87,8 @@ impl Interest {
         if self.is_counted(routing, origin) {
             return true;
         }
-        // Ordering: Relaxed. A publisher that read a count after a removal has synchronized with it, and so with its
-        // announcement.
+        // Ordering: Relaxed. A publisher that read a count after a removal has synchronized with the removal, and so
+        // with its announcement.
         self.removals.load(Ordering::Relaxed) != before
     }
 
@@ -123,13 +124,14 @@ impl Interest {
 }
 
 fn is_any(count: &AtomicUsize) -> bool {
-    // Ordering: Acquire, pairs with `remove_terms`: a publisher that reads the count of a removal sees its announcement.
+    // Ordering: Acquire, pairs with `remove_terms`: a publisher that reads the count of a removal sees its
+    // announcement.
     count.load(Ordering::Acquire) > 0
 }
 
 /// # For the writer of the subscriber list
 impl Interest {
-    /// Makes counts without a filter. With `always`, every event must be dispatched.
+    /// Creates empty counts. With `always`, every event must be dispatched.
     pub(crate) fn new(always: bool) -> Self {
         Interest {
             everything: AtomicUsize::new(usize::from(always)),
@@ -140,10 +142,10 @@ impl Interest {
         }
     }
 
-    /// Adds a filter by its terms. The store of the list publishes the counts.
+    /// Adds a filter by its terms.
     pub(crate) fn add(&self, terms: &IndexTerms) {
-        // Ordering: Relaxed, because the store of the list publishes the counts. For publishers amid a change of filter,
-        // the next `remove` does.
+        // Ordering: Relaxed, because the store of the list publishes the counts. When a filter is replaced, the next
+        // `remove` publishes them as well.
         match terms {
             IndexTerms::ScanAll { .. } => {
                 self.everything.fetch_add(1, Ordering::Relaxed);
@@ -163,7 +165,8 @@ impl Interest {
         if filters.len() == 0 {
             return;
         }
-        // Ordering: Release, pairs with `may_match`: a publisher that sees this sees the filters added before it.
+        // Ordering: Release, pairs with `may_match`: a publisher that sees this increment sees the filters added before
+        // it.
         self.removals.fetch_add(1, Ordering::Release);
         for terms in filters {
             self.remove_terms(terms);
@@ -202,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Equalities that this event satisfies.
+    /// Returns one equality of each sort that an event with `routing()` and the origin `User` satisfies.
     fn equalities() -> [Filter; 6] {
         [
             EventFilter::ScrollId(Uuid::from_u128(1)),
@@ -217,7 +220,7 @@ mod tests {
         ]
     }
 
-    /// The answers for an event with all fields of its routing, and for one with none.
+    /// Returns the answers for an event with all routing fields set, and for an event with none.
     fn answers(interest: &Interest) -> [bool; 2] {
         [
             interest.may_match(&routing(), Some(EventOrigin::User)),

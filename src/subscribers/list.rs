@@ -1,9 +1,9 @@
 //! One state of the subscriber list: an immutable sequence of slots, in order of id.
 //!
-//! A state never changes, so nothing here is synchronized. A change makes a new state, which shares the unchanged parts
-//! with the old one. The slots are in chunks behind an `Arc` each. So a change copies the affected chunks and the list
-//! of chunks, and not a reference for every subscriber. A reader that compares two states skips the chunks that both
-//! have.
+//! A state never changes, so nothing here is synchronized. A change creates a new state, which shares the unchanged
+//! parts with the old state. The slots are stored in chunks, each behind an `Arc`. So a change copies the affected
+//! chunks and the list of chunks, instead of one reference for every subscriber. A comparison of two states skips the
+//! chunks that both contain.
 
 use crate::event::Event;
 use crate::filter::EventFilter;
@@ -17,7 +17,7 @@ pub(crate) struct Subscription<E> {
     pub(crate) id: SubscriberId,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) queue: Arc<QueueState>,
-    /// Number of earlier events that the subscriber asked for.
+    /// Number of earlier events that the subscriber requested.
     pub(crate) backlog: usize,
     /// The producer, until the dispatch thread takes it.
     pub(crate) producer: Mutex<Option<QueueProducer<E>>>,
@@ -84,7 +84,7 @@ impl<E> SubscriberList<E> {
         next
     }
 
-    /// Returns the list with this slot in place of the listed one of the same id.
+    /// Returns the list with the slot of the same id replaced by this slot.
     pub(crate) fn with_replaced(&self, slot: Arc<Slot<E>>) -> Self {
         let mut next = self.copy();
         if let Some((chunk, place)) = self.position(slot.id()) {
@@ -121,7 +121,8 @@ impl<E> SubscriberList<E> {
         (next, removed)
     }
 
-    /// Appends the rest of a chunk, to the last chunk if both fit into one. So chunks are at least half full on average.
+    /// Appends the rest of a chunk, to the last chunk if both fit into one. So chunks are at least half full on
+    /// average.
     fn append(&mut self, rest: Chunk<E>) {
         match self.chunks.last_mut() {
             _ if rest.is_empty() => {}
@@ -130,9 +131,9 @@ impl<E> SubscriberList<E> {
         }
     }
 
-    /// Compares two states. Returns the slots that only `before` has and those that only `self` has, each in order of
-    /// id. A replaced subscription has a slot in both. The cost is one step per chunk, and one per slot of the chunks that
-    /// differ.
+    /// Compares two states. Returns the slots that only `before` contains and those that only `self` contains, each in
+    /// order of id. A replaced subscription has a slot in both. The cost is one step per chunk, and one per slot of the
+    /// chunks that differ.
     pub(crate) fn changes<'a>(&'a self, before: &'a Self) -> (SlotRefs<'a, E>, SlotRefs<'a, E>) {
         let (mut old, mut new) = (Vec::new(), Vec::new());
         let mut befores = before.chunks.iter().peekable();
@@ -143,7 +144,8 @@ impl<E> SubscriberList<E> {
                     befores.next();
                     nows.next();
                 }
-                // A common chunk begins with the same id in both, so the chunk with the lower id is only in its own list.
+                // A common chunk begins with the same id in both, so the chunk with the lower id is only in its own
+                // list.
                 (Some(before), Some(now)) if before[0].id() <= now[0].id() => old.extend(befores.next()),
                 (_, Some(_)) => new.extend(nows.next()),
                 (Some(_), None) => old.extend(befores.next()),
@@ -246,7 +248,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// After any steps, the list holds the same slots as a map, in chunks of a valid length, and reports its changes.
+        /// After any steps, the list holds the same slots as a map, in chunks of a valid length, and reports its
+        /// changes.
         #[test]
         fn the_list_behaves_as_an_ordered_map(steps in steps()) {
             let (mut list, mut model) = (SubscriberList::new(), Model::new());

@@ -3,20 +3,23 @@
 //! 1. `id`: subscriber ids.
 //! 2. `list`: one immutable state of the list, and its slots.
 //! 3. `terms`: the index terms of a filter.
-//! 4. `interest`: counts of the listed filters' terms, for publishers that ask before they make an event.
+//! 4. `interest`: counts of the listed filters' terms. A publisher reads them before it creates an event.
 //! 5. `term_counts`: the concurrent multiset behind these counts.
 //!
-//! [`Subscribers`] owns an `ArcSwap` of the current [`SubscriberList`], in order of subscription and so of id. Readers
-//! (the dispatch thread, statistics) load it and never wait. Writers (subscribe, a new filter, unsubscribe, reap, end)
-//! copy the affected parts and store the new list, one at a time, under a mutex. Slots that lose their last owner by a
-//! write are dropped after the mutex is released, because a filter may hold user values. Each write also updates the
-//! counts of the filters: a new filter is counted before the list shows it, and an old one until the list no longer
-//! does.
+//! [`Subscribers`] owns an `ArcSwap` of the current [`SubscriberList`], in order of id. Readers (the dispatch thread,
+//! statistics) load the list and never wait. Writers (subscribe, set filter, unsubscribe, reap, end) take turns under a
+//! mutex. A writer copies the affected parts of the list and stores the new list. The slots that a write removes are
+//! dropped after the mutex is released, because a filter may hold user values. Each write also updates the counts of
+//! the filters. A new filter is counted before the list with it is stored, and an old filter until a list without it is
+//! stored.
 //!
-//! The closed flag of its queue ends a subscription. An unsubscribe sets the flag and removes the slot in one write. A
-//! receiver that closes or is dropped, or an overflow that disconnects, sets the flag and notes the id for the next
-//! reap. The dispatch thread reaps: one write removes all noted slots, so ten thousand receivers dropped at once cost one
-//! copy.
+//! A subscription ends when the closed flag of its queue is set. An unsubscribe sets the flag and removes the slot in
+//! one write. A close or drop of the receiver, or an overflow that disconnects, sets the flag and records the id for
+//! the next reap.
+//!
+//! The dispatch thread reaps: one write removes all recorded slots, so ten thousand dropped receivers cost one copy.
+//! The routing table then detaches the removed subscribers (`dispatch/routes.rs`) and drops their producers. This frees
+//! the queues of dropped receivers.
 
 pub(crate) mod id;
 pub(crate) mod interest;
@@ -43,13 +46,13 @@ pub(crate) struct Subscribers<E> {
     interest: Interest,
     /// Changed only under `writer`.
     next_id: AtomicU64,
-    /// The bus has ended, so a new subscription is closed from the start. Changed only under `writer`.
+    /// Set when the bus ends. A new subscription is then closed from the start. Changed only under `writer`.
     ended: AtomicBool,
     /// Number of subscriptions that are not closed.
     live: AtomicUsize,
     /// Subscriptions that are closed and listed, which the next reap removes.
     closed: Mutex<Vec<SubscriberId>>,
-    /// The dispatch thread is to run its upkeep of the list.
+    /// Set while a request for upkeep is pending.
     upkeep: AtomicBool,
     reaped: AtomicU64,
 }
@@ -70,7 +73,7 @@ impl<'a, E> Change<'a, E> {
 }
 
 impl<E> Subscribers<E> {
-    /// Makes an empty list. With `always_interested`, every event must be dispatched, also without subscribers.
+    /// Creates an empty list. With `always_interested`, every event must be dispatched, even without subscribers.
     pub(crate) fn new(always_interested: bool) -> Self {
         Subscribers {
             list: Arc::new(ArcSwap::from_pointee(SubscriberList::new())),
@@ -135,7 +138,7 @@ impl<E> Subscribers<E> {
         subscription
     }
 
-    /// Gives a listed subscription another filter. Does nothing if the subscription is not listed.
+    /// Replaces the filter of a listed subscription. Does nothing if the subscription is not listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
         let unused = self.write(|list| match list.get(id) {
             Some(old) => {
@@ -152,7 +155,7 @@ impl<E> Subscribers<E> {
         drop(unused);
     }
 
-    /// Ends a subscription and removes it from the list. Returns true if this call ended it.
+    /// Ends a subscription and removes it from the list. Returns `true` if this call ended it.
     pub(crate) fn unsubscribe(&self, id: SubscriberId) -> bool {
         let removed = self.write(|list| {
             let Some(slot) = list.get(id) else {
@@ -169,7 +172,7 @@ impl<E> Subscribers<E> {
         removed.is_some()
     }
 
-    /// Ends a subscription, which stays listed until the next reap. Returns true if this call ended it.
+    /// Ends a subscription, which stays listed until the next reap. Returns `true` if this call ended it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
         let closed = subscription.queue.close();
         if closed {
@@ -179,7 +182,7 @@ impl<E> Subscribers<E> {
         closed
     }
 
-    /// Counts a closed subscription, and wakes its receiver.
+    /// Removes a closed subscription from the live count, and wakes its receiver.
     fn finish_close(&self, subscription: &Subscription<E>) {
         // Ordering: Relaxed, a count that publishes nothing.
         self.live.fetch_sub(1, Ordering::Relaxed);
@@ -218,20 +221,21 @@ impl<E> Subscribers<E> {
         for slot in last {
             self.close(&slot.subscription);
         }
-        // The subscriptions just noted as closed are no longer listed.
+        // The subscriptions just recorded as closed are no longer listed.
         *self.closed.lock() = Vec::new();
     }
 
-    /// Requests upkeep of the list from the dispatch thread. Returns true if no request was pending. The caller must wake
-    /// the dispatch thread then.
+    /// Requests upkeep of the list from the dispatch thread. Returns `true` if no request was pending. If so, the
+    /// caller must wake the dispatch thread.
     pub(crate) fn request_upkeep(&self) -> bool {
-        // Ordering: AcqRel, pairs with `take_upkeep`. Release: the thread that takes the request sees its cause. Acquire:
-        // if `take_upkeep` came first, this thread sees the ingress as it was then or later. A wake-up that finds the
-        // ingress full thus leaves commands behind it, and the dispatch thread finds the request after them.
+        // Ordering: AcqRel, pairs with `take_upkeep`. Release: the thread that takes the request sees its cause.
+        // Acquire: if `take_upkeep` came first, this thread sees the ingress as it was then or later. So if the wake-up
+        // finds the ingress full, the dispatch thread still has to receive those commands, and takes this request after
+        // them.
         !self.upkeep.swap(true, Ordering::AcqRel)
     }
 
-    /// Takes the request for upkeep, if there is one. The caller reads the list afterwards, so no request is lost.
+    /// Takes the request for upkeep, if there is one. The caller reads the list afterward, so no request is lost.
     pub(crate) fn take_upkeep(&self) -> bool {
         // Ordering: AcqRel, pairs with `request_upkeep`. A read-modify-write even if there is no request.
         self.upkeep.swap(false, Ordering::AcqRel)
@@ -260,7 +264,7 @@ impl<E> Subscribers<E> {
             self.interest.remove(removed.iter().map(|slot| &slot.terms));
         }
         drop(writer);
-        // This may be the last owner of removed slots.
+        // This list may be the last owner of removed slots.
         drop(current);
         result
     }

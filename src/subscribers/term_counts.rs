@@ -1,4 +1,4 @@
-//! Term counts: a multiset of hashes. Any thread can ask whether it contains a hash, without waiting.
+//! Term counts: a multiset of hashes. Any thread can check without waiting whether it contains a hash.
 //!
 //! The counts are in an open-addressed hash table of atomics behind an `ArcSwap`. The owner ensures that there is one
 //! writer at a time. The writer changes counts in place. When the table is too full or too empty, the writer copies the
@@ -231,7 +231,7 @@ mod models {
 
     /// A reader finds a key that stays in every table, while the writer adds and removes other keys.
     #[test]
-    fn a_look_races_a_change_of_table() {
+    fn a_lookup_races_a_change_of_table() {
         loom::model(|| {
             let counts = Arc::new(TermCounts::new());
             counts.add(1);
@@ -249,7 +249,7 @@ mod models {
 
     /// A reader that misses a removed key sees the writer's stores from before the removal.
     #[test]
-    fn a_look_races_a_removal() {
+    fn a_lookup_races_a_removal() {
         loom::model(|| {
             let shared = Arc::new((TermCounts::new(), AtomicUsize::new(0)));
             shared.0.add(1);

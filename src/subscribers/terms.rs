@@ -1,14 +1,14 @@
-//! The index terms of a filter, from which it is found without a scan of all filters.
+//! The index terms of a filter, by which the filter is found without a scan of all filters.
 //!
-//! A term is an equality on an event, such as its scroll. [`IndexTerms`] of a filter are a set of terms of which at least
-//! one holds for every event that the filter matches. So an index that lists the filter under each of its terms finds it
-//! for every such event. The dispatch thread indexes filters in this way, and `interest.rs` counts their terms. A term is
-//! *exact* if it alone implies the filter, which then need not be evaluated.
+//! A term is an equality on an event, such as its scroll. [`IndexTerms`] are a set of terms for one filter: every event
+//! that the filter matches satisfies at least one of them. So an index that lists the filter under each of its terms
+//! finds the filter for every such event. The dispatch thread indexes filters in this way, and `interest.rs` counts
+//! their terms. A term is *exact* if it alone implies the filter. The filter then need not be evaluated.
 //!
-//! An equality is its own term. `any` has the union of its children's terms, or none if one child has none. `all` has the
-//! terms of any one child, so those of the most selective one. `not`, `custom` and `All` have none, so such filters are
-//! scanned. No normal form is needed, so the analysis is linear in the size of the filter. Lucene's monitor extracts
-//! terms from queries in the same way.
+//! An equality is its own term. `any` has the union of its children's terms, or none if one child has none. For `all`,
+//! the terms of one child are enough, so it has the terms of its most selective child. `not`, `custom` and `All` have
+//! no terms, so such filters are scanned. The analysis is linear in the size of the filter, because it needs no normal
+//! form. Lucene's monitor extracts terms from queries in the same way.
 //!
 //! Plain values; nothing here is shared.
 
@@ -49,7 +49,8 @@ impl Term {
 /// The terms of a filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum IndexTerms {
-    /// Distinct terms, each with whether it is exact. An empty list means that the filter matches no event.
+    /// Distinct terms, each with a flag that is `true` if the term is exact. An empty list means that the filter
+    /// matches no event.
     Terms(Vec<(Term, bool)>),
     /// The filter has no terms, so it is evaluated for every event. `exact` means that it matches every event.
     ScanAll { exact: bool },
@@ -68,6 +69,7 @@ impl IndexTerms {
         terms.iter().map(scroll).collect()
     }
 
+    /// Returns the index terms of a filter.
     pub(crate) fn of<E>(filter: &EventFilter<E>) -> IndexTerms {
         let equality = |term| IndexTerms::Terms(vec![(term, true)]);
         match filter {
@@ -135,7 +137,8 @@ impl IndexTerms {
         narrowest
     }
 
-    /// Ranks sets of terms by the number of events that satisfy them: by the broadest term, then by the number of terms.
+    /// Ranks sets of terms by the number of events that satisfy them: by the broadest term, then by the number of
+    /// terms.
     fn breadth(&self) -> (usize, usize) {
         match self {
             IndexTerms::Terms(terms) => {
@@ -172,7 +175,7 @@ mod tests {
         EventFilter::custom(|_| true)
     }
 
-    /// The terms of a filter as text, in a fixed order.
+    /// Returns the terms of a filter as text, in a fixed order.
     fn terms(filter: Filter) -> String {
         match IndexTerms::of(&filter) {
             IndexTerms::ScanAll { exact } => format!("scan {exact}"),

@@ -11,7 +11,7 @@
 //! through a handle, and only for reading until it is dropped.
 #![expect(
     unsafe_code,
-    reason = "one atomic step a delivery instead of two, which no safe type offers"
+    reason = "one atomic operation per delivery instead of two, which no safe type offers"
 )]
 
 use std::marker::PhantomData;
@@ -45,7 +45,7 @@ impl<T> Counted<T> {
         Handles::new(value, 0).0
     }
 
-    /// Makes a handle from one unit of the count, which the caller must own.
+    /// Creates a handle for one unit of the count, which the caller must own.
     fn of(inner: NonNull<Inner<T>>) -> Self {
         Counted {
             inner,

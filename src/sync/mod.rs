@@ -1,10 +1,10 @@
-//! The primitives of the crate. Only this module names them, and all other modules import them from here.
+//! The primitives of the crate. All other modules import them from here and never name the crates behind them.
 //!
 //! 1. `real`: the primitives of a plain build.
 //! 2. `model`: their stand-ins for loom.
 //! 3. `contract`: tests of the behavior that both share.
-//! 4. `wait`: a wait list, a latch, and a way for threads to wait like tasks.
-//! 5. `counted`: reference counts that are taken many at a time; the only `unsafe` code.
+//! 4. `wait`: a wait list, a latch, and a function that blocks a thread on a poll.
+//! 5. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
 //! 6. `panic`: the boundary around user code.
 //!
 //! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,

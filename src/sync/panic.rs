@@ -1,7 +1,7 @@
 //! The panic boundary around user code: filters, wakers, sinks, loggers, and payloads as they are dropped.
 //!
-//! Owns nothing. All code of the host's that the bus runs goes through this module, so a panic ends that one call and
-//! not the dispatch thread. A host built with `panic = "abort"` has no such boundary.
+//! The module owns no state. The bus runs all user code through this module, so a panic ends only that call and not the
+//! dispatch thread. A host built with `panic = "abort"` has no such boundary.
 
 use std::ops::{Deref, DerefMut};
 
@@ -27,12 +27,12 @@ pub(crate) fn run<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     Ok(f())
 }
 
-/// Drops a user value. The panic hook reports a panic of its `Drop`, and the panic ends here.
+/// Drops a user value. A panic of its `Drop` is reported by the panic hook and caught here.
 pub(crate) fn discard<T>(value: T) {
     let _ = run(|| drop(value));
 }
 
-/// A user value whose `Drop` may panic. The panic ends here, wherever the value is dropped.
+/// A user value whose `Drop` may panic. The panic is caught wherever the value is dropped.
 pub(crate) struct DropGuarded<T>(Option<T>);
 
 impl<T> DropGuarded<T> {
@@ -63,7 +63,7 @@ impl<T> DerefMut for DropGuarded<T> {
 
 impl<T> Drop for DropGuarded<T> {
     fn drop(&mut self) {
-        // The value is dropped in place, because an event is too large to move for that.
+        // The value is dropped in place, which saves the move of a large event.
         let _ = run(|| self.0 = None);
     }
 }

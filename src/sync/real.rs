@@ -1,4 +1,4 @@
-//! The primitives of a shipped build.
+//! The primitives of a plain build.
 
 pub(crate) use std::hash::RandomState as Hashing;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ impl IdleSince {
     }
 }
 
-/// Spins and yields for a short time, or until `seen` returns true.
+/// Spins and yields for a short time, or until `seen` returns `true`.
 pub(crate) fn spin_until(seen: impl Fn() -> bool) {
     let backoff = Backoff::new();
     while !seen() && !backoff.is_completed() {

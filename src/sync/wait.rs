@@ -1,13 +1,13 @@
-//! Waiting: a list of tasks that wait for a condition, a latch, and a way for threads to wait like tasks.
+//! Waiting: a list of tasks that wait for a condition, a latch, and a function that blocks a thread on a poll.
 //!
 //! A [`WaitList`] owns the wakers of the tasks that wait, in order of arrival. A mutex guards the wakers; it is held
 //! only to insert and remove them. Wakers are user code, so they are cloned, woken and dropped outside the mutex.
 //! (`event-listener` offers the same list, but wakes under its lock.) A [`Latch`] is a flag that is set once, with a
-//! list of the tasks and threads that wait for it. [`block_on`] makes a thread wait the way a task does.
+//! list of the tasks and threads that wait for it. [`block_on`] polls on a thread and parks the thread in between.
 //!
 //! A waiter checks the condition, registers its waker, and checks again before it sleeps ([`poll_registered`]). A
-//! notifier first changes the condition and then looks for waiters. Both pass through read-modify-writes of one
-//! counter, so at least one of the two sees the other.
+//! notifier first changes the condition and then looks for waiters. Both perform a read-modify-write of one counter, so
+//! at least one of the two sees the other.
 
 use std::collections::BTreeMap;
 use std::task::{Context, Poll, Waker};
@@ -84,8 +84,8 @@ pub(crate) struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
-    /// Registers the waker, in place of the one that this waiter registered before. A waiter keeps its place in the
-    /// order of arrival, also after a notification that it could not use.
+    /// Registers a waker, which replaces any earlier waker of this waiter. A waiter keeps its place in the order of
+    /// arrival, also after a notification that it could not use.
     pub(crate) fn register(&mut self, waker: &Waker) {
         let waker = waker.clone();
         let mut waiters = self.list.waiters.lock();
@@ -105,7 +105,7 @@ impl Waiter<'_> {
         self.leave();
     }
 
-    /// Removes the waiter from the list. Returns true if a notification had removed it before.
+    /// Removes the waiter from the list. Returns `true` if a notification had removed it before.
     fn leave(&mut self) -> bool {
         let Some(ticket) = self.ticket.take() else {
             return false;
@@ -159,7 +159,8 @@ impl Latch {
     }
 
     pub(crate) fn set(&self) {
-        // Ordering: Release, pairs with the Acquire in `is_set`: a waiter that sees the flag sees all that came before.
+        // Ordering: Release, pairs with the Acquire in `is_set`: a waiter that sees the flag sees everything that
+        // happened before the call.
         self.set.store(true, Ordering::Release);
         self.waiters.notify(usize::MAX);
     }

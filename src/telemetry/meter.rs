@@ -1,9 +1,9 @@
 //! The feature `metrics`: counters, gauges and a histogram in the recorder that the host has installed.
 //!
-//! The handles of the bus are created when the bus is built, and those of a subscriber when it joins. At the end of
-//! each batch, the dispatcher records the changes of all values as differences, including those of gauges. So values
-//! with the same name add up, for example those of several buses or of subscribers with the same label. After a
-//! recorder has panicked, the dispatcher no longer uses the handle in question.
+//! The handles of the bus are created when the bus is built, and those of a subscriber when the dispatch thread
+//! attaches it. At the end of each batch, the dispatcher records the changes of all values as differences, including
+//! those of gauges. So values with the same name add up, for example those of several buses or of subscribers with the
+//! same label. After the recorder has panicked, the dispatcher no longer uses the affected handles.
 
 use std::time::Instant;
 

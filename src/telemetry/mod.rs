@@ -1,9 +1,9 @@
 //! Telemetry: [tracing](https://docs.rs/tracing) of subscribers and sessions, and [metrics](https://docs.rs/metrics) of
-//! all counters. Each half needs the feature of its name.
+//! all counters. Each of the two needs the Cargo feature of the same name.
 //!
 //! 1. `meter`: the metrics.
 //! 2. `trace`: the tracing events and the span around dispatch.
-//! 3. `lag`: when the lagging of a subscriber is reported.
+//! 3. `lag`: the rule for when tracing reports a lagging subscriber.
 //! 4. `no_meter`, `no_trace`: the same types without fields, for builds without the features.
 //!
 //! The dispatcher owns one [`Telemetry`] for the bus and one [`SubscriberTelemetry`] for each subscriber, and does not

@@ -1,7 +1,8 @@
-//! The queue for the drop-oldest policy: its producer and its consumer can both take values from the head. The stand-in
+//! The queue for the drop-oldest rule. Its producer and its consumer can both take values from the head. The stand-in
 //! supports one producer, because the bus has one.
 //!
-//! Each cell is used only once, so a model can push only a few values. The race of both ends for the head remains.
+//! Each cell is used only once, so a model can push only a few values. The models still cover the race of both ends for
+//! the head.
 
 use loom::sync::atomic::{AtomicUsize, Ordering};
 

@@ -3,8 +3,8 @@
 //!
 //! A stand-in orders no more than the type that it replaces. Its values are in plain `std` cells, which loom does not
 //! track and which create no order in a model. Only loom's atomics and locks create order, and each is at the place
-//! where the real type has one. Some readers could see a value whose write does not happen before the read. There, a
-//! stamp in a relaxed atomic detects the error.
+//! where the real type has one. Where a reader could see a value whose write does not happen before the read, a stamp
+//! in a relaxed atomic detects the error.
 
 mod array_queue;
 mod channel_model;
