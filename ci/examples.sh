@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the examples in release mode. tests/mux.rs and tests/hosts.rs check their output.
+# Runs the examples in release mode, and fails if one of them fails. tests/mux.rs and tests/hosts.rs check their output.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 archive=$(mktemp -d)

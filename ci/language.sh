@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Counts, per file, the phrases that CONTRIBUTING.md rules out ("Language"), in comments, documentation and test names.
-# Fails when a file holds more of them than one per 500 lines of prose, or a sentence of more than 40 words.
-# `ci/language.sh -v [file...]` prints each line that is counted; without files, all tracked ones are read.
+# Counts the phrases that violate the section "Language" of CONTRIBUTING.md, in comments, documentation, messages and
+# test names. Fails if a file contains more than one such phrase per 500 lines of prose, or a sentence of more than 25
+# words. `ci/language.sh -v` prints each phrase that it counts. Arguments are the files to check, by default all tracked
+# files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -33,7 +34,7 @@ BEGIN {
         "[a-z]*(ancell|abell|ravell|ignall|odell)(ed|ing)) "
 }
 
-# The part of a line that is prose: a comment, a line of Markdown, or the name of a test function.
+# Returns the part of a line that is prose: a comment, a line of Markdown, a message, or the name of a test function.
 function prose(line,    text) {
     if (kind == "md") {
         if (line ~ /^ *```/) { fenced = !fenced; return "" }
@@ -71,7 +72,7 @@ function finish_sentence(    count, words) {
     sentence = ""
 }
 
-# Splits running prose into sentences. A blank line, a table, a list item or code ends one.
+# Splits prose into sentences. A blank line, a table, a list item or code ends a sentence.
 function add_to_sentence(text,    cut) {
     if (text == "" || text ~ /^ *([|#>]|```)/) { finish_sentence(); return }
     if (text ~ /^ *([-*]|[0-9]+\.) /) finish_sentence()

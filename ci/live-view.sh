@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Tests the live view and its event sources: the server over plain connections, and the page in a headless Chromium. If
-# Chromium is missing and the script runs as root on Debian, the script installs it. Screenshots go to
-# target/live-view/.
+# Chromium is missing, the script tries to install it, which needs root and apt-get. If that fails, the browser tests
+# are skipped. Screenshots go to target/live-view/.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,5 +19,5 @@ if ! CHROMIUM=$(chromium); then
     exit 0
 fi
 export CHROMIUM
-# At most two tests run at a time, because each test starts its own browser.
+# Runs at most two tests at a time, because each test starts its own browser.
 cargo test -p live-view --test browser -- --ignored --test-threads 2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds and tests with the lowest version of every direct dependency that Cargo.toml allows. Takes about two minutes.
-# Needs a nightly toolchain, which resolves these versions.
+# Builds and tests the crate with the lowest version of each direct dependency that Cargo.toml allows. Needs a nightly
+# toolchain to resolve these versions.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 copy=$(mktemp -d)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Builds and tests the crate with the declared rust-version, by rustup's toolchain of that version if it is installed.
-# Otherwise, the check runs in a chroot of Debian 13, which ships that compiler. The chroot needs root, debootstrap,
-# about three minutes, and 1 GB of disk.
+# Builds and tests the crate with the declared minimum Rust version. Uses rustup's toolchain of that version if it is
+# installed. Otherwise, the script uses the compiler of Debian 13 in a chroot, which needs root, debootstrap and 1 GB of
+# disk.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 msrv=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Changes the sources in one place at a time and requires that a test fails each time. There are about 1,500 changes,
-# and each takes about five seconds on two cores. Arguments go to cargo-mutants: `--shard 0/8` for a part of the
-# changes, `--file src/queue/mod.rs` for one module.
+# Changes the sources in one place at a time, and requires that a test fails for each change. There are about 1,500
+# changes. Each takes about five seconds on two cores. Arguments go to cargo-mutants: `--shard 0/8` tests a part of the
+# changes, `--file src/queue/producer.rs` those of one file.
 #
-# Most of the time goes into building tests. The first pass therefore builds only the few tests that catch the most
-# changes. The second pass takes the changes that survived the first pass, and builds all tests. A test that hangs
-# counts as a failed test.
+# Building the tests takes most of the time. The first pass therefore builds only the few tests that detect the most
+# changes. The second pass repeats the changes that survived the first pass, with all tests. A test that hangs counts as
+# failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source ci/test-files.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Lints and tests the bridge to NATS against the real server, and runs its example as a user would. Installs the server
-# if it is missing and this user is root.
+# Lints the bridge to NATS, tests it against a real server, and runs its example. If the server is missing, the script
+# installs it, which needs root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Plants one bug after the other in a scratch copy of the sources, and demands that its loom models catch it. A model
-# that passes over broken code proves nothing. With arguments, only the bugs of those names.
+# Applies one planted bug at a time to a scratch copy of the sources, and checks that the loom models of this bug fail.
+# A model that passes on broken code proves nothing. Arguments are the names of the bugs to check, by default all of
+# them.
 #
-# Each file of loom-tests/planted/ is a patch. Its head names the models that must fail and the message of each failure:
+# Each bug is a patch in loom-tests/planted/. The first lines of the patch name the models that must fail, each followed
+# by the message of its failure:
 #   Model: TEST-FILE MODEL    (a test file of loom-tests/tests/, or `lib` for a model inside the crate)
 #   Message: TEXT             (a part of the output of the failing model)
 set -euo pipefail
@@ -15,7 +17,7 @@ copy="$target/planted-copy"
 rm -rf "$copy"
 mkdir -p "$copy"
 git ls-files -z | xargs -0 cp --parents -t "$copy"
-# A repository of its own, so that `git apply` takes the paths of the patches from here.
+# The copy is a separate repository, so that `git apply` resolves the paths of the patches relative to the copy.
 git -C "$copy" init --quiet
 cd "$copy"
 
@@ -25,7 +27,7 @@ fail() {
     failed=1
 }
 
-# Runs one model against the planted bug. It must fail, and its output must contain the message.
+# Runs one model on the patched sources. The model must fail, and its output must contain the message.
 check_model() {
     local bug=$1 file=$2 model=$3 message=$4 output
     local package=(-p sharing-bus-loom-tests --test "$file")

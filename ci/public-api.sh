@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Compares the public API with public-api.txt. With --bless, writes that file instead. Needs a nightly toolchain and
-# cargo-public-api.
+# Compares the public API with public-api.txt. With --bless, writes that file instead. Needs a nightly toolchain, and
+# installs cargo-public-api if it is missing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if ! cargo +nightly --version >/dev/null 2>&1; then

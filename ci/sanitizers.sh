@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests under AddressSanitizer with leak detection, and the soak test under ThreadSanitizer, in about four
-# minutes. Needs a nightly toolchain. The standard library is not rebuilt, so the sanitizers do not observe its
-# accesses. ThreadSanitizer therefore reports some false races, which ci/thread-sanitizer.supp lists and explains.
+# Runs the tests under AddressSanitizer with leak detection, and the soak test under ThreadSanitizer. Needs a nightly
+# toolchain. The standard library is not rebuilt, so the sanitizers do not observe its memory accesses. ThreadSanitizer
+# therefore reports some false races, which ci/thread-sanitizer.supp lists and explains.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source ci/test-files.sh
@@ -12,7 +12,8 @@ sanitized() {
         cargo +nightly test --target "$host" "${@:2}"
 }
 
-# AddressSanitizer brings its own allocator, reserves terabytes of address space, and reports every leak.
+# AddressSanitizer has its own allocator, reserves terabytes of address space, and reports every leak. The tests that
+# conflict with this are excluded.
 tests=$(test_files process allocator leaks soak)
 # shellcheck disable=SC2086 # One argument per word.
 sanitized address --all-features --lib $tests

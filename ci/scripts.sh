@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Checks the scripts themselves: each has valid syntax, each file of ci/ is reached from .ci/run or from a workflow, and
-# each script that they name exists. Runs shellcheck too, if it is installed.
+# Checks the scripts of ci/. Each script must have valid syntax. Each file of ci/ must be named by .ci/run, by a workflow,
+# or by a script that they run. Each file that they name must exist. Runs shellcheck too, if it is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 roots=(.ci/run .github/workflows/*.yml)
 failed=0
 
-# Prints the files of ci/ that a file names outside its comments.
+# Prints the files of ci/ that the given file names outside of comments.
 named_in() {
     grep -v '^ *#' "$1" | grep -o '\bci/[a-z0-9-]*\.[a-z]*' || true
 }
 
-# Follows the names from the roots. A file that is named only by an unreached script is itself unreached.
+# Follows the names, starting at the roots.
 declare -A reached=()
 pending=("${roots[@]}")
 while [ ${#pending[@]} -gt 0 ]; do

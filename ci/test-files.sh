@@ -1,17 +1,17 @@
 # shellcheck shell=bash
-# Sourced by the checks that run most, but not all, files of tests/. The list of files is read from tests/*.rs, so that
-# a new file takes part in every check. Each group below names the files that some checks leave out.
+# The checks that run most files of tests/ source this file. It lists all files of tests/, so that each check includes
+# new files by default. Each group below names the files that some checks exclude.
 
-# They build examples or run cargo in child processes, which the check does not observe.
+# These files build examples or run cargo in child processes, which the check does not observe.
 # shellcheck disable=SC2034 # Read by name in test_files.
 test_files_process=(hosts mux package)
-# They install a global allocator that counts live bytes.
+# This file installs a global allocator that counts live bytes.
 # shellcheck disable=SC2034
 test_files_allocator=(memory)
-# They limit their address space, or leak memory on purpose.
+# This file limits its address space and leaks memory on purpose.
 # shellcheck disable=SC2034
 test_files_leaks=(faults)
-# They have no test harness, and tests/stress.rs runs the same scenarios.
+# This file has no test harness, and tests/stress.rs runs the same scenarios.
 # shellcheck disable=SC2034
 test_files_soak=(soak)
 
@@ -22,7 +22,7 @@ test_files() {
     for group in "$@"; do
         local -n names="test_files_$group"
         for name in "${names[@]}"; do
-            # A renamed file must not drop out of the group unnoticed.
+            # Reports a file that was renamed or removed.
             [ -f "tests/$name.rs" ] || { echo "ci/test-files.sh: there is no tests/$name.rs" >&2; return 1; }
             excluded[$name]=1
         done

@@ -12,7 +12,7 @@
 //!
 //! - A *connector* is a component of the host that runs sessions, such as an agent or a shell.
 //! - A *session* is one conversation or process of a connector. Its id is unique only within that connector.
-//! - A *scroll* is the record of one session. Its `scroll_id` is a globally unique id, which the bus
+//! - A *scroll* is the record of one session. Its `scroll_id` is a globally unique [`Uuid`](uuid::Uuid), which the bus
 //!   [adds](#late-binding) to events that lack the id.
 //!
 //! ```
@@ -44,8 +44,8 @@
 //! 4. It pushes a shared reference to the event into the *queue* of each matching subscriber.
 //!
 //! The cost of publishing does not depend on the subscribers. The cost of dispatching an event grows with the number of
-//! matching subscribers, not with the number of all subscribers. The exception is a [filter](#filters) that the index
-//! cannot serve.
+//! matching subscribers, not with the number of all subscribers. The exceptions are [opaque
+//! filters](docs::performance#filters), each of which is evaluated for every event.
 //!
 //! The bus makes nine guarantees:
 //!
@@ -241,9 +241,9 @@
 //! [`shutdown`](SharingBus::shutdown) also waits for the dispatch thread. A publish that races with a close either
 //! succeeds and is delivered, or returns the event.
 //!
-//! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or through
-//! [`unsubscribe`](SharingBus::unsubscribe) from another place. After `close` and `unsubscribe`, the receiver can still
-//! read its queued events.
+//! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or when another part of
+//! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. After `close` and `unsubscribe`, the receiver
+//! can still read its queued events.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
@@ -338,9 +338,9 @@
 //! that queues all its events, or with the subscription. Each reported episode causes two events, however many bus
 //! events are lost in it.
 //!
-//! A subscriber reports at most one beginning per second. Episodes in between are not reported. The `suppressed` fields
-//! of the subscriber's next report count these episodes and their losses. The values of `lost` at the ends and the
-//! values of `suppressed_lost` add up to the total loss.
+//! For each subscriber, the bus reports at most one episode per second. The `suppressed` fields of the subscriber's
+//! next report count the episodes in between and their losses. The values of `lost` in `lagging ends` and the values of
+//! `suppressed_lost` add up to the total loss.
 //!
 //! ## Metrics
 //!

@@ -18,16 +18,16 @@
 //! event's position in this order. The position is the same for all subscribers. It strictly increases from one
 //! delivery of a subscriber to the next.
 //!
-//! If a publishing call returned before another one began, its event comes first. Events from one thread therefore
-//! arrive in the order in which that thread published them. An event that is published in reaction to another event
-//! comes after it.
+//! If one publishing call returned before another one began, the event of the first call comes first. Events from one
+//! thread therefore arrive in the order in which that thread published them. An event that is published in reaction to
+//! another event comes after that event.
 //!
 //! Not guaranteed:
 //!
 //! - An order between overlapping publishing calls, from two threads or from two futures that are polled side by side.
 //!   Either order is possible, but it is the same for all subscribers.
-//! - Precedence of a task that waits for space over a later [`try_publish`](crate::SharingBus::try_publish).
-//! - An order between the *receiving* of two subscribers. One subscriber may be far ahead of the other.
+//! - That a task waiting for space publishes before a later [`try_publish`](crate::SharingBus::try_publish).
+//! - An order between the *receives* of two subscribers. One subscriber may be far ahead of the other.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -95,9 +95,9 @@
 //!
 //! # 3. Isolation
 //!
-//! A slow, stuck, leaked or dropped subscriber takes no event from other subscribers. Its queue fills up, and then only
-//! this subscriber loses events. Publishers wait for space in the ingress. They may wait for the dispatch thread, but
-//! never for a subscriber.
+//! A slow, stuck, leaked or dropped subscriber causes no loss for other subscribers. Its queue fills up, and then only
+//! this subscriber loses events. Publishers wait only for space in the ingress. They may thus wait for the dispatch
+//! thread, but never for a subscriber.
 //!
 //! A panic in a filter, a merge function, a waker, a payload's hook or `Drop`, or the logger ends only that call. A
 //! panic in a [`Sink`](crate::Sink) also ends the sink's subscription.
@@ -106,7 +106,7 @@
 //!
 //! - Progress while such code *blocks*. It runs on the dispatch thread, so the bus waits until it returns. See [the
 //!   limits](crate#limits).
-//! - A share of the processor. A subscriber that computes competes with the other threads of the host.
+//! - Processor time. A subscriber that computes competes with the other threads of the host.
 //!
 //! # 4. Subscribers see later events
 //!
@@ -151,9 +151,9 @@
 //!
 //! # 6. Wake-ups
 //!
-//! A waiting receiver, whether a thread or a task, is woken by the next matching event. The end of its subscription
-//! wakes it too, for any reason. A call that waits for space in the ingress, or for a flush, is woken as reliably. A
-//! receive that times out, or whose future is dropped, has taken no event.
+//! A waiting receiver, whether a thread or a task, is woken by the next matching event, and by the end of its
+//! subscription. A call that waits for space in the ingress, or for a flush, is woken as reliably. A receive that times
+//! out, or whose future is dropped, has taken no event.
 //!
 //! Not guaranteed:
 //!
@@ -161,18 +161,18 @@
 //!   without another wake-up.
 //! - The absence of spurious wake-ups. [`poll_recv`](crate::BusReceiver::poll_recv) may be woken without a delivery, as
 //!   any future may.
-//! - Publication by a [`publish_async`](crate::SharingBus::publish_async) future that is dropped early. It has not
-//!   published, and its event is dropped with it.
+//! - Publication by a [`publish_async`](crate::SharingBus::publish_async) future that is dropped early. Such a future
+//!   has not published, and its event is dropped with it.
 //!
 //! # 7. Dropped receivers
 //!
 //! Dropping a receiver frees its queued events before the drop returns. Soon afterwards, the dispatch thread frees the
-//! slot, the filter and the queue, whether or not an event arrives. This happens exactly once, and no concurrent
-//! subscription is lost by it.
+//! slot, the filter and the queue, whether or not an event arrives. The slot is removed exactly once, and no concurrent
+//! subscription is lost.
 //!
 //! Not guaranteed:
 //!
-//! - That the slot is gone when `drop` returns. A flush waits for its removal.
+//! - Removal of the slot before `drop` returns. A flush waits for the removal.
 //! - Removal of a leaked receiver (`std::mem::forget`). Its slot stays and its queue fills up. From then on, it costs
 //!   as much as a lagging subscriber.
 //! - Release of events that other parts of the host hold. A retained delivery keeps [other events of its
@@ -211,7 +211,7 @@
 //! errors of receiving. A registration whose id does not parse is delivered like any other event and binds nothing. The
 //! bus logs a warning about it through `log`.
 //!
-//! Errors in the program panic with a message, and the affected methods document the panic:
+//! Programming errors cause a panic with a message. The affected methods document these panics:
 //!
 //! - a queue capacity of zero, or one that exceeds the address space;
 //! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined

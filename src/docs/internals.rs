@@ -1,6 +1,6 @@
 //! The path of an event through the bus, and the synchronization along it.
 //!
-//! This page helps with reading the sources, and with estimating how long a call can wait. It describes the
+//! This page is for readers of the sources, and for estimates of how long a call can wait. It describes the
 //! implementation, which may change between versions. Only the [guarantees](super::guarantees) are part of the
 //! contract. Paths are relative to `src/`, and the first lines of each file describe its contents.
 //!
@@ -41,19 +41,20 @@
 //! # Dispatch (`dispatch/`)
 //!
 //! One thread performs all work that depends on order, in the order of the ingress, and shares none of its state.
-//! Numbering, binding and loss accounting therefore have no races. The dispatch thread takes up to 64 events, one by
-//! one, while the ingress has any:
+//! Numbering, binding and loss accounting therefore have no races. The dispatch thread takes events until the ingress
+//! is empty or the batch has 64 events. For each event, it performs three steps:
 //!
-//! 1. *Number*: it assigns the event its sequence.
-//! 2. *Bind* (`sessions/binding.rs`): a registration enters the session cache, and an event without a scroll looks up
-//!    its session there. Binding in `publish` could not be correct. Binding before the send lets a bound event overtake
-//!    its registration. Binding after the send leaves a reaction unbound.
-//! 3. *Match* (`dispatch/routes.rs`, `dispatch/index.rs`): see [Matching](#matching). The event joins the batch, with a
-//!    bit for each subscriber that matched.
+//! 1. *Number*: the event gets its sequence.
+//! 2. *Bind* (`sessions/binding.rs`): a registration is added to the session cache. For an event without a scroll, the
+//!    dispatch thread looks up the session there. Binding in `publish` could not be correct. Binding before the send
+//!    would let a bound event overtake its registration. Binding after the send would leave a reaction unbound.
+//! 3. *Match* (`dispatch/routes.rs`, `dispatch/index.rs`): see [Matching](#matching). The event is added to the batch,
+//!    with a bit for each subscriber that matched.
 //!
-//! The batch then ends, subscriber by subscriber (`dispatch/batch.rs`, `delivery/parcel.rs`). The dispatch thread
-//! pushes the subscriber's events, as one bundle if that is cheaper, and wakes the subscriber once. Subscribers that
-//! match the same events share one bundle. A bundle takes one place in a queue and one reference count.
+//! At the end of the batch, the dispatch thread delivers to one subscriber after the other (`dispatch/batch.rs`,
+//! `delivery/parcel.rs`). It pushes the subscriber's events, as one bundle if that is cheaper, and wakes the subscriber
+//! once. Subscribers that match the same events share one bundle. A bundle takes one entry in a queue and one reference
+//! count.
 //!
 //! # Matching
 //!
@@ -61,10 +62,10 @@
 //! least one holds for every event that the filter matches. `ScrollId(x)` is its own term. `any` has the terms of all
 //! its parts, and `all` has those of its most selective part.
 //!
-//! An event looks up the few terms that it satisfies, so it finds its candidates without visiting other subscribers.
-//! The dispatch thread evaluates a filter only if the term alone does not imply the filter. Subscribers to all events
-//! share one bit mask. The remaining filters have no index terms (`not` and `custom`). They form one list, which the
-//! dispatch thread scans for every event.
+//! The dispatch thread looks up the few terms that an event satisfies. This yields the candidates without visiting
+//! other subscribers. The dispatch thread evaluates a filter only if the term alone does not imply the filter.
+//! Subscribers to all events share one bit mask. The remaining filters (`not` and `custom`) have no index terms. They
+//! form one list, which the dispatch thread scans for every event.
 //!
 //! # Subscriber list (`subscribers/`)
 //!
@@ -72,9 +73,9 @@
 //! (`subscribers/list.rs`). A call that subscribes, changes a filter or unsubscribes copies the chunks that it changes.
 //! A mutex serializes these writers, and readers only load a pointer.
 //!
-//! The dispatch thread compares that pointer for every event. If the pointer has changed, the thread updates its
-//! routing table with the differences. A subscription that was made before a publish began is therefore in the table
-//! when that event is matched.
+//! For every event, the dispatch thread compares that pointer with the previous one. If the pointer has changed, the
+//! thread updates its routing table with the differences. A subscription that was made before a publish began is
+//! therefore in the table when that event is matched.
 //!
 //! A dropped receiver sets the closed flag of its queue, records its id and wakes the dispatch thread. The dispatch
 //! thread removes all recorded ids from the list in one write.
@@ -88,18 +89,18 @@
 //! read together with the queue.
 //!
 //! Every wait follows one order: check, register, check again, sleep. The signaling side changes the checked state
-//! first and then looks for registered waiters.
+//! first and then checks for registered waiters.
 //!
-//! A conflating queue has a ring of twice the capacity. On the dispatch side it also has the pending events, by
-//! sequence and by scroll. While events are pending, the dispatch thread requests space by swapping a flag and then
+//! A conflating queue has a ring of twice the capacity. On the dispatch side, it also has the pending events, by
+//! sequence and by scroll. While events are pending, the dispatch thread requests space by swapping a flag, and then
 //! checks the ring once more. The receiver swaps the flag back when it takes an entry. If the flag was set, the
-//! receiver requests upkeep, which queues the pending events.
+//! receiver requests upkeep, in which the dispatch thread queues the pending events.
 //!
 //! # Reference counts (`sync/counted.rs`)
 //!
-//! An event is stored once. The code that shares a value has an upper bound on the number of its handles in advance.
-//! One plain store counts all of these handles when the value is created. Each handle then costs one atomic step, when
-//! it is dropped, where `Arc` needs two. This file is the only one with `unsafe` code.
+//! All subscribers share one copy of an event. When a shared value is created, the maximum number of its handles is
+//! already known, and one plain store counts all of these handles. Each handle then costs one atomic step, when it is
+//! dropped. A handle of an `Arc` costs two. This file is the only one with `unsafe` code.
 //!
 //! # Interest (`subscribers/interest.rs`, `subscribers/term_counts.rs`)
 //!
@@ -116,15 +117,15 @@
 //!
 //! # Assisted dispatch (`ingress/assist.rs`)
 //!
-//! With [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), publishers take part in dispatch. A publisher that
-//! finds the dispatcher idle, and idle for the past 20 µs, runs one batch and then releases the dispatcher. It leaves
+//! With [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), publishers take part in dispatch. If the
+//! dispatcher has been idle for at least 20 µs, a publisher runs one batch and then releases the dispatcher. It leaves
 //! all other work to the bus's own thread. Requesting and releasing the dispatcher are operations on the same atomic,
 //! so no event is left behind.
 //!
 //! # Locks
 //!
 //! The bus holds no lock while it runs code of the host: filters, wakers, sinks, payload hooks and drops, and the
-//! logger. It has these locks:
+//! logger. The bus has the following locks:
 //!
 //! - The mutex of the subscriber list, for writers only.
 //! - A mutex around the wakers of tasks that wait for space or for a flush. It is held to add or remove a waker.
@@ -137,4 +138,5 @@
 //! # Verification
 //!
 //! Every primitive above comes from `sync/`. A build with `--cfg sharing_bus_loom` replaces the primitives with
-//! stand-ins, which [loom](https://docs.rs/loom) drives through all schedules. All other code is the shipped source.
+//! stand-ins, which [loom](https://docs.rs/loom) runs in every schedule up to a stated bound. All other code is the
+//! shipped source.

@@ -13,8 +13,8 @@
 //!   processed it.
 //! - **Publishers do not wait for subscribers.** If a publisher must wait, use
 //!   [credits](super::patterns#delivery-without-loss).
-//! - **Events do not survive the process.** An archiver is an ordinary subscriber, and a crash loses the events in its
-//!   queue.
+//! - **Events do not survive the process.** An archiver is an ordinary subscriber. If the process crashes, the events
+//!   in the archiver's queue are lost.
 //! - **Each subscription has one consumer.** A receiver is not `Clone`. To share the work of one subscription, forward
 //!   it to a channel with several receivers:
 //!
@@ -68,4 +68,4 @@
 //! # Platforms
 //!
 //! The crate needs `std`, threads and 64-bit atomics. It does not support `wasm32-unknown-unknown` or bare-metal
-//! targets. The tests run on Linux.
+//! targets. The CI workflow runs the tests on Linux, macOS and Windows.

@@ -1,6 +1,6 @@
 //! Call-by-call tables for hosts that use another kind of bus.
 //!
-//! Two differences apply to all three tables:
+//! The following two differences apply to all three tables:
 //!
 //! - A loss is not an error and ends nothing. A loop like `while let Ok(delivery) = receiver.recv_async().await`
 //!   continues after a loss, and [`missed`](crate::Delivery::missed) returns the number of missing events.
@@ -93,15 +93,15 @@
 //!
 //! # From a custom tokio bus
 //!
-//! Many hosts have written such a bus: a `broadcast` channel feeds a worker task. For each event, the worker evaluates
-//! a list of filters, and sends a clone of the event into the `mpsc` channel of each matching subscriber. The method
-//! names are similar, so most of the migration changes types.
+//! Many hosts contain a custom bus of the following design. A `broadcast` channel feeds a worker task. For each event,
+//! the worker evaluates a list of filters, and sends a clone of the event into the `mpsc` channel of each matching
+//! subscriber. The method names of sharing-bus are similar, so most of the migration changes types.
 //!
 //! | custom bus | sharing-bus |
 //! |---|---|
 //! | `String` ids in an event, cloned for each delivery | `Arc<str>`; events are shared |
 //! | `publish`: a cache lookup and a `broadcast` send | [`publish_async`](crate::SharingBus::publish_async) in tasks, [`publish`](crate::SharingBus::publish) in threads |
-//! | `Lagged` in the worker: all subscribers lose events, and no counter shows it | the ingress loses no event: a publisher waits, or [`try_publish`](crate::SharingBus::try_publish) returns the event |
+//! | `Lagged` in the worker: all subscribers lose events, and no counter counts them | the ingress loses no event: a publisher waits, or [`try_publish`](crate::SharingBus::try_publish) returns the event |
 //! | binding in `publish`, which may overtake the registration | binding in [the order of dispatch](crate#late-binding) |
 //! | a worker task, which needs the runtime and ends when a filter panics | a dedicated thread; panics are contained |
 //! | a list of filters, each evaluated for every event | an index; custom functions still work |

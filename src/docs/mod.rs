@@ -1,5 +1,5 @@
-//! Guides on topics that are too long for the documentation of a single item. These modules contain no code except
-//! examples, which are compiled and run as tests.
+//! Guides on topics that do not belong to a single item. These modules contain no code except examples, which are
+//! compiled and run as tests.
 //!
 //! - [`guarantees`]: the exact wording of the nine guarantees, and their limits.
 //! - [`internals`]: the path of an event through the bus, and the synchronization along it.

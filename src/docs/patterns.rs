@@ -1,7 +1,7 @@
 //! Common tasks of a host, each with a complete example.
 //!
 //! The repository also contains complete hosts of about one page each: `examples/sync_host.rs`,
-//! `examples/tokio_host.rs` and `examples/smol_host.rs`. `examples/mux` is a larger one.
+//! `examples/tokio_host.rs` and `examples/smol_host.rs`. The hosts `examples/mux` and `examples/live-view` are larger.
 //!
 //! # An archiver
 //!

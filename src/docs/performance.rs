@@ -1,8 +1,8 @@
 //! The cost of each operation, and the settings that change it.
 //!
 //! In the repository, `benches/results/compare.md` compares the bus with its alternatives. `benches/README.md`
-//! describes the measurements and where the time is spent. The figures on this page come from the same runs, on two
-//! cores of a virtual server. Their ratios are more meaningful than their absolute values.
+//! describes the measurements, and where the time is spent. The figures on this page come from the same runs, on two
+//! cores of a virtual server. Ratios of these figures are more meaningful than the absolute values.
 //!
 //! # Costs
 //!
@@ -15,7 +15,7 @@
 //! | an event that one of 128 subscribers matches | 392 ns, because each event wakes another task | opaque filters |
 //! | an event that one of 16,384 subscribers matches | 505 ns | opaque filters |
 //! | a delivery, if 64 or more subscribers match | 7 to 10 ns | receivers, which share the cores |
-//! | a delivery, in instructions | 3.5 to deliver, 56 to receive | |
+//! | a delivery, in instructions | 3.9 to dispatch to one more subscriber, 53 to receive | |
 //! | an event to a waiting task on an idle bus | 22 µs, two wake-ups | |
 //! | the same with assisted dispatch | 10 µs, one wake-up | |
 //! | `subscribe` | 2 µs among 1,000, 10 µs among 100,000 | a copy of a chunk of the list |
@@ -75,8 +75,8 @@
 //!
 //! # Receiving
 //!
-//! Wake-ups are the most expensive part. An event that wakes its task costs about fifty times as much as one of many
-//! deliveries. The bus wakes each subscriber once per batch.
+//! Wake-ups are the most expensive part. A delivery that wakes its task costs about fifty times as much as one of many
+//! deliveries after one wake-up. The bus wakes each subscriber at most once per batch.
 //!
 //! A receiver is fastest if it takes all available deliveries before it waits again, with
 //! [`recv_many`](crate::BusReceiver::recv_many) or [`try_iter`](crate::BusReceiver::try_iter). Work that is not
@@ -87,12 +87,12 @@
 //!
 //! # Capacities
 //!
-//! - *Queue*: how far a subscriber may fall behind. Multiply the rate of its events by the longest time that the
-//!   subscriber may be busy. In the statistics, the subscriber's [`lagged`](crate::SubscriberStats::lagged) should not
-//!   grow.
-//! - *Ingress*: how much of a burst is accepted before publishers wait. Each place takes the size of an event without
-//!   its payload, about one hundred bytes. If [`ingress_depth`](crate::BusStats::ingress_depth) stays near the
-//!   capacity, the dispatch thread is the bottleneck, or host code delays it.
+//! - *Queue*: the number of events by which a subscriber may fall behind. Multiply the rate of its events by the
+//!   longest time that the subscriber may be busy. In the statistics, the subscriber's
+//!   [`lagged`](crate::SubscriberStats::lagged) should not grow.
+//! - *Ingress*: the number of events in a burst that are accepted before publishers wait. Each place takes the size of
+//!   an event without its payload, about one hundred bytes. If [`ingress_depth`](crate::BusStats::ingress_depth) stays
+//!   near the capacity, the dispatch thread is the bottleneck, or host code delays it.
 //! - *Sessions*: the number of sessions that are open at the same time, plus a margin.
 //! - *History*: the number of events to hold in memory, including their payloads. Recording an event is one push into a
 //!   queue. A history per scroll adds another push, a lookup, and two tree operations.
@@ -101,8 +101,8 @@
 //!
 //! [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch) suits a host whose bus is mostly idle and whose views
 //! must react at once. Throughput is unchanged if many subscribers match, and up to a fifth lower if one does.
-//! Publishers then run filters and wakers. Leave assisted dispatch off if these must not delay a publisher, or if a
-//! publisher holds locks that they take.
+//! Publishers then run filters and wakers. Leave assisted dispatch off if a filter or waker must not delay a publisher,
+//! or if it takes a lock that a publisher holds.
 //!
 //! # Builds
 //!
