@@ -1,8 +1,9 @@
 //! Instructions per step of an event, counted by callgrind. Unlike times, the counts are the same in every run.
 //!
 //! `ci/counts.sh` runs this bench and compares the counts with `results/counts.md`. Only the thread of the measured
-//! function is counted, so that thread must also dispatch. Therefore, the buses use assisted dispatch. A filter publishes
-//! the rest of a batch while the first event is dispatched, and the thread that runs the filter dispatches the whole batch.
+//! function is counted, so that thread must also dispatch. The buses therefore use assisted dispatch. A filter
+//! publishes the rest of a batch while the first event is dispatched, and the thread that runs the filter dispatches
+//! the whole batch.
 
 #![allow(missing_docs, reason = "the macros generate public items")]
 

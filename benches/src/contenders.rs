@@ -1,4 +1,5 @@
-//! The compared channels behind one interface: each is started for a workload, fed by publishers, and shut down.
+//! The compared channels behind one interface: each channel is started for a workload, fed by publishers, and shut
+//! down.
 
 mod broadcast;
 mod fan_out;
@@ -146,8 +147,8 @@ impl Setup<'_> {
         self.subscriptions_with(|filter| self.workload.per_burst(filter))
     }
 
-    /// Returns one subscription for each subscriber of a channel that delivers every event. The receiver filters, so its
-    /// pace counts every event.
+    /// Returns one subscription for each subscriber of a channel that delivers every event. The receiver filters, so
+    /// its tally counts every event.
     fn unfiltered_subscriptions(&self) -> Vec<Subscription> {
         self.subscriptions_with(|_| self.workload.burst.len())
     }

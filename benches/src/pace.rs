@@ -35,7 +35,7 @@ impl Pace {
         self.consumers.load(Ordering::Acquire)
     }
 
-    /// Registers the calling thread as a publisher, which is woken when a burst is complete.
+    /// Registers the calling thread as a publisher. It is woken whenever a burst is complete.
     pub fn register_publisher(&self) {
         self.publishers.lock().unwrap().push(thread::current());
     }
