@@ -229,8 +229,8 @@ enum Polled {
     Closed,
 }
 
-/// Polls the receivers in a loop until all of them are closed. Each pass empties one receiver after another. A pass that
-/// receives nothing yields the thread.
+/// Polls the receivers in a loop until all of them are closed. Each pass empties one receiver after another. A pass
+/// that receives nothing yields the thread.
 fn poll_all<R>(mut receivers: Vec<(R, Subscription)>, poll: impl Fn(&mut R, &mut Subscription) -> Polled) {
     while !receivers.is_empty() {
         let mut idle = true;
