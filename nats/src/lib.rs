@@ -51,7 +51,7 @@
 //!
 //! Each message carries its source (the node and the start of its bridge) and two numbers. The first number counts all
 //! events that matched the source's export filter. It orders the messages of one source and identifies duplicates,
-//! which are dropped. The second number counts the messages of the same subject. It reveals missing messages even if
+//! which are dropped. The second number counts the events of the same subject. It reveals missing messages even if
 //! the receiving node subscribes to only some subjects. No clock is involved.
 //!
 //! A [`RemoteReceiver`] reports such a gap with the event that follows it ([`RemoteDelivery::missed`]). Other
