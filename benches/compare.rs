@@ -111,12 +111,12 @@ impl Options {
     }
 }
 
-/// Returns whether the name contains the text of an option. Without the option, every name does.
+/// Returns whether the name contains the text of an option. Returns true if the option is absent.
 fn contains(text: &Option<String>, name: &str) -> bool {
     text.as_ref().is_none_or(|text| name.contains(text.as_str()))
 }
 
-/// One row of a table: a workload, and the contenders that are left out because they need milliseconds per event.
+/// One row of a table: a workload, and the contenders that are skipped because they need milliseconds per event.
 struct Case {
     workload: Workload,
     skip: &'static [&'static str],
@@ -153,10 +153,10 @@ fn polled_workloads() -> Vec<Case> {
     all_match(&[1, 8, 64, 512, 4096])
 }
 
-/// The length of one sleep of a publisher that follows a schedule. After it, the publisher sends all events that are due.
+/// Sleep time of a publisher that follows a schedule. After each sleep, the publisher sends all events that are due.
 const SLEEP: Duration = Duration::from_micros(100);
 
-/// The times at which a latency measurement publishes its events.
+/// The schedule by which a latency measurement publishes its events.
 struct Schedule {
     workload: Workload,
     /// Time between two events.
@@ -254,7 +254,7 @@ impl Bench {
         .collect()
     }
 
-    /// Measures the latency from before `publish` until after the receive, in microseconds.
+    /// Measures the latency from just before `publish` to just after the receive, in microseconds.
     fn latency(&self, title: &str, contenders: &[Contender], subscribers: usize, loaded: bool) -> String {
         let contenders: Vec<&Contender> = contenders
             .iter()
@@ -412,8 +412,8 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Publishes `count` bursts, whose events are divided among the publishers, and waits until all of them are complete.
-    /// Returns the average time that one publisher spent in `publish`.
+    /// Publishes `count` bursts, whose events are divided among the publishers, and waits until all bursts are
+    /// complete. Returns the average time that one publisher spent in `publish`.
     fn publish_bursts(&mut self, publishers: &mut [Publisher], count: usize) -> Duration {
         let (pace, workload) = (self.pace, self.workload);
         let bursts = self.published..self.published + count;

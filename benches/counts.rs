@@ -1,8 +1,9 @@
 //! Instructions per step of an event, counted by callgrind. Unlike times, the counts are the same in every run.
 //!
 //! `ci/counts.sh` runs this bench and compares the counts with `results/counts.md`. Only the thread of the measured
-//! function is counted, so that thread must also dispatch. Therefore, the buses use assisted dispatch. A filter publishes
-//! the rest of a batch while the first event is dispatched, and the thread that runs the filter dispatches the whole batch.
+//! function is counted, so that thread must also dispatch. The buses therefore use assisted dispatch. A filter
+//! publishes the rest of a batch while the first event is dispatched, and the thread that runs the filter dispatches
+//! the whole batch.
 
 #![allow(missing_docs, reason = "the macros generate public items")]
 
@@ -15,8 +16,8 @@ use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, SharingBus};
 use sharing_bus_benches::workload::scroll;
 use uuid::Uuid;
 
-/// Number of events in a batch, including the first one. One more event would fill the batch, and a full batch wakes the
-/// dispatch thread.
+/// Number of events in a batch, including the first one. One more event would fill the batch, and a full batch wakes
+/// the dispatch thread.
 const EVENTS: usize = 63;
 
 /// An idle bus and its receivers.
@@ -68,8 +69,8 @@ fn wait_until_idle(bus: &SharingBus<u64>) {
     std::thread::sleep(Duration::from_millis(20));
 }
 
-/// Returns the bus of [`idle_bus`], plus one subscriber whose filter publishes the rest of a batch when it is called with
-/// the first event.
+/// Returns the bus of [`idle_bus`], plus one subscriber whose filter publishes the rest of a batch when it is called
+/// with the first event.
 fn batching_bus(all: usize, selective: usize) -> Fixture {
     let mut fixture = idle_bus(all, selective);
     let (bus, first) = (fixture.bus.clone(), AtomicBool::new(true));

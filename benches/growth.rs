@@ -1,7 +1,7 @@
 //! The cost of a subscriber by the number of subscribers: the calls that change the subscriber list, and memory.
 //!
-//! `cargo bench -p sharing-bus-benches --bench growth` writes `results/growth.md`. `cargo test --benches` only checks that
-//! the bench runs. The bench is a separate binary because it counts allocations.
+//! `cargo bench -p sharing-bus-benches --bench growth` writes `results/growth.md`. `cargo test --benches` only checks
+//! that the bench runs. The bench is a separate binary because it counts allocations.
 
 use std::alloc::System;
 use std::fmt::Write as _;

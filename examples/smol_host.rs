@@ -61,7 +61,7 @@ async fn chat() {
         .subscribe();
     let late = smol::spawn(late.collect::<Vec<_>>());
 
-    // Two tasks publish concurrently. The bus keeps the order of each.
+    // Two tasks publish concurrently. The bus preserves the order of each task's events.
     let grace = smol::spawn({
         let bus = bus.clone();
         async move { publish_lines(&bus, "grace", lines(1..=30)).await }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Three connectors publish their output, each from its own thread. Two subscribers receive the events. The *archiver*
-//! waits for events only, so it iterates over its receiver. The *monitor* also repaints a status line periodically and
+//! waits only for events, so it iterates over its receiver. The *monitor* also repaints a status line periodically and
 //! stops on request. Its events are therefore delivered into a channel, and it selects over that channel, a ticker and
 //! a stop channel.
 
@@ -55,7 +55,8 @@ fn main() {
     bus.shutdown();
     let (archived, missed) = archiver.join().expect("the archiver panicked");
 
-    // The summary. The forward counts the events that the channel accepted and rejected. The bus has all statistics.
+    // Print the summary. The forward counts the events that the channel accepted and rejected. `stats` returns all
+    // other statistics.
     let stats = bus.stats();
     println!("published  {}", stats.published);
     println!("archive    {archived} received, {missed} missed");

@@ -1,4 +1,4 @@
-//! A host on tokio, with a task for each view, `select!`, loss reports at the place of the loss, and an orderly
+//! A host on tokio, with a task for each view, `select!`, loss reports at the point of loss, and an orderly
 //! shutdown.
 //!
 //! ```sh
@@ -117,8 +117,8 @@ async fn view(connector: &'static str, mut receiver: BusReceiver) -> (&'static s
     }
 }
 
-/// Receives nothing until `busy` completes, and so loses events. The subscription continues. The next delivery reports
-/// how many events were lost right before it.
+/// Receives nothing until `busy` completes, so its queue overflows and events are lost. The subscription continues. The
+/// next delivery reports how many events were lost right before it.
 async fn slow_console(mut receiver: BusReceiver, busy: oneshot::Receiver<()>) -> (u64, u64) {
     busy.await.expect("the host sends the signal");
     let mut received = 0;

@@ -1,4 +1,5 @@
-//! The compared channels behind one interface: each is started for a workload, fed by publishers, and shut down.
+//! The compared channels behind one interface: each channel is started for a workload, fed by publishers, and shut
+//! down.
 
 mod broadcast;
 mod fan_out;
@@ -146,8 +147,8 @@ impl Setup<'_> {
         self.subscriptions_with(|filter| self.workload.per_burst(filter))
     }
 
-    /// Returns one subscription for each subscriber of a channel that delivers every event. The receiver filters, so its
-    /// pace counts every event.
+    /// Returns one subscription for each subscriber of a channel that delivers every event. The receiver filters, so
+    /// its tally counts every event.
     fn unfiltered_subscriptions(&self) -> Vec<Subscription> {
         self.subscriptions_with(|_| self.workload.burst.len())
     }
@@ -228,8 +229,8 @@ enum Polled {
     Closed,
 }
 
-/// Polls the receivers in a loop until all of them are closed. Each pass empties one receiver after another. A pass that
-/// receives nothing yields the thread.
+/// Polls the receivers in a loop until all of them are closed. Each pass empties one receiver after another. A pass
+/// that receives nothing yields the thread.
 fn poll_all<R>(mut receivers: Vec<(R, Subscription)>, poll: impl Fn(&mut R, &mut Subscription) -> Polled) {
     while !receivers.is_empty() {
         let mut idle = true;

@@ -1,8 +1,8 @@
 //! Pacing: the limit on how far publishers may be ahead of the slowest consumer, which is the same for every contender.
 //!
-//! Publishers send bursts and keep at most [`WINDOW`] bursts in flight, which fit into every queue. No contender loses an
-//! event, none runs out of events, and all of them wait in the same way. A consumer that completes a burst adds itself
-//! to the burst's count. The last consumer of a burst wakes the publishers.
+//! Publishers send bursts and keep at most [`WINDOW`] bursts in flight, which fit into every queue. No contender loses
+//! an event, none runs out of events, and all of them wait in the same way. A consumer that completes a burst adds
+//! itself to the burst's count. The last consumer of a burst wakes the publishers.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,7 +35,7 @@ impl Pace {
         self.consumers.load(Ordering::Acquire)
     }
 
-    /// Registers the calling thread as a publisher, which is woken when a burst is complete.
+    /// Registers the calling thread as a publisher. It is woken whenever a burst is complete.
     pub fn register_publisher(&self) {
         self.publishers.lock().unwrap().push(thread::current());
     }

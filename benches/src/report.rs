@@ -28,7 +28,8 @@ pub fn quantile(values: &[f64], fraction: f64) -> f64 {
     sorted[rank.clamp(1, sorted.len()) - 1]
 }
 
-/// The measurements of each contender in each workload, one value per round. Ratios are relative to the first contender.
+/// The measurements of each contender in each workload, one value per round. Ratios are relative to the first
+/// contender.
 pub struct Table {
     title: String,
     unit: String,
@@ -92,8 +93,8 @@ impl Table {
         text
     }
 
-    /// Draws a chart of the rows whose names end in `rows`. Each name begins with a number, which is the row's place on the
-    /// x axis. Both axes are logarithmic.
+    /// Draws a chart of the rows whose names end in `rows`. Each name begins with a number, which is the row's place on
+    /// the x axis. Both axes are logarithmic.
     ///
     /// # Errors
     ///

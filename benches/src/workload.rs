@@ -68,10 +68,11 @@ impl Workload {
         }
     }
 
-    /// Returns a workload in which each subscriber filters by a scroll of its own, so each event matches one subscriber.
+    /// Returns a workload in which each subscriber filters by a scroll of its own, so each event matches one
+    /// subscriber.
     ///
-    /// A burst has 1,024 events. It reaches every subscriber if there are at most 1,024. Otherwise, it reaches a sample of
-    /// the subscribers that is spread evenly over all of them.
+    /// A burst has 1,024 events. It reaches every subscriber if there are at most 1,024. Otherwise, it reaches a sample
+    /// of the subscribers that is spread evenly over all of them.
     pub fn one_matches(subscribers: usize) -> Self {
         let stride = subscribers.div_ceil(1024);
         Workload {
@@ -84,8 +85,8 @@ impl Workload {
         }
     }
 
-    /// Returns the workload of a typical host with 25 subscribers: twenty views of one scroll each, an archiver of every
-    /// event, a logger of one kind, and three custom filters. Three of ten events carry no scroll id.
+    /// Returns the workload of a typical host with 25 subscribers: twenty views of one scroll each, an archiver of
+    /// every event, a logger of one kind, and three custom filters. Three of ten events carry no scroll id.
     pub fn typical_host() -> Self {
         let mut filters: Vec<Filter> = (0..20).map(|session| Filter::Scroll(scroll(session))).collect();
         filters.push(Filter::All);

@@ -175,7 +175,8 @@ fn open(path: &Path, created: bool) -> io::Result<BufWriter<File>> {
     options.open(path).map(BufWriter::new)
 }
 
-/// Adds the path to an error. The kind becomes `Other`, so that no archive error is taken for a closed standard output.
+/// Adds the path to an error. The kind becomes `Other`, so that no archive error is mistaken for a closed standard
+/// output.
 fn with_path(path: &Path, error: &io::Error) -> io::Error {
     io::Error::other(format!("{}: {error}", path.display()))
 }

@@ -82,7 +82,7 @@ impl Args {
     }
 }
 
-/// Combines several filters into one. A single filter is returned unchanged, which keeps the closing table readable.
+/// Combines several filters into one. A single filter is returned unchanged, which keeps the final table readable.
 fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> Option<Filter> {
     match filters.len() {
         0 => None,

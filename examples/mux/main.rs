@@ -9,7 +9,7 @@
 //! cargo run --release --example mux -- --replay recording.jsonl --slow 5
 //! ```
 //!
-//! The host uses plain threads: one for each output stream of a command and one for each subscriber. Its modules:
+//! The host uses plain threads: one for each output stream of a command and one for each subscriber. The modules:
 //!
 //! - `args` parses the command line.
 //! - The crate `sharing-bus-example-sessions`, in `examples/sessions`, publishes the events.

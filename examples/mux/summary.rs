@@ -1,5 +1,4 @@
-//! The closing summary. It compares the subscribers' own counts of received and missed events with the bus's
-//! statistics.
+//! The final summary. It compares the subscribers' own counts of received and missed events with the bus's statistics.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -41,7 +40,7 @@ impl Tally {
     }
 }
 
-/// All counts that must be consistent with each other.
+/// The counts that must be consistent with each other.
 pub(crate) struct Summary {
     /// Number of published events, as counted by the source.
     published: u64,

@@ -23,11 +23,12 @@ use sharing_bus_nats_test_server::Server;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
 
-/// Fewer than the capacity of the client's channel, so that the bare subscriber loses no message.
+/// Number of events in a round. It is below the capacity of the client's channel, so that the bare subscriber loses no
+/// message.
 const EVENTS: usize = 50_000;
 const ROUNDS: usize = 25;
 const PINGS: usize = 2_000;
-/// Length of the text in an event, like a line of output.
+/// Length of the text in an event, similar to that of a line of output.
 const TEXT: usize = 120;
 const SCROLLS: u128 = 1_000;
 const EACH: usize = 20;
@@ -38,8 +39,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let server = Server::start();
     let mut report = heading(&server);
-    crossing(&server, &mut report, if quick { 1 } else { ROUNDS })?;
-    pushed_down(&server, &mut report)?;
+    compare_with_bare_client(&server, &mut report, if quick { 1 } else { ROUNDS })?;
+    compare_filters(&server, &mut report)?;
     print!("{report}");
     if quick {
         return Ok(());
@@ -156,7 +157,7 @@ impl Bare {
                 }
                 Ok::<(), Box<dyn Error>>(())
             });
-            // The send fails when the benchmark is over.
+            // The outcome is an error, because a send fails when the benchmark is over.
             drop(received);
             Ok::<(), std::io::Error>(())
         });
@@ -204,7 +205,7 @@ impl Bare {
     }
 }
 
-fn crossing(server: &Server, report: &mut String, rounds: usize) -> Result<(), Box<dyn Error>> {
+fn compare_with_bare_client(server: &Server, report: &mut String, rounds: usize) -> Result<(), Box<dyn Error>> {
     let mut bridged = Bridged::start(server, "bench", EventFilter::All)?;
     let messages = capture(server, &mut bridged)?;
     let bytes = messages.iter().map(wire_size).sum::<usize>() / messages.len();
@@ -289,7 +290,7 @@ fn wire_size(message: &Captured) -> usize {
     message.subject.len() + "NATS/1.0\r\n\r\n".len() + lines.sum::<usize>() + message.payload.len()
 }
 
-fn pushed_down(server: &Server, report: &mut String) -> Result<(), Box<dyn Error>> {
+fn compare_filters(server: &Server, report: &mut String) -> Result<(), Box<dyn Error>> {
     let wanted = scroll(7);
     let known = EventFilter::ScrollId(wanted);
     let opaque = EventFilter::custom(move |event: &BusEvent| event.routing.scroll_id == Some(wanted));

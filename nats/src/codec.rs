@@ -46,7 +46,7 @@ pub trait Codec<E>: Send + Sync + 'static {
     fn decode(&self, bytes: &[u8]) -> Result<E, CodecError>;
 }
 
-/// The default codec: payloads as JSON, through serde.
+/// The default codec, which encodes payloads as JSON through serde.
 ///
 /// ```
 /// use sharing_bus::Event;

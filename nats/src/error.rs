@@ -1,4 +1,4 @@
-//! The errors of starting and of shutting down. They contain no secret.
+//! Errors of starting and shutting down. No error contains a secret.
 
 use std::{error, fmt, io};
 
@@ -11,8 +11,8 @@ use crate::wire::subject::InvalidRealm;
 /// and counts the failed attempts ([`NatsStats::connect_failures`]). A handshake fails in these cases:
 ///
 /// - No known root has signed the server's certificate, or the certificate is for another name.
-/// - The server requires a client certificate and has not signed the one that it received.
-/// - The address asks for TLS and the server has none.
+/// - The server requires a client certificate, and no root that it trusts has signed the one that it received.
+/// - The address requires TLS and the server does not support it.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum StartError {
@@ -24,8 +24,8 @@ pub enum StartError {
     ZeroCapacity(&'static str),
     /// An address does not parse. The value is the address's index, because the address itself may contain a password.
     InvalidServer(usize),
-    /// The server refused the user, password, token or key, or it requires credentials and got none. Also returned if
-    /// the seed of an NKey is invalid.
+    /// The server refused the user, password, token or key, or it requires credentials and received none. An invalid
+    /// seed of an NKey is reported in the same way.
     Unauthorized,
     /// The operating system could not create the thread or its event loop.
     Spawn(io::Error),
@@ -59,7 +59,8 @@ impl error::Error for StartError {
     }
 }
 
-/// The deadline of a shutdown passed, or the connection broke, before the server had confirmed all events.
+/// The error of [`NatsBridge::shutdown`](crate::NatsBridge::shutdown): the deadline passed, or the connection broke,
+/// before the server had confirmed all events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShutdownError {
     /// The bridge's counts at that time.

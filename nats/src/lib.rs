@@ -39,25 +39,25 @@
 //! # Delivery guarantees
 //!
 //! NATS without JetStream delivers at most once. The client's publish and flush prove nothing, because both end in a
-//! buffer. The bridge therefore sends a number to itself through the server and waits until it returns. All events
-//! sent before that number have then been read by the server, and count as [`acked`](NatsStats::acked).
+//! buffer. The bridge therefore sends a number to itself through the server and waits until the number returns. By
+//! then, the server has read all events sent before the number, and these events count as [`acked`](NatsStats::acked).
 //!
-//! Events that were sent and not confirmed when the connection broke count as
-//! [`lost_on_reconnect`](NatsStats::lost_on_reconnect). This is an upper limit, because some of them may have arrived.
-//! The bridge does not send them again, because they could arrive twice or late. Store events that must not be lost in
-//! an [`Archive`] as well.
+//! Events that were sent but not confirmed when the connection broke count as
+//! [`lost_on_reconnect`](NatsStats::lost_on_reconnect). This count is an upper limit, because some of these events may
+//! have arrived. The bridge does not send them again, because they could arrive twice or late. If some events must not
+//! be lost, also store them in an [`Archive`].
 //!
 //! # Order, duplicates, gaps
 //!
-//! Each message carries its source (the node and the start of its bridge) and two numbers. The first is its number
-//! among all events that this source had to export. It orders the messages of one source and identifies duplicates,
-//! which are dropped. The second is its number within its subject. It reveals missing messages, even though this node
-//! subscribes to some subjects only. No clock is involved.
+//! Each message carries its source (the node and the start of its bridge) and two numbers. The first number counts all
+//! events that matched the source's export filter. It orders the messages of one source and identifies duplicates,
+//! which are dropped. The second number counts the events of the same subject. It reveals missing messages even if
+//! the receiving node subscribes to only some subjects. No clock is involved.
 //!
 //! A [`RemoteReceiver`] reports such a gap with the event that follows it ([`RemoteDelivery::missed`]). Other
 //! subscribers of the bus get the same events. Their [`missed`](sharing_bus::Delivery::missed) counts only the events
-//! that they lost themselves. [`NatsStats`] counts all losses on the way. The source cannot attribute losses of its
-//! own queue to subjects, so they are reported separately ([`RemoteDelivery::missed_at_source`]).
+//! that they lost themselves. [`NatsStats`] counts all losses on the way. A source cannot attribute losses of its own
+//! queue to subjects, so these losses are reported separately ([`RemoteDelivery::missed_at_source`]).
 //!
 //! # Sessions
 //!
@@ -65,28 +65,28 @@
 //! imports it, as if it had been published there.
 //!
 //! With a [`session_bucket`](NatsOptions::session_bucket), registrations are also stored in a JetStream key-value
-//! bucket that every node follows. A node that joins late, or that imports no events, therefore binds the events that
-//! it publishes. The bucket also follows the ends of sessions. Within some seconds, it follows sessions that a bus
-//! [forgot](sharing_bus::SharingBus::forget_session) on request or for lack of space. The bucket trails the events
-//! slightly: if one session is registered twice at about the same time, a node may use the earlier binding for a
-//! moment. Bindings by [`bind_session`](sharing_bus::SharingBus::bind_session) are not exported.
+//! bucket that every node follows. Even a node that joins late, or that imports no events, can therefore bind the
+//! events that it publishes. The end of a session deletes its registration from the bucket. A session that a bus
+//! [forgot](sharing_bus::SharingBus::forget_session), on request or for lack of space, is deleted within a few seconds.
+//! The bucket trails the events slightly: if one session is registered twice at about the same time, a node may briefly
+//! use the earlier binding. Bindings by [`bind_session`](sharing_bus::SharingBus::bind_session) are not exported.
 //!
-//! The sessions of a crashed node stay in the bucket for its `max_age`, which is a day by default. After that, nodes
-//! that join do not learn about them. Nodes that have already bound these sessions keep them like any other session:
-//! until the session ends, is forgotten, or is evicted by the bus. The same applies to sessions of a bridge that was
-//! shut down while its bus remains in use. It also applies to sessions that end while the bucket is unreachable and
-//! 65,536 other changes are waiting.
+//! The sessions of a crashed node stay in the bucket for its `max_age`, which is a day by default. Nodes that join
+//! after that do not receive them. Nodes that have already bound these sessions keep them like any other session: until
+//! the session ends, is forgotten, or is evicted by the bus. The same applies to sessions of a bridge that was shut
+//! down while its bus remains in use. It also applies to sessions that end while the bucket is unreachable and 65,536
+//! other changes are waiting.
 //!
 //! # Secrets
 //!
-//! Credentials and TLS are settings of the client ([`NatsOptions::connect`]). A start fails if the server refuses the
-//! credentials. A start does not fail if one side does not trust the other's certificate: the bridge then behaves as
-//! if no server were reachable. See [`StartError`]. If all addresses begin with `tls://`, the bridge sends no data
-//! until it trusts a server, and never sends plain text.
+//! Credentials and TLS are settings of the client ([`NatsOptions::connect`]). [`start`](NatsBridgeBuilder::start) fails
+//! if the server refuses the credentials. It does not fail if one side does not trust the other's certificate: the
+//! bridge then behaves as if no server were reachable. See [`StartError`]. If all addresses begin with `tls://`, the
+//! bridge sends no data until it trusts a server, and never sends plain text.
 //!
-//! This crate never shows or logs credentials. The client itself traces its login at the level `trace`, including the
+//! This crate never shows or logs credentials. The client itself traces its login at level `trace`, including the
 //! password. The bridge's thread withholds these traces from the tracing subscriber that was installed when the bridge
-//! started. A host without a subscriber whose `tracing` falls back to the `log` crate must exclude the target
+//! started. If the host has no subscriber and `tracing` falls back to the `log` crate, the host must exclude the target
 //! `async_nats::connection` at that level.
 
 // The files at the root, `bridge/` and `archive/` are the public API. An event leaves through `export/` and arrives

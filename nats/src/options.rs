@@ -35,7 +35,7 @@ impl NatsOptions {
     /// Creates options for one server, in the form `nats://host:port` or `tls://host:port`. The default port is 4222.
     /// The address may contain a user and a password, or a token.
     ///
-    /// With `tls`, the client uses TLS or does not connect. If all addresses are `tls`, this also holds for the other
+    /// With `tls`, the client uses TLS or does not connect. If all addresses are `tls`, the same applies to other
     /// servers of the cluster that these servers announce. With `nats`, the server decides whether the connection uses
     /// TLS, so an attacker on the network can force plain text. [`ConnectOptions::require_tls`] prevents that.
     pub fn new(server: impl Into<String>) -> Self {
@@ -63,37 +63,37 @@ impl NatsOptions {
         self
     }
 
-    /// Sets this node's id. The default is a random id. Two bridges must not use the same id at the same time, because
-    /// each would treat the other's events as its own.
+    /// Sets the id of this node. The default is a random id. Two bridges must not use the same id at the same time,
+    /// because each would treat the other's events as its own.
     pub fn node(mut self, node: Uuid) -> Self {
         self.node = node;
         self
     }
 
-    /// Sets how many events wait while the server is slow or unreachable. The default is 8192. When the queue is full,
-    /// the newest event is dropped and counted ([`NatsStats::lagged`](crate::NatsStats::lagged)). The bridge never
-    /// slows down the bus.
+    /// Sets the capacity of the bridge's queue, in which events wait while the server is slow or unreachable. The
+    /// default is 8192 events. When the queue is full, the newest event is dropped and counted
+    /// ([`NatsStats::lagged`](crate::NatsStats::lagged)). The bridge never slows down the bus.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue_capacity = events;
         self
     }
 
-    /// Sets how many events may be sent and not yet confirmed by the server. The default is 8192. If the connection
-    /// breaks, at most that many events may be lost. A throughput of `n` events per second needs a limit of about `2
-    /// n` times the round-trip time in seconds.
+    /// Sets the maximum number of events that are sent but not yet confirmed by the server. The default is 8192. If the
+    /// connection breaks, at most that many events are lost. A throughput of `n` events per second needs a limit of
+    /// about `2 * n * rtt`, where `rtt` is the round-trip time in seconds.
     pub fn in_flight(mut self, events: usize) -> Self {
         self.in_flight = events;
         self
     }
 
-    /// Stores session registrations in this JetStream key-value bucket, so that a node that joins later learns about
-    /// them. Without a bucket, a node learns only the registrations among the events that it imports. The server must
-    /// have JetStream.
+    /// Stores session registrations in this JetStream key-value bucket, so that nodes that join later receive them.
+    /// Without a bucket, a node receives only the registrations among the events that it imports. JetStream must be
+    /// enabled on the server.
     ///
     /// A missing bucket is created with one replica and a `max_age` of 24 hours. An existing bucket is left unchanged.
-    /// A bridge renews its registrations three times within the bucket's `max_age`, to the nearest second, and keeps
-    /// them as long as it runs. Set a `max_age` of at least ten seconds. Without a `max_age`, the registrations of
-    /// crashed nodes remain forever.
+    /// While it runs, a bridge renews each of its registrations three times within the bucket's `max_age`. It checks
+    /// once a second, so set a `max_age` of at least ten seconds. Without a `max_age`, the registrations of crashed
+    /// nodes remain forever.
     pub fn session_bucket(mut self, bucket: impl Into<String>) -> Self {
         self.session_bucket = Some(bucket.into());
         self
@@ -140,9 +140,9 @@ fn redacted(server: &str) -> String {
     }
 }
 
-/// Returns the addresses without user and password, because the client may log them. Moves the credentials to the
-/// client's options. If all addresses ask for TLS, the connection requires TLS: servers announce other servers only by
-/// host and port.
+/// Returns the addresses without user and password, because the client may log addresses. Moves the credentials to the
+/// client's options. If all addresses ask for TLS, the options require TLS for every connection, because servers
+/// announce other servers only by host and port.
 pub(crate) fn parse_servers(
     servers: &[String],
     mut connect: ConnectOptions,
@@ -155,7 +155,7 @@ pub(crate) fn parse_servers(
             let (user, password) = (address.username().unwrap_or_default(), address.password());
             connect = match password {
                 Some(password) => connect.user_and_password(user.to_owned(), password.to_owned()),
-                // NATS writes a token in the place of the user.
+                // In a NATS address, a token takes the place of the user.
                 None => connect.token(user.to_owned()),
             };
         }

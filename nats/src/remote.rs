@@ -36,14 +36,14 @@ pub struct Remote<E: Payload> {
 }
 
 impl<E: Payload> Remote<E> {
-    /// Returns whether a server has the subscriptions of this interest. Events that other nodes export after that
+    /// Returns whether a server has the subscriptions of this interest. From then on, events that other nodes export
     /// arrive here. Once true, the result stays true, even while the connection is broken.
     pub fn is_ready(&self) -> bool {
         self.ready.is_open()
     }
 
-    /// Blocks the thread until [`is_ready`](Self::is_ready) returns true, for at most `timeout`. Returns whether it is
-    /// true.
+    /// Blocks the calling thread until [`is_ready`](Self::is_ready) is true, for at most `timeout`. Returns whether it
+    /// is true.
     pub fn wait_ready(&self, timeout: Duration) -> bool {
         self.ready.wait(timeout)
     }
@@ -51,7 +51,7 @@ impl<E: Payload> Remote<E> {
     /// Subscribes on the local bus to remote events that match the filter, with a queue of `capacity` events. The
     /// [missed](RemoteDelivery::missed) count of this receiver includes losses on the way.
     ///
-    /// The receiver also gets matching events that are imported only for another [`Remote`] of this bridge.
+    /// The receiver also receives matching events that are imported only for another [`Remote`] of this bridge.
     ///
     /// # Panics
     ///
@@ -111,15 +111,15 @@ fn without_origin<E>(filter: &EventFilter<E>, replacement: bool) -> EventFilter<
     }
 }
 
-/// A receiver of remote events, created by [`Remote::receiver`]. It has one consumer. It receives like
-/// [`BusReceiver`](sharing_bus::BusReceiver), from a queue that drops the newest event when it is full.
+/// A receiver of remote events, created by [`Remote::receiver`]. It works like
+/// [`BusReceiver`](sharing_bus::BusReceiver) and has one consumer. Its queue drops the newest event when it is full.
 pub struct RemoteReceiver<E: Payload> {
     forward: Forward<E>,
     receiver: mpsc::Receiver<RemoteDelivery<E>>,
 }
 
 impl<E: Payload> RemoteReceiver<E> {
-    /// Returns the next delivery, and never waits.
+    /// Returns the next delivery. Never waits.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ impl<E: Payload> RemoteReceiver<E> {
         })
     }
 
-    /// Returns the next delivery. Blocks the thread until there is one.
+    /// Returns the next delivery. Blocks the calling thread until one arrives.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl<E: Payload> RemoteReceiver<E> {
         self.recv_by(None).flatten().ok_or(RecvError)
     }
 
-    /// Returns the next delivery. Blocks the thread for at most `timeout`.
+    /// Returns the next delivery. Blocks the calling thread for at most `timeout`.
     ///
     /// # Errors
     ///
@@ -156,7 +156,7 @@ impl<E: Payload> RemoteReceiver<E> {
         }
     }
 
-    /// Returns the next delivery. Waits until there is one, on any async runtime. Cancel safe.
+    /// Returns the next delivery. Waits until one arrives, on any async runtime. Cancel safe.
     ///
     /// # Errors
     ///
@@ -224,8 +224,8 @@ impl<E: Payload> fmt::Debug for RemoteReceiver<E> {
     }
 }
 
-/// A remote event as delivered to a [`RemoteReceiver`]. It dereferences to the [`Delivery`] on the local bus, and
-/// reports the losses before it, both here and on the way.
+/// A remote event as delivered to a [`RemoteReceiver`]. It dereferences to the [`Delivery`] on the local bus. It
+/// reports the losses before the event, both in this receiver's queue and on the way.
 pub struct RemoteDelivery<E> {
     delivery: Delivery<E>,
     gap: Gap,
@@ -233,20 +233,20 @@ pub struct RemoteDelivery<E> {
 
 impl<E> RemoteDelivery<E> {
     /// Returns the number of events missing directly before this one. This includes events dropped because this
-    /// receiver's queue was full. It also includes events of the same source and subject (session, kind and class)
-    /// that did not arrive or could not be sent. Some of those may not match the filter. They count because this node
+    /// receiver's queue was full. It also includes events of the same source and subject (session, kind and class) that
+    /// did not arrive or could not be sent. Some of these events may not match the filter. They count because this node
     /// never received them.
     ///
-    /// Two losses are not included. Events of a subject lost before its first message arrived here cannot be
+    /// Two kinds of losses are not included. Events lost before the first received message of their subject cannot be
     /// distinguished from events sent before this node subscribed. Events lost at the end are reported only when
     /// another event of the subject follows.
     pub fn missed(&self) -> u64 {
         self.delivery.missed() + self.gap.of_subject
     }
 
-    /// Returns the number of events that the source's bridge lost because its own queue was full. The count starts
-    /// after the previous message of that source that arrived here. The sessions of these events are unknown, so any
-    /// number of them may have matched the filter.
+    /// Returns the number of events that the source's bridge lost because its own queue was full. The count covers the
+    /// time since the previous message from that source. The sessions of the lost events are unknown, so any number of
+    /// them may have matched the filter.
     pub fn missed_at_source(&self) -> u64 {
         self.gap.at_source
     }
@@ -274,7 +274,7 @@ impl<E> fmt::Debug for RemoteDelivery<E> {
 struct RemoteSink<E> {
     gaps: Arc<Gaps<E>>,
     sender: mpsc::Sender<RemoteDelivery<E>>,
-    /// Losses on the way before events that the full queue dropped.
+    /// The losses on the way that preceded events dropped by the full queue.
     pending_gap: Gap,
 }
 

@@ -35,8 +35,8 @@ macro_rules! counters {
         }
 
         impl Counters {
-            /// Returns a snapshot. `in_queue` and `lagged` are the current figures of the bridge's queue. They are
-            /// used until the bridge has ended.
+            /// Returns a snapshot. `in_queue` and `lagged` are the current counts of the bridge's queue. They are
+            /// ignored once the bridge has ended.
             pub(crate) fn read(&self, in_queue: u64, lagged: u64) -> NatsStats {
                 let mut stats = NatsStats { $( $name: self.$name.get(), )+ queued: 0 };
                 let ended = self.ended.get() > 0;
@@ -65,11 +65,11 @@ counters! {
     /// Events passed to the client. This does not prove that a server received them. See [`acked`](Self::acked).
     exported,
     /// Events that the server has read. The proof is a later message that returned from the server over the same
-    /// connection. A server that forbids this client to publish reads and then refuses the events. See
+    /// connection. If the server does not permit this client to publish, it reads the events and then refuses them. See
     /// [`server_errors`](Self::server_errors).
     acked,
-    /// Events that were sent and not confirmed when their connection broke. This is an upper limit of the loss: some
-    /// of the events may have reached the server, or were sent after the reconnect.
+    /// Events that were sent but not confirmed when their connection broke. This is an upper limit of the loss: some of
+    /// these events may have reached the server, or the client may have sent them after the reconnect.
     lost_on_reconnect,
     /// Events dropped because the bridge's queue was full.
     lagged,
@@ -77,10 +77,10 @@ counters! {
     refused_too_large,
     /// Events not sent because the codec failed or panicked.
     encode_failures,
-    /// Received events that matched an interest and were published on the local bus. The bus refuses them only after
-    /// it is closed.
+    /// Received events that matched an interest and were published on the local bus. The bus refuses such an event only
+    /// after it is closed.
     imported,
-    /// Messages that were received before.
+    /// Messages dropped because they had been received before.
     duplicates,
     /// Missing messages, detected by the numbers within the subscribed subjects.
     gaps,
@@ -88,14 +88,14 @@ counters! {
     lost_at_source,
     /// Messages that no bridge wrote: the subject or a header is invalid, or the codec cannot decode the payload.
     malformed,
-    /// Messages that no filter matched. The server delivered them because a subject does not contain all the facts
-    /// that a filter can test.
+    /// Messages that no filter matched. The server delivered them because a subject does not contain everything that a
+    /// filter can test.
     filtered_locally,
     /// Messages that this node sent and received itself.
     own,
     /// Successful connects, including the first.
     connects,
-    /// Failed attempts to connect, each of which tries all servers. Possible reasons are an unreachable server, an
+    /// Failed attempts to connect. Each attempt tries all servers. Possible reasons are an unreachable server, an
     /// untrusted certificate on either side, and refused credentials. The client traces the reason (target
     /// `async_nats::connector`, level `debug`). If the server does not trust this node's certificate, the reason is in
     /// the server's log.
@@ -113,7 +113,7 @@ counters! {
     bindings_applied,
     /// Sessions of other nodes forgotten on the local bus.
     bindings_forgotten,
-    /// Failed requests to the bucket. They are repeated.
+    /// Failed requests to the bucket. The bridge repeats such a request.
     binding_failures,
 }
 

@@ -36,7 +36,7 @@ fn text(session: u64, n: u64) -> BusEvent {
 fn number(archived: &Archived<Event>) -> u64 {
     match &*archived.event.event {
         Event::Text { text } => text.parse().unwrap(),
-        other => panic!("never published: {other:?}"),
+        other => panic!("unexpected event: {other:?}"),
     }
 }
 
@@ -150,7 +150,7 @@ fn essential_events_of_this_host_are_stored() {
 }
 
 #[test]
-fn server_restarts_under_load_keep_events_once_and_in_order() {
+fn events_are_stored_once_and_in_order_across_server_restarts() {
     const SESSIONS: u64 = 20;
     const EACH: u64 = 400;
     let mut server = Server::absent(&Options {
@@ -221,7 +221,7 @@ fn late_acknowledgment_does_not_store_an_event_twice() {
 }
 
 #[test]
-fn refused_events_are_counted_and_delay_no_other() {
+fn refused_events_are_counted_and_do_not_delay_others() {
     let server = Server::start_with(&Options {
         jetstream: true,
         max_payload: Some(2048),
@@ -282,7 +282,8 @@ fn reader_resumes_at_its_position_after_a_server_restart() {
     while all.len() < 100 {
         all.extend(first.next_batch(30, LONG));
     }
-    // The same reader continues after a restart, and another reader resumes at its position after that.
+    // The first reader continues after a restart of the server. A second reader resumes at the position of the 100th
+    // event.
     server.kill();
     assert!(first.next_batch(30, SHORT).len() <= 30);
     server.restart();

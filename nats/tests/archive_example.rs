@@ -93,7 +93,7 @@ fn killed_consumer_stores_each_event_once() {
     let torn = folder.path().join(format!("{}.jsonl", Uuid::from_u128(3)));
     let text = fs::read(&torn).unwrap();
     fs::write(&torn, &text[..text.len() - 5]).unwrap();
-    // Sets the position back and cuts off a line, as if the machine had failed before both were on disk.
+    // Cuts off a line and sets back the position, as if the machine had failed before both were on disk.
     let torn_position = fs::read_to_string(folder.path().join("position")).unwrap();
     let earlier: u64 = torn_position.trim().parse::<u64>().unwrap().saturating_sub(600);
     fs::write(folder.path().join("position"), earlier.to_string()).unwrap();

@@ -171,7 +171,7 @@ fn forgotten_session_leaves_a_busy_bucket() {
     });
 }
 
-/// Takes some seconds, because the server's clock determines the age of entries.
+/// This test takes a few seconds, because the server's clock determines the age of entries.
 #[test]
 fn live_sessions_are_renewed_and_others_expire() {
     const LIFETIME: Duration = Duration::from_secs(4);
@@ -187,7 +187,7 @@ fn live_sessions_are_renewed_and_others_expire() {
     // The node ends without deleting its session, as after a crash.
     drop(gone);
 
-    // The other session is older, so it has been renewed by then.
+    // The live session is older, so it has been renewed by the time the other entry expires.
     wait_until("the entry has expired", || !bucket.has("c.left=20behind"));
     let late = Node::start(&server);
     late.wait_bound("lives", Some(scroll(1)));

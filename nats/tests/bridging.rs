@@ -1,4 +1,4 @@
-//! Export and import: which events cross the bridge, once and in order.
+//! Export and import: which events cross the bridge, and that each event arrives once and in order.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Credentials: wrong ones are a typed error, and neither the bridge nor the client shows or logs a secret. These
-//! tests are a separate binary because they set the loggers of the process.
+//! Credentials: wrong credentials cause a typed error, and neither the bridge nor the client shows or logs a secret.
+//! These tests are a separate binary because they set the loggers of the process.
 
 mod common;
 

@@ -1,5 +1,5 @@
-//! Faults of a real server: absent, killed under load, paused, overloaded, and gone at the end. Events accepted on the
-//! local bus are always delivered there, and the other side counts its losses exactly.
+//! Faults of a real server: absent, killed under load, paused, overloaded, and unresponsive during a shutdown. Events
+//! accepted on the local bus are always delivered there, and the other side counts its losses exactly.
 
 mod common;
 
@@ -91,8 +91,8 @@ fn restart_under_load(times: u64) {
             here.stats().connects > round && there.stats().connects > round
         });
     }
-    // After a reconnect, the client subscribes again before anything else. But the other bridge has its own
-    // connection, so an event of this bridge arrives there only after that bridge has subscribed again.
+    // After a reconnect, a client subscribes again before it sends anything else. But each bridge has its own
+    // connection, so an event of this bridge arrives at the other bridge only after that bridge has subscribed again.
     wait_until("a new event arrives", || {
         here.publish("a", [published]);
         published += 1;
@@ -220,7 +220,7 @@ impl Codec<u64> for Sized {
 }
 
 #[test]
-fn too_large_or_uncodable_events_are_counted_and_reported() {
+fn events_that_are_too_large_or_fail_in_the_codec_are_counted_and_reported() {
     let server = Server::start_with(&Options {
         max_payload: Some(2000),
         ..Options::default()

@@ -115,7 +115,7 @@ fn overlapping_interests_deliver_each_event_once() {
 }
 
 /// One interest stays while others come and go, so its subscription is replaced by wider and narrower ones. Its
-/// receiver must get every event once and in order.
+/// receiver must receive every event once and in order.
 #[test]
 fn interest_loses_nothing_while_others_change() {
     let server = Server::start();

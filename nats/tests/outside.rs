@@ -1,5 +1,5 @@
-//! Messages of another client: messages that no bridge wrote, repeated messages, and missing messages. A separate
-//! client on the same server writes and reads them.
+//! Messages that did not come from a bridge, repeated messages, and missing messages. A separate client on the same
+//! server writes and reads these messages.
 
 mod common;
 
@@ -177,7 +177,7 @@ fn repeated_message_is_delivered_once() {
     assert_eq!(next_numbers(&mut receiver, 4), [0, 1, 2, 42]);
     let stats = there.stats();
     assert_eq!((stats.duplicates, stats.gaps, stats.imported), (3, 0, 4));
-    // Their own node counts them as its own messages, not as duplicates.
+    // The node that sent a message counts its copy as its own message, not as a duplicate.
     let (_remote, mut receiver) = here.listen(EventFilter::All);
     raw_client.repeat(&messages[0]);
     raw_client.publish(SUBJECT, headers(1, 2, 2), "43");

@@ -111,7 +111,7 @@ fn assert_not_connected(server: &Server, options: NatsOptions) {
 }
 
 #[test]
-fn private_root_is_trusted_if_it_is_given() {
+fn private_root_is_trusted_if_it_is_configured() {
     let (root, other) = (Root::new(), Root::new());
     let signed = root.sign("127.0.0.1");
     let mut server = server(&signed, None);
@@ -142,7 +142,7 @@ fn certificate_for_another_host_is_refused() {
 }
 
 #[test]
-fn server_without_tls_is_refused_if_the_address_asks_for_tls() {
+fn server_without_tls_is_refused_if_the_address_requires_tls() {
     logged::capture();
     let server = Server::start();
     let root = Root::new();
@@ -152,7 +152,8 @@ fn server_without_tls_is_refused_if_the_address_asks_for_tls() {
     assert_not_connected(&server, options(&server.url(), required));
 }
 
-/// Servers announce the other servers of their cluster to clients. These addresses do not say whether to use TLS.
+/// Servers announce the other servers of their cluster to clients. These addresses do not contain a scheme that
+/// requires TLS.
 #[test]
 fn other_servers_of_the_cluster_are_used_only_with_tls() {
     logged::capture();

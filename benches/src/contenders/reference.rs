@@ -1,9 +1,9 @@
 //! The tokio design that sharing-bus replaces.
 //!
-//! `publish` looks the session up in the session cache and sends to a `broadcast` channel. A worker task locks the list of
-//! slots and evaluates each filter. For each match, it clones the whole event, owned strings included, and calls
-//! `try_send` on the slot's `mpsc` channel. A full channel loses the event, and the slot counts the loss. A closed channel
-//! is removed after the failed send.
+//! `publish` looks up the session in the session cache and sends to a `broadcast` channel. A worker task locks the list
+//! of slots and evaluates each filter. For each match, it clones the whole event, owned strings included, and calls
+//! `try_send` on the slot's `mpsc` channel. If the channel is full, the event is lost and the slot counts the loss. If
+//! the channel is closed, the slot is removed after the failed send.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -5,7 +5,7 @@ import * as log from "./log.js";
 import { count, showRates, showSessions, showSubscribers } from "./panels.js";
 
 const RETRY_SECONDS = 2;
-/// Delay between the last keystroke and the request. Ordinary typing is faster than this delay.
+/// Delay between the last keystroke and the request. It is longer than the usual time between two keystrokes.
 const DEBOUNCE_MILLISECONDS = 150;
 
 const byId = (id) => document.getElementById(id);
@@ -87,7 +87,8 @@ class View {
   id = null;
   label = "";
   received = 0;
-  /// Number of missed events: before the received events, and as counted by the server, which is more up to date.
+  /// Numbers of missed events. `missed` is the sum of the gaps before the received events. `lagged` is the server's
+  /// count, which is more up to date.
   missed = 0;
   lagged = 0;
   ended = false;

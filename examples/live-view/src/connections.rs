@@ -84,7 +84,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     } else {
         TcpSocket::new_v6()
     }?;
-    // A restarted server can bind the port immediately. On other systems, this option would share the port.
+    // A restarted server can bind the port immediately. On other systems, this option would let several processes share
+    // the port.
     socket.set_reuseaddr(cfg!(unix))?;
     // Accepted connections inherit this size from the listener.
     socket.set_send_buffer_size(SEND_BUFFER)?;

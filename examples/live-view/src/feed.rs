@@ -55,8 +55,8 @@ impl Feed {
         Event::default().event("hello").data(hello.to_string())
     }
 
-    /// Returns the next event. The overview has priority because it must not wait for a pause in the events. It occurs
-    /// only twice per second.
+    /// Returns the next event. An overview has priority because it must not wait for a pause in the events. Overviews
+    /// occur only twice per second.
     async fn next(&mut self) -> (Event, Step) {
         tokio::select! {
             biased;

@@ -1,8 +1,8 @@
 //! Rejection of foreign requests, and security headers for all responses.
 //!
 //! Every page that is open in a browser can send requests to a server on loopback. DNS rebinding makes another host
-//! name resolve to loopback. The `Host` header reveals such a page. Other cross-site requests are recognized by their
-//! `Sec-Fetch-Site` header.
+//! name resolve to loopback. The `Host` header reveals requests to such a name. Other cross-site requests are
+//! recognized by their `Sec-Fetch-Site` header.
 
 use std::net::IpAddr;
 
@@ -63,7 +63,7 @@ fn is_local(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
-/// Returns whether a page of another site requests anything but the page itself. Links to the page are allowed.
+/// Returns whether a page of another site requests a path other than the page itself. Links to the page are allowed.
 fn is_cross_site(request: &Request) -> bool {
     request.uri().path() != "/"
         && request

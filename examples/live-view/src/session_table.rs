@@ -1,7 +1,7 @@
-//! The table of all sessions so far. Its subscriber receives all events, independent of the filters of the browsers.
+//! The table of all sessions so far. Its subscriber receives all events, regardless of the browsers' filters.
 //!
-//! One thread writes the table and the overview reads it. A mutex protects the table. It is held for one batch or one
-//! copy.
+//! One thread writes the table and the overview reads it. A mutex protects the table. The mutex is held for one batch
+//! or one copy.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;

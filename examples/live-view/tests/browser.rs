@@ -72,7 +72,7 @@ fn filter_applies_while_it_is_typed() {
     wait_for_row(&mut page, "4");
     assert_eq!(rows(&mut page), ["2", "4"]);
     assert_eq!(page.evaluate("location.search"), "?filter=kind%3Derror");
-    // A browser has one subscription, however often its filter changes.
+    // A browser has one subscription, no matter how often its filter changes.
     page.wait_for("document.querySelectorAll('.subscriber').length === 2");
 }
 
@@ -217,7 +217,7 @@ fn every_control_has_a_name() {
     }
 }
 
-/// A tab whose JavaScript is paused by the debugger. It reads no more of its stream than Chromium buffers.
+/// The debugger pauses the tab's JavaScript, so the tab reads no more of its stream than Chromium buffers.
 #[test]
 #[ignore = "needs Chromium"]
 fn paused_tab_loses_only_its_own_events_and_shows_how_many() {

@@ -133,14 +133,15 @@ fn max_browsers_option_sets_the_limit() {
     assert_eq!(server.get("/events").status, 503);
 }
 
-/// The server closes connections that send no request within ten seconds. Otherwise they would block all others.
+/// The server closes connections that send no request within ten seconds. Otherwise such connections could block all
+/// others.
 #[test]
 fn connection_without_a_request_is_closed() {
     let server = Server::start(&["--max-browsers", "1"]);
     let mut silent: Vec<_> = (0..70).map(|_| TcpStream::connect(server.address).unwrap()).collect();
     assert_eq!(server.get("/").status, 200);
-    // The server has closed a silent connection before it served this request. It need not be the first one, because
-    // the runtime decides the order of the timeouts.
+    // The server closed some silent connection before it served this request. The runtime decides the order of the
+    // timeouts, so the first silent connection may be closed a little later.
     silent[0].set_read_timeout(Some(DEADLINE)).unwrap();
     assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
 }

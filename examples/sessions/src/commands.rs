@@ -1,7 +1,7 @@
 //! The source that runs commands. Each command is a connector, each of its output streams is a session, and each line
 //! is an event.
 //!
-//! A session is registered only after its first lines, because many hosts learn of a session from its first output.
+//! A session is registered only after its first lines, because many hosts discover a session through its first output.
 //! Those lines are delivered unbound. The bus binds the later ones.
 
 use std::collections::HashMap;
@@ -82,7 +82,7 @@ fn spawn(command: &str) -> io::Result<Child> {
         .spawn()
 }
 
-/// The reason why a command failed, by the exit codes of the shell.
+/// The reason why a command failed, according to the exit codes of the shell.
 struct Failure(ExitStatus);
 
 impl fmt::Display for Failure {
@@ -96,7 +96,7 @@ impl fmt::Display for Failure {
 
 /// Publishes a stream line by line until it ends or the bus closes, and returns the number of published events.
 ///
-/// When the bus closes, the stream is dropped. A command that continues to write then gets a broken pipe, as in a
+/// When the bus closes, the stream is dropped. A command that continues to write then receives a broken pipe, as in a
 /// pipeline.
 fn publish_lines(mut session: Publisher<'_>, stream: Option<impl Read>) -> u64 {
     let Some(stream) = stream else { return 0 };

@@ -1,9 +1,9 @@
 //! The source that replays a recording. A recording has one record per line. The records are published in order, at a
 //! given rate or as fast as possible.
 //!
-//! Recordings usually contain no scroll ids, so this source assigns one at each session's registration. A registration
-//! without a scroll id gets one that is derived from the names of the connector and the session. Therefore two replays
-//! can be compared, and the same `--filter scroll=` works in both.
+//! Recordings usually contain no scroll ids, so this source assigns one at each session's registration. The id is
+//! derived from the names of the connector and the session, unless the registration contains one. Two replays can
+//! therefore be compared, and the same `--filter scroll=` works in both.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};

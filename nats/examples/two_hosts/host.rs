@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{FOLLOWED, LIMIT, options};
 
-/// Number of lines of a session before it is registered.
+/// Number of lines that a session outputs before it is registered.
 const LATE: usize = 3;
 const LINES: usize = 200;
 /// The connectors. The viewer follows the session of the first.

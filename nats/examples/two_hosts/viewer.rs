@@ -24,8 +24,8 @@ struct Seen {
 }
 
 impl Viewer {
-    /// Starts the viewer, and returns once the server has its subscription. Every event published after that is
-    /// received.
+    /// Starts the viewer, and returns once the server has its subscription. The viewer receives every event published
+    /// after that.
     pub(crate) fn start(server: &str) -> Result<Viewer, Box<dyn Error>> {
         let bus = SharingBus::new();
         // The viewer publishes no events, so its bridge exports none.

@@ -6,10 +6,10 @@
 //! 3. `reader.rs`: reads an archive from a position.
 //! 4. `stats.rs`: the counts of an archive.
 //!
-//! An archive has its own subscription on the bus, its own connection and its own thread. It shares only its counters,
-//! and a channel that ends it, with the host. The archive is separate from the bridge, so an archive that waits for
-//! its server delays no live event. Its subjects are separate too (`sb1-archive.<realm>…`), so a subscriber of live
-//! events never receives an event twice.
+//! An archive has its own subscription on the bus, its own connection and its own thread. It shares only its counters
+//! and a stop channel with the host. The archive is separate from the bridge, so an archive that waits for its server
+//! delays no live event. Its subjects are also separate (`sb1-archive.<realm>…`), so a subscriber of live events never
+//! receives an event twice.
 
 mod reader;
 mod send_order;
@@ -64,7 +64,7 @@ impl<E: Payload + Serialize + DeserializeOwned> Default for ArchiveOptions<E> {
 }
 
 impl<E: Payload> ArchiveOptions<E> {
-    /// Creates the same options with another codec for payloads.
+    /// Creates options like [`new`](Self::new), but with another codec for payloads.
     pub fn with_codec(codec: impl Codec<E>) -> Self {
         ArchiveOptions {
             essential: EventFilter::not(EventFilter::Kind(EventKind::Progress)),
@@ -80,8 +80,8 @@ impl<E: Payload> ArchiveOptions<E> {
         self
     }
 
-    /// Sets how a missing stream is created. An existing stream is left unchanged. An empty name becomes
-    /// `sb1-archive-<realm>`, and the subjects are always set.
+    /// Sets the configuration with which a missing stream is created. An existing stream is left unchanged. An empty
+    /// name becomes `sb1-archive-<realm>`, and the subjects are always set.
     ///
     /// The server recognizes a repeated event for `duplicate_window`, which is two minutes by default. Set it to more
     /// than the longest expected loss of connection.
@@ -100,13 +100,13 @@ impl<E> fmt::Debug for ArchiveOptions<E> {
     }
 }
 
-/// Writes the essential events of a bus into a JetStream stream. Sends each event until the server has acknowledged
-/// it.
+/// Writes the essential events of a bus into a JetStream stream. Each event is sent repeatedly until the server
+/// acknowledges it.
 ///
 /// The events of one session are stored in the order in which the bus dispatched them, and so are the events of one
-/// scroll. An event is sent after the server has acknowledged the previous event of its session and scroll. Other
-/// sessions do not wait for that. An unacknowledged event is sent again with the same message id, so the server can
-/// drop a duplicate.
+/// scroll. An event is sent only after the server has acknowledged the previous events of its session and of its
+/// scroll. Other sessions do not wait for these acknowledgments. An unacknowledged event is sent again with the same
+/// message id, so the server can drop a duplicate.
 ///
 /// Nothing is written to this host's disk. Unacknowledged events are lost when the process dies. Events are also lost
 /// when the queue ([`NatsOptions::queue_capacity`]) is full because the server is unreachable. Those losses are
@@ -133,7 +133,7 @@ impl<E> fmt::Debug for ArchiveOptions<E> {
 #[must_use = "a dropped archive stops"]
 pub struct Archive {
     counters: Arc<ArchiveCounters>,
-    /// Signals the thread to stop at a deadline. If the sender is dropped, the thread stops at once.
+    /// The sender of the deadline at which the thread stops. If the sender is dropped, the thread stops at once.
     stop: Option<oneshot::Sender<Instant>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -142,8 +142,8 @@ impl Archive {
     /// Subscribes to the bus and starts the thread that writes the archive. Every essential event published after this
     /// call returns is archived.
     ///
-    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
-    /// seconds. An unreachable server is not an error: essential events wait for it in the queue. The option
+    /// Blocks the calling thread until a server has answered or the first attempt to connect has failed, for at most
+    /// five seconds. An unreachable server is not an error: essential events wait for it in the queue. The option
     /// `session_bucket` is not used.
     ///
     /// # Errors
@@ -189,9 +189,9 @@ impl Archive {
         self.counters.read()
     }
 
-    /// Stops accepting events, and waits until all accepted events are acknowledged, for at most `timeout`. Events
-    /// that are still [`unsettled`](ArchiveStats::unsettled) then are discarded. Blocks the thread. To include all
-    /// events published so far, call [`SharingBus::flush`] first.
+    /// Stops accepting events, and waits until all accepted events are acknowledged, for at most `timeout`. Events that
+    /// are still [`unsettled`](ArchiveStats::unsettled) after that are discarded. Blocks the calling thread. To include
+    /// all events published so far, call [`SharingBus::flush`] first.
     pub fn shutdown(mut self, timeout: Duration) -> ArchiveStats {
         let deadline = Instant::now() + timeout;
         // The send fails if the bus has closed and the thread has ended after storing all events.

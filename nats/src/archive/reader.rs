@@ -1,8 +1,8 @@
 //! Reads an archive from a position: [`ArchiveReader`].
 //!
-//! The host owns the reader, and only the host's calls run it. The reader has no thread, and the server keeps no state
-//! for it. The reader creates a temporary consumer that starts after its position. It creates another consumer when a
-//! message is missing or when a request has failed. The position advances only when events are returned to the host.
+//! The host owns the reader, and only the host's calls run it. The reader has no thread and no durable state on the
+//! server. It creates a temporary consumer that starts after its position. It creates another consumer when a message
+//! is missing or when a request has failed. The position advances only when events are returned to the host.
 
 use std::fmt;
 use std::sync::Arc;
@@ -72,13 +72,13 @@ impl<E> fmt::Debug for Archived<E> {
 /// resumes from that position, processes each event exactly once. This holds across failures of the server, the reader
 /// and the machine. `examples/archive.rs` shows such a host.
 ///
-/// The reader contains its own tokio runtime. Call it and drop it outside of any other tokio runtime.
+/// The reader contains its own tokio runtime. Call its methods and drop it outside of any other tokio runtime.
 ///
 /// Servers of version 2.9 filter a consumer by one subject only. If a filter needs several subjects, the reader
 /// receives the realm's whole archive and evaluates the filter itself.
 pub struct ArchiveReader<E> {
     runtime: tokio::runtime::Runtime,
-    /// The scope in which the runtime is driven, so that the client's traces are redacted.
+    /// The scope in which the runtime runs, so that the client's traces are redacted.
     scope: Scope,
     context: Context,
     query: Query<E>,
@@ -99,7 +99,7 @@ struct Query<E> {
 /// A consumer on the server.
 struct Consumer {
     inner: PullConsumer,
-    /// The consumer's number of the last message. The next number is one higher unless a message was lost.
+    /// The consumer sequence of the last message. The next sequence is one higher unless a message was lost.
     delivered: u64,
 }
 
@@ -114,9 +114,9 @@ impl<E: Payload + Serialize + DeserializeOwned> ArchiveReader<E> {
     /// Opens a reader for the events after `position` that match `filter`, with payloads as JSON. Position 0 starts at
     /// the beginning.
     ///
-    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
-    /// seconds. Neither the server nor the stream has to exist yet. Of the options, only the realm, the addresses and
-    /// [`connect`](NatsOptions::connect) are used.
+    /// Blocks the calling thread until a server has answered or the first attempt to connect has failed, for at most
+    /// five seconds. Neither the server nor the stream has to exist yet. Of the options, only the realm, the addresses
+    /// and [`connect`](NatsOptions::connect) are used.
     ///
     /// # Errors
     ///
@@ -174,8 +174,8 @@ impl<E: Payload> ArchiveReader<E> {
         self
     }
 
-    /// Returns the position after the last returned event and after any following events that did not match the
-    /// filter. To resume, pass it to [`open`](Self::open).
+    /// Returns the position of the last processed message. It may be higher than that of the last returned event,
+    /// because messages that the reader skips also advance it. To resume, pass the position to [`open`](Self::open).
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -185,8 +185,9 @@ impl<E: Payload> ArchiveReader<E> {
         self.malformed
     }
 
-    /// Returns up to `max` next events in the order of the stream. Returns no events if none arrive within `timeout`
-    /// or if the server does not answer. Blocks the thread. Must not be called from within a tokio runtime.
+    /// Returns the next events in the order of the stream, at most `max`. Returns an empty vector if no event arrives
+    /// within `timeout`, or if the server does not answer. Blocks the calling thread. Must not be called from within a
+    /// tokio runtime.
     ///
     /// # Panics
     ///
@@ -256,7 +257,7 @@ impl<E: Payload> Query<E> {
             self.accept(&message?, consumer, &mut batch)?;
         }
         if batch.position == position {
-            // No message was available. Waits for one. The next fetch takes the messages that arrived with it.
+            // No message was available, so wait for one. The next fetch takes the messages that arrived with it.
             let wait = consumer.inner.batch().max_messages(1).expires(timeout.max(RETRY_DELAY));
             let mut arrived = wait.messages().await?;
             while let Some(message) = arrived.next().await {

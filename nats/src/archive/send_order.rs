@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// Identifies a pushed item until the item is settled.
+/// The number of a pushed item. It identifies the item until the item is settled.
 pub(super) type Ticket = u64;
 
 struct Entry<K, T> {
@@ -100,7 +100,7 @@ mod tests {
         ) {
             let mut send_order = SendOrder::new();
             let mut in_flight: Vec<(Ticket, usize)> = Vec::new();
-            let mut gone = Vec::new();
+            let mut settled = Vec::new();
             let mut waiting = keys.iter().enumerate();
             for pick in picks {
                 // Alternates between pushing and settling, then settles the remaining items.
@@ -110,19 +110,19 @@ mod tests {
                 let mut busy = HashSet::new();
                 for (_, index) in &in_flight {
                     for key in &keys[*index] {
-                        prop_assert!(busy.insert(*key), "two of key {} at once", key);
+                        prop_assert!(busy.insert(*key), "two items with key {} are in flight", key);
                     }
                 }
                 if !in_flight.is_empty() && (pick.index(3) > 0 || waiting.len() == 0) {
                     let (ticket, index) = in_flight.swap_remove(pick.index(in_flight.len()));
-                    gone.push(index);
+                    settled.push(index);
                     in_flight.extend(send_order.settle(ticket));
                 }
             }
-            prop_assert_eq!(gone.len(), keys.len());
+            prop_assert_eq!(settled.len(), keys.len());
             prop_assert!(send_order.len() == 0 && send_order.queues.is_empty());
             for key in 0..5 {
-                let order: Vec<_> = gone.iter().filter(|index| keys[**index].contains(&key)).collect();
+                let order: Vec<_> = settled.iter().filter(|index| keys[**index].contains(&key)).collect();
                 prop_assert!(order.is_sorted(), "key {}: {:?}", key, order);
             }
         }

@@ -1,7 +1,7 @@
 //! The thread of an [`Archive`](super::Archive): takes events from the bus, sends them, and settles acknowledged
 //! events.
 //!
-//! Everything here runs on one thread without synchronization. Only the counters are shared.
+//! This code runs on one thread and needs no synchronization. Only the counters are shared.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ use crate::runtime::panic::{self, log_warning};
 use crate::wire::headers::{EventHeaders, Numbers, Source, wire_len};
 use crate::wire::subject::{Class, Realm, archived, subject};
 
-/// Time limit for an acknowledgment. After it, the event is sent again.
+/// Time limit for an acknowledgment, after which the event is sent again.
 const ACK_TIMEOUT: Duration = Duration::from_secs(2);
 /// Delay before an event is sent again. It doubles after each attempt, up to [`MAX_RETRY_DELAY`].
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(20);
@@ -45,7 +45,7 @@ enum Key {
 fn keys(routing: &EventRouting) -> Vec<Key> {
     let session = || Key::Session(routing.connector_id.clone(), routing.native_session_id.clone());
     let mut keys: Vec<Key> = routing.scroll_id.map(Key::Scroll).into_iter().collect();
-    // An event without a session and without a scroll is ordered among such events of its connector.
+    // The events of a connector that have neither a session nor a scroll are ordered among themselves.
     if routing.native_session_id.is_some() || keys.is_empty() {
         keys.push(session());
     }
@@ -107,7 +107,7 @@ impl<E: Payload> Writer<E> {
                         deadline = Some(at);
                         receiver.close();
                     }
-                    // The archive was dropped, so no caller waits for the remaining events.
+                    // The archive was dropped without a shutdown, so the remaining events are discarded.
                     Err(_) => break,
                 },
                 () = sleep_until(deadline) => break,
@@ -240,7 +240,7 @@ impl StreamPublisher {
     }
 
     async fn attempt(&self, subject: &str, headers: &HeaderMap, payload: &bytes::Bytes, size: usize) -> Attempt {
-        // A client that is not connected would buffer each attempt, so no message is sent.
+        // A disconnected client would buffer every attempt, so this attempt sends nothing.
         if self.client.connection_state() != State::Connected {
             return Attempt::Failed;
         }

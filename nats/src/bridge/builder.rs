@@ -41,7 +41,7 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
     }
 
     /// Sets which exported events are essential. The class is part of an event's subject, so that a stream on the
-    /// server can keep essential events alone. The default is all kinds except `Progress`.
+    /// server can store only essential events. The default is all kinds except `Progress`.
     pub fn essential(mut self, filter: EventFilter<E>) -> Self {
         self.essential = filter;
         self
@@ -60,8 +60,8 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
 
     /// Starts the bridge. Every event published after this call returns is exported.
     ///
-    /// Blocks the thread until a server has answered or the first attempt to connect has failed, for at most five
-    /// seconds. An unreachable server is not an error: the bridge keeps trying, and events wait in its queue.
+    /// Blocks the calling thread until a server has answered or the first attempt to connect has failed, for at most
+    /// five seconds. An unreachable server is not an error: the bridge keeps trying, and events wait in its queue.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ use crate::runtime::latch::Latch;
 use crate::sessions::SharedRegistrations;
 use crate::stats::{Counters, NatsStats};
 
-/// Time beyond the deadline that a shutdown waits for the thread, because code of the host may delay the thread.
+/// Extra time that a shutdown waits for the thread after the deadline, because code of the host may delay the thread.
 const GRACE: Duration = Duration::from_millis(500);
 
 /// A bridge between a bus and a NATS server. See the [crate's documentation](crate).
@@ -115,7 +115,7 @@ impl<E: Payload> NatsBridge<E> {
         *self.phase.borrow() == Phase::Connected
     }
 
-    /// Returns the bridge's counts. The call walks over the subscribers of the bus.
+    /// Returns the bridge's counts. The call iterates over all subscribers of the bus.
     pub fn stats(&self) -> NatsStats {
         let stats = self.bus.stats();
         let own = stats.subscribers.iter().find(|own| own.id == self.subscription);
@@ -123,8 +123,9 @@ impl<E: Payload> NatsBridge<E> {
         self.counters.read(queued, lagged)
     }
 
-    /// Sends all events that the bus accepted before this call, waits until the server has confirmed them, and ends
-    /// the bridge. Gives up when `deadline` has passed. Blocks the thread for at most half a second longer than that.
+    /// Sends all events that the bus accepted before this call, waits until the server has confirmed them, and ends the
+    /// bridge. Gives up when `deadline` has passed. Blocks the calling thread for at most half a second longer than
+    /// that.
     ///
     /// # Errors
     ///
@@ -144,8 +145,8 @@ impl<E: Payload> NatsBridge<E> {
     fn finish(&mut self, deadline: Duration) {
         let Some(end) = self.end.take() else { return };
         if end.send(deadline).is_ok() {
-            // The thread ends within this time unless code of the host delays it. The shutdown does not wait for such
-            // code.
+            // The thread ends within this time unless code of the host delays it. The shutdown does not wait any longer
+            // for such code.
             self.ended.wait(deadline.saturating_add(GRACE));
         }
     }

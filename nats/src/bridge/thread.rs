@@ -32,7 +32,7 @@ pub(super) struct BridgeThread<E: Payload, C> {
     pub(super) gaps: Arc<Gaps<E>>,
     pub(super) commands: CommandSender<E>,
     pub(super) registrations: Arc<SharedRegistrations>,
-    /// The name of the session bucket, and the changes of sessions on this node.
+    /// The name of the session bucket, and the receiver of this node's session changes.
     pub(super) sessions: Option<(String, BusReceiver<E>)>,
     pub(super) servers: Vec<ServerAddr>,
 }
@@ -105,7 +105,7 @@ impl<E: Payload, C: Codec<E>> BridgeThread<E, C> {
         if started.send(Ok(connection.phase.clone())).is_err() {
             return;
         }
-        // If the handle was dropped without a signal, no time is left.
+        // If the sender was dropped without a signal, the deadline is zero.
         let deadline = ending.await.unwrap_or(Duration::ZERO);
         let _ = timeout(deadline, async {
             self.bus.flush_async().await;

@@ -26,7 +26,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(5);
 /// The state of the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The client has not heard from any server yet.
+    /// No attempt to connect has ended yet.
     Connecting,
     /// A connection is up.
     Connected,
@@ -70,7 +70,7 @@ impl Connection {
         let client = options.connect(servers).await;
         let client = client.map_err(|error| StartError::Client(error.kind().to_string()))?;
         let connection = Connection { client, phase };
-        // A timeout is neither success nor failure.
+        // After a timeout, the client keeps trying, so the start succeeds.
         match timeout(START_TIMEOUT, connection.clone().changed()).await {
             Ok(Phase::Refused) => Err(StartError::Unauthorized),
             Ok(Phase::Unusable) => Err(StartError::Client(ConnectErrorKind::Tls.to_string())),
@@ -78,7 +78,7 @@ impl Connection {
         }
     }
 
-    /// Returns whether a connection is up, as far as the client has noticed.
+    /// Returns whether a connection is up, as far as the client has detected.
     pub(crate) fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }

@@ -1,9 +1,9 @@
-//! Round trips: [`RoundTrips`], the proof that the server has read all messages sent before.
+//! Round trips: [`RoundTrips`], the proof that the server has read all messages sent so far.
 //!
 //! The client's own flush only writes to the socket, which succeeds even if the server hangs. The bridge therefore
 //! sends a number to an inbox that only it subscribes to, and waits until the number returns over the same connection.
-//! The server reads a connection in order, so it has then read everything before. Callers wait in a list behind a
-//! mutex, which is held for a push or a pop.
+//! The server reads a connection in order, so by then it has read all earlier messages. Waiting callers are in a list
+//! behind a mutex, which is held only while the list changes.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::connection::Connection;
 
-/// The connection broke before the number returned, or the client has ended.
+/// The error of a round trip: the connection broke before the number returned, or the client has ended.
 #[derive(Debug)]
 pub(crate) struct ConnectionLost;
 
@@ -56,8 +56,8 @@ impl RoundTrips {
         Ok(round_trips)
     }
 
-    /// Waits until the server has read all messages that the client has taken before this call, over the current
-    /// connection.
+    /// Waits until the server has read all messages that the client accepted before this call. Fails if the connection
+    /// breaks before that.
     pub(crate) async fn round_trip(&self) -> Result<(), ConnectionLost> {
         let connect_count = self.connection.connect_count();
         let (done, outcome) = oneshot::channel();
@@ -95,7 +95,7 @@ impl RoundTrips {
                 message = subscriber.next() => {
                     let Some(message) = message else { break };
                     if message.status == Some(StatusCode::NO_RESPONDERS) {
-                        // This status carries no number. Almost always at most one round trip is pending, so the
+                        // This status carries no number. In almost all cases only one round trip is pending, so the
                         // oldest caller is completed.
                         self.lock().callers.pop_front().done();
                     } else if let Some(number) = parse_number(&message.payload) {
@@ -117,7 +117,7 @@ impl RoundTrips {
         }
     }
 
-    /// Fails all round trips whose connection is gone.
+    /// Fails all round trips whose connection is lost.
     fn drop_lost(&self) {
         let connected = self.connection.is_connected();
         let connect_count = self.connection.connect_count();

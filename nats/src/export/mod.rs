@@ -1,11 +1,11 @@
 //! The path from the bus to the server: [`Exporter`], a task of the bridge's thread.
 //!
-//! 1. `progress.rs`: numbers of events, and how many of them the server has confirmed.
+//! 1. `progress.rs`: the numbers of events, and how many events the server has confirmed.
 //!
 //! The exporter owns the bridge's subscription on the bus and the counts of sent events. It takes events only while a
 //! connection is up and fewer than `in_flight` events are unconfirmed. All other events wait in the subscription's
-//! bounded queue, which drops and counts the newest event when it is full. At most one round trip is pending at any
-//! time. When it returns, all events sent before it are confirmed.
+//! bounded queue, which drops and counts the newest event when it is full. The exporter has at most one round trip
+//! pending at any time. When the round trip returns, all events sent before it are confirmed.
 
 mod progress;
 
@@ -62,7 +62,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
                 biased;
                 (outcome, sent) = PendingTrip::end(&mut trip) => self.settle(outcome, sent),
                 closed = closing.changed(), if open && !self.receiver.is_closed() => {
-                    // The bridge is gone, so no caller waits for the queued events.
+                    // The bridge's main task has ended, so no caller waits for the queued events.
                     if closed.is_err() {
                         break;
                     }
@@ -84,7 +84,7 @@ impl<E: Payload, C: Codec<E>> Exporter<E, C> {
         }
     }
 
-    /// Detects a new connection. Events sent over the previous connection and not confirmed may be lost.
+    /// Detects a new connection. Unconfirmed events of the previous connection may be lost.
     fn check_connection(&mut self) {
         let connect_count = self.connection.connect_count();
         if connect_count != self.progress.connect_count {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::wire::headers::MAX_TRACKED_SUBJECTS;
 
-/// Numbers of the events seen so far, and how many of them are settled.
+/// The numbers of the events so far, and how many of these events are settled.
 #[derive(Default)]
 pub(crate) struct Progress {
     /// Number of events that matched the export filter so far, including lost events.

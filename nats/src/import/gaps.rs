@@ -1,16 +1,16 @@
 //! Losses on the way to this node, recorded per event: [`Gaps`].
 //!
 //! The importer detects a loss before it publishes the event that follows, and records the loss under the address of
-//! that event's payload. The dispatch thread looks the record up when it delivers the event. A receiver thus learns of
-//! the loss at the right place. The records are in a map behind a mutex, which is held for one lookup. No code of the
-//! host runs while it is held.
+//! that event's payload. The dispatch thread looks up the record when it delivers the event, so the receiver reports
+//! the loss with that event. The records are in a map behind a mutex, which is held for one lookup or one insertion. No
+//! code of the host runs while the mutex is held.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::import::received::Gap;
 
-/// Losses before events that are on the local bus, by the address of the payload. A weak reference to the payload
+/// The losses before events that are on the local bus, by the address of the payload. A weak reference to the payload
 /// prevents the address from being reused.
 pub(crate) struct Gaps<E>(Mutex<HashMap<usize, (Weak<E>, Gap)>>);
 

@@ -4,10 +4,10 @@
 //! 2. `received.rs`: the last message of each source, to detect duplicates and losses.
 //! 3. `gaps.rs`: detected losses, looked up when the dispatch thread delivers the event that follows.
 //!
-//! The importer owns the interests of the host, the client's subscriptions, and the record of received messages. No
-//! two subscriptions share a subject. When the interests change, the importer first opens the new subscriptions. A
-//! round trip then proves that the server has them. Only after that does the importer close the subscriptions that are
-//! no longer needed. A message that arrives twice in between is dropped as a duplicate.
+//! The importer owns the interests of the host, the client's subscriptions, and the record of received messages. No two
+//! subscriptions share a subject. When the interests change, the importer first opens the new subscriptions. A round
+//! trip then proves that the server has them. Only after that does the importer close the subscriptions that are no
+//! longer needed. A message that arrives over both an old and a new subscription is dropped as a duplicate.
 //!
 //! The client gives each subscription its own channel, so the messages of one source can be spread over several
 //! channels. The client fills these channels in the order of the connection, on the same thread. At any time, the
@@ -99,7 +99,7 @@ impl<E> ImportState<E> {
 }
 
 impl<E: Payload, C: Codec<E>> Importer<E, C> {
-    /// Imports until the bus is closed or the client has given up.
+    /// Imports events until the bus is closed or the runtime drops this task.
     pub(crate) async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command<E>>) {
         loop {
             tokio::select! {
@@ -178,7 +178,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         ));
     }
 
-    /// Marks the interests added up to this change as ready, because the server has their subscriptions.
+    /// Marks the interests added up to this change as ready. The server has their subscriptions.
     fn open_ready(&self, change: u64) {
         for interest in self
             .state
@@ -190,7 +190,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
     }
 
-    /// Closes the subscriptions that are not needed since this change.
+    /// Closes the subscriptions that were retired by this change or an earlier one.
     async fn close_replaced(&mut self, change: u64) {
         let replaced =
             |subscription: &Subscription| subscription.retired_at.is_some_and(|retired_at| retired_at <= change);
@@ -199,9 +199,9 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
         let messages = pending_messages(&mut self.state.subscriptions).await;
         self.state.subscriptions.retain(|subscription| !replaced(subscription));
-        // If the bus is closed, the next message reports it again.
+        // If the bus is closed, importing the next message fails as well and ends the task.
         let _ = self.import_all(messages).await;
-        // A subject without a subscription is not observed any more, so its missing messages are not losses.
+        // This node no longer receives a subject without a subscription, so its missing messages are not losses.
         let ImportState {
             subscriptions,
             received,
@@ -256,7 +256,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
             self.counters.malformed.add(1);
             return Ok(());
         };
-        // Decoded before the message is recorded, so that an unreadable message later counts as missing.
+        // Decode before recording the message, so that an undecodable message later counts as missing.
         let Some(Ok(payload)) = panic::catch(|| self.codec.decode(&message.payload)) else {
             self.counters.malformed.add(1);
             return Ok(());
@@ -281,7 +281,7 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
         }
         event.origin = EventOrigin::Remote;
         self.gaps.record(&event.event, gap);
-        // Counted before the event is published, so that a receiver of the event finds it counted.
+        // Count before publishing, so that the count includes the event when a receiver gets it.
         self.counters.imported.add(1);
         self.bus.publish_async(event).await.map_err(|_| Closed)
     }
@@ -296,9 +296,9 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
 /// The local bus is closed.
 struct Closed;
 
-/// Sends the importer two commands: one when the server has read the new subscriptions, one when all messages of the
-/// old subscriptions have arrived. If the connection breaks, the client subscribes again by itself, and the round trip
-/// is repeated.
+/// Sends two commands to the importer: one when the server has read the new subscriptions, and one when all messages of
+/// the old subscriptions have arrived. If the connection breaks, the client subscribes again by itself, and the round
+/// trip is repeated.
 async fn report_round_trips<E>(
     mut connection: Connection,
     round_trips: RoundTrips,
@@ -306,7 +306,7 @@ async fn report_round_trips<E>(
     change: u64,
 ) {
     // The server can match one message of each publisher before it reads the subscriptions and deliver that message
-    // after the first round trip. The second round trip covers those messages.
+    // after the first round trip. The second round trip proves that such a message has arrived.
     for command in [Command::Subscribed(change), Command::Drained(change)] {
         while round_trips.round_trip().await.is_err() {
             while !connection.is_connected() {

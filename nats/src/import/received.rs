@@ -1,4 +1,4 @@
-//! Messages received from each source: detects duplicates and losses.
+//! The record of the messages received from each source: [`Received`]. It detects duplicates and losses.
 //!
 //! Only the importer uses this record. The messages of a source arrive in the order of their sequences. A message
 //! whose sequence is not above the last one is therefore a duplicate.
@@ -11,13 +11,13 @@ use std::collections::HashMap;
 
 use crate::wire::headers::{MAX_TRACKED_SUBJECTS, Numbers, Source};
 
-/// Maximum number of sources. Above it, the source without a message for the longest time is forgotten.
+/// Maximum number of sources. Above this limit, the source whose last message is the oldest is forgotten.
 const MAX_SOURCES: usize = 4096;
 
 /// The result of recording a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arrival {
-    /// This message or a later message of its source has been recorded before.
+    /// This message or a later message of its source has already been recorded.
     Duplicate,
     /// The message is new.
     New(Gap),
@@ -118,9 +118,9 @@ impl Received {
 
 impl SourceState {
     /// Records the number of a message within its subject, and returns how many messages are missing before it. A
-    /// subject that is new here may have had messages before this node subscribed, so none of them counts as missing.
-    /// If the number is lower than before, the source has restarted the subject's numbers, and no message counts as
-    /// missing.
+    /// subject without a record may have had messages before this node subscribed, so no message counts as missing. If
+    /// the number is lower than the recorded one, the source has restarted the subject's numbers, and no message counts
+    /// as missing either.
     fn missing_before(&mut self, subject: &str, subject_sequence: u64) -> u64 {
         if let Some(last) = self.subject_sequences.get_mut(subject) {
             let missing = subject_sequence.saturating_sub(*last).saturating_sub(1);

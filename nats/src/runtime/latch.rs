@@ -11,7 +11,7 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    /// Opens the latch and wakes all threads that wait.
+    /// Opens the latch and wakes all waiting threads.
     pub(crate) fn open(&self) {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.opened.notify_all();
@@ -21,7 +21,7 @@ impl Latch {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks the thread until the latch is open, for at most `timeout`. Returns whether it is open.
+    /// Blocks the calling thread until the latch is open, for at most `timeout`. Returns whether the latch is open.
     pub(crate) fn wait(&self, timeout: Duration) -> bool {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let waited = self.opened.wait_timeout_while(open, timeout, |open| !*open);

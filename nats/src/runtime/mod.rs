@@ -36,7 +36,7 @@ where
     let body = move || {
         let _last = last;
         scope.run(|| runtime.block_on(run(report)));
-        // A pending name lookup does not delay the end of the thread.
+        // The thread does not wait for a pending name lookup.
         runtime.shutdown_background();
     };
     let thread = Builder::new().name(name.to_owned());

@@ -1,5 +1,5 @@
-//! Containment of panics in the host's code: codecs, filters and loggers. Such a panic costs one event or one log
-//! line, but never the bridge.
+//! Containment of panics in the host's code: codecs, filters and loggers. Such a panic loses one event or one log line,
+//! but never ends the bridge.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,8 +1,8 @@
 //! Redaction of the client's traces: at level `trace`, the client traces the whole `CONNECT` message, including the
 //! user and password.
 //!
-//! On the bridge's thread, a tracing subscriber in front of the host's subscriber drops the client's events of that
-//! level and passes on all others. It has no state besides the host's subscriber.
+//! The thread that runs the client uses a tracing subscriber of its own. It drops the client's events of that level and
+//! forwards all other events to the host's subscriber. It has no other state.
 
 use tracing::dispatcher::{self, Dispatch};
 use tracing::span::{Attributes, Id, Record};
@@ -10,8 +10,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// A scope in which the client runs with redacted traces.
 ///
-/// The scope is created on the host's thread and passes events on to that thread's subscriber. If the process has no
-/// subscriber, the scope does nothing. Installing a subscriber would end tracing's fallback to the `log` crate for the
+/// The scope is created on the host's thread and forwards events to that thread's subscriber. If the process has no
+/// subscriber, the scope does nothing, because installing one would end tracing's fallback to the `log` crate for the
 /// whole process.
 pub(crate) struct Scope(Option<Dispatch>);
 
@@ -29,7 +29,7 @@ impl Scope {
     }
 }
 
-/// The subscriber that drops the client's traces and passes on all other events.
+/// The subscriber that drops the client's traces and forwards all other events.
 struct Redacting(Dispatch);
 
 /// Returns whether an event may contain credentials.

@@ -26,8 +26,8 @@ use crate::stats::Counters;
 use crate::wire::headers::Source;
 use registrations::{Binding, BusUpdate, Registrations, Write};
 
-/// Maximum age of a registration in a bucket that this crate creates. A live node renews its registrations before.
-/// Registrations of a crashed node expire.
+/// Maximum age of a registration in a bucket that this crate creates. A live node renews its registrations in time. The
+/// registrations of a crashed node expire.
 const MAX_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Interval of the sweeps, which find sessions that the bus has forgotten. The bus does not report them.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 /// Capacity of the queue of session changes.
 const QUEUE_CAPACITY: usize = 4096;
 
-/// The tasks that keep a bus and a session bucket in agreement.
+/// The tasks that keep a bus and a session bucket in sync.
 pub(crate) struct SessionBucket<E: Payload> {
     bus: SharingBus<E>,
     jetstream: jetstream::Context,
@@ -123,7 +123,7 @@ impl<E: Payload> SessionBucket<E> {
         }
         let next = self.registrations.lock().next();
         let Some((key, write)) = next else {
-            // The caller calls again in both cases: after a change and after the timeout.
+            // The caller calls this method again, both after a change and after the timeout.
             let _ = timeout_at((*due).into(), self.registrations.changed.notified()).await;
             return Ok(());
         };
@@ -191,7 +191,7 @@ impl<E: Payload> SessionBucket<E> {
             }
             Some(BusUpdate::Forget(binding)) => {
                 let (connector, session) = (&binding.connector_id, &binding.native_session_id);
-                // A newer binding may not have reached the bucket yet. It is kept.
+                // A different binding is kept, because it may be newer and not yet in the bucket.
                 if self.bus.scroll_id(connector, session) == Some(binding.scroll_id) {
                     self.bus.forget_session(connector, session);
                     self.counters.bindings_forgotten.add(1);
@@ -200,7 +200,7 @@ impl<E: Payload> SessionBucket<E> {
         }
     }
 
-    /// Returns the bucket when the server has it. Creates a missing bucket.
+    /// Waits until the server has the bucket, and returns it. Creates a missing bucket.
     async fn open(&self) -> Store {
         loop {
             if let Ok(store) = self.jetstream.get_key_value(&self.bucket).await {
@@ -219,7 +219,7 @@ impl<E: Payload> SessionBucket<E> {
     }
 
     /// Returns the configuration of the stream behind the key-value bucket. The client's own function for creating a
-    /// bucket first sends a request whose answer from servers before 2.10 it cannot parse.
+    /// bucket is not used, because it cannot parse an answer of servers before 2.10.
     fn config(&self) -> Config {
         Config {
             name: format!("KV_{}", self.bucket),
@@ -239,7 +239,7 @@ impl<E: Payload> SessionBucket<E> {
 
 struct Failed;
 
-/// Records the changes of sessions in the order of the bus.
+/// Records session changes in the order of the bus.
 async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut changes: BusReceiver<E>) {
     while let Ok(delivery) = changes.recv_async().await {
         if delivery.missed() > 0 {

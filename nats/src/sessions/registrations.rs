@@ -156,9 +156,9 @@ impl Registrations {
     }
 
     /// Compares the written registrations with the bus. A session that the bus has forgotten is deleted from the
-    /// bucket. A session that is bound to another scroll is written again. So is a registration that is due for
-    /// renewal, if the bucket has a `lifetime`. Every [`PRUNE_INTERVAL`], sessions of other nodes that the bus has
-    /// forgotten are forgotten here too.
+    /// bucket. A session that is bound to another scroll is written again. If the bucket has a `lifetime`, a
+    /// registration that is due for renewal is also written again. Every [`PRUNE_INTERVAL`], sessions of other nodes
+    /// that the bus has forgotten are removed from this state too.
     pub(crate) fn sweep(
         &mut self,
         now: Instant,
@@ -169,8 +169,7 @@ impl Registrations {
         let is_due = |at: Instant| lifetime.is_some_and(|all| now.saturating_duration_since(at) > all / RENEWALS);
         let unwritten = &mut self.unwritten;
         self.own.retain(|key, own| {
-            // An unwritten registration may not have been dispatched by the bus yet. A written one has been
-            // dispatched.
+            // The bus may not have dispatched an unwritten registration yet. It has dispatched a written one.
             let Some((_, at)) = own.written else { return true };
             let scroll_id = bound(&own.binding);
             if scroll_id != Some(own.binding.scroll_id) || is_due(at) {
@@ -210,7 +209,8 @@ impl Registrations {
         own.or(self.others.remove(key)).map(BusUpdate::Forget)
     }
 
-    /// Returns whether this node has registered the session after that revision, or is about to.
+    /// Returns whether this node has written a registration of the session after that revision, or has not written it
+    /// yet.
     fn is_outdated(&self, key: &str, revision: u64) -> bool {
         let own = self.own.get(key);
         own.is_some_and(|own| own.written.is_none_or(|(written, _)| revision < written))
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn latest_registration_counts_on_any_node() {
+    fn latest_registration_wins_on_any_node() {
         let other = || binding(70, 2);
         assert_eq!(register(7).bucket_put("c.s", other(), 9), None);
         assert_eq!(written(7).bucket_put("c.s", other(), 4), None);

@@ -93,7 +93,7 @@ fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
         EventFilter::Kind(kind) => equality(KIND, kind.to_string()),
         EventFilter::Any(filters) => limited(filters.iter().flat_map(patterns)),
         EventFilter::Every(filters) => in_common(filters),
-        // Conditions of later versions have no token either.
+        // Other conditions, including those of later versions of the bus, have no token.
         _ => vec![Pattern::default()],
     }
 }
@@ -125,7 +125,7 @@ fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
     common
 }
 
-/// Returns patterns that cover the given ones and do not overlap.
+/// Returns patterns that cover the given patterns and do not overlap.
 fn disjoint(patterns: Vec<Pattern>) -> Vec<Pattern> {
     let mut disjoint_patterns: Vec<Pattern> = Vec::new();
     for mut wider in patterns {
@@ -244,7 +244,7 @@ mod tests {
             "",
             "_",
             "a.b",
-            "a-connector-whose-name-is-so-long-that-its-token-is-but-a-hash",
+            "a-connector-whose-name-is-longer-than-64-bytes-so-that-its-token-is-a-hash",
         ])
     }
 

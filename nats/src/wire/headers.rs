@@ -1,4 +1,4 @@
-//! The headers of a message, which identify its source and its numbers: [`EventHeaders`].
+//! The headers of a message, which contain its source and its numbers: [`EventHeaders`].
 //!
 //! These are plain values. Numbers are decimal, and ids are UUIDs without hyphens.
 
@@ -21,8 +21,8 @@ const EVENT_ORIGIN: HeaderName = HeaderName::from_static("Sb-Event-Origin");
 /// The id by which JetStream recognizes duplicates: origin, epoch and sequence, joined by dots.
 const MESSAGE_ID: HeaderName = header::NATS_MESSAGE_ID;
 
-/// Maximum number of subjects of one source that the source and each receiver count. Above it, they forget all
-/// subjects of that source. A loss is then detected only after the next message of the subject.
+/// Maximum number of subjects of one source that the source and each receiver track. Above this limit, they forget all
+/// subjects of that source. After that, losses in a subject are detected only from its next message on.
 pub(crate) const MAX_TRACKED_SUBJECTS: usize = 65_536;
 
 /// The sender of messages: a node and one start of its bridge. Epochs are random and have no order, so no clock is
@@ -33,7 +33,7 @@ pub(crate) struct Source {
     pub(crate) epoch: Uuid,
 }
 
-/// The numbers that a source gives a message.
+/// The numbers that a source assigns to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Numbers {
     pub(crate) sequence: u64,
@@ -67,7 +67,7 @@ impl EventHeaders {
         headers
     }
 
-    /// Returns `None` if a header is missing or invalid, so no bridge has written the message.
+    /// Returns `None` if a header is missing or invalid, which means that no bridge wrote the message.
     pub(crate) fn read(headers: &HeaderMap) -> Option<Self> {
         let text = |name: HeaderName| headers.get(name).map(HeaderValue::as_str);
         let number = |name: HeaderName| text(name)?.parse::<u64>().ok().filter(|number| *number > 0);

@@ -1,9 +1,9 @@
 //! Conversion between an event's routing and the subject it is published on.
 //!
 //! All functions are pure. A subject is `sb1.<realm>.<class>.<connector>.<session>.<scroll>.<kind>`. Each id is one
-//! token, so a server can select events by any id. Every id has exactly one token, and apart from long ids (see
-//! below), no two ids share a token. A token that no id maps to is refused. A subscriber that asks for an id therefore
-//! misses none of its events.
+//! token, so a server can select events by any id. Every id has exactly one token, and apart from long ids (see below),
+//! no two ids share a token. A token that no id maps to is refused. A subscriber of an id therefore misses none of its
+//! events.
 //!
 //! Tokens keep ASCII letters, digits, `-` and `_`. Every other byte of UTF-8 becomes `=` and two upper-case hex
 //! digits, like percent-encoding. `=` is legal both in subjects and in keys of JetStream buckets, whereas `%` is not
@@ -11,8 +11,8 @@
 //!
 //! A token of more than [`MAX_TOKEN_LEN`] bytes is replaced by `==` and a hash of the id. The id then travels in a
 //! header. The hash is a UUID of version 5 (RFC 9562): SHA-1 in a namespace of this crate. It is the same in every
-//! release, on every machine and in every language. Two ids with the same hash share a subject, but no more: receivers
-//! read the id from the header and evaluate filters with that id.
+//! release, on every machine and in every language. Two ids with the same hash share only a subject: receivers read the
+//! id from the header and evaluate filters with that id.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
@@ -83,7 +83,7 @@ impl std::error::Error for InvalidRealm {}
 pub(crate) enum Class {
     /// An event that must not be lost. An archive stores it.
     Essential,
-    /// An event whose loss the next event makes up for.
+    /// An event that may be lost, because a later event replaces it.
     Delta,
 }
 
@@ -258,12 +258,12 @@ fn decode_token<'a>(token: &'a str, header: impl Fn() -> Option<String>) -> Resu
         Some(_) => decode(&header().ok_or(SubjectError::Id)?),
         None => decode(token),
     };
-    // Only the canonical token of an id is accepted: one id, one token.
+    // Only the canonical token of an id is accepted, so that each id has exactly one token.
     let id = id.filter(|id| Token::of(id).text == token).ok_or(SubjectError::Id)?;
     Ok(id.into())
 }
 
-/// Parses a UUID in the canonical form that this crate writes, so that a subscriber of the id finds it.
+/// Parses a UUID. Accepts only the canonical form that this crate writes, so that each UUID has exactly one token.
 fn canonical_uuid(text: &str) -> Option<Uuid> {
     let as_written = |id: &Uuid| id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == text;
     Uuid::try_parse(text).ok().filter(as_written)
@@ -297,7 +297,7 @@ fn encode(id: &str) -> Cow<'_, str> {
     token.into()
 }
 
-/// Decodes a token. It accepts more than [`encode`] writes, so the caller checks that the token is canonical.
+/// Decodes a token. Accepts more than [`encode`] writes, so the caller must check that the token is canonical.
 fn decode(token: &str) -> Option<String> {
     if token == "=" {
         return Some(String::new());

@@ -1,7 +1,7 @@
-//! Starts the real nats-server as a child process, on loopback, a free port and a scratch store.
+//! Starts the real nats-server as a child process, on loopback, with a free port and a scratch store.
 //!
-//! The tests, the benchmark and the example `two_hosts` of `sharing-bus-nats` use it. It signals only the process that
-//! it started.
+//! The tests, the benchmark and the example `two_hosts` of `sharing-bus-nats` use this crate. It signals only processes
+//! that it started.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -28,7 +28,7 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// The ports of a cluster of two servers.
     pub cluster: Option<Cluster>,
-    /// Limit of a message in bytes. The server's default is 1 MiB.
+    /// Maximum size of a message in bytes. The server's default is 1 MiB.
     pub max_payload: Option<usize>,
 }
 
@@ -82,7 +82,7 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If nats-server is not installed or does not start, as for all functions that start a server.
+    /// If nats-server is not installed or does not start. The same applies to all functions that start a server.
     pub fn start() -> Server {
         Server::start_with(&Options::default())
     }
@@ -168,8 +168,12 @@ impl Server {
     /// Kills the process, as a crash would. The store remains.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().expect("the child process can be signaled and awaited");
-            process.wait().expect("the child process can be signaled and awaited");
+            process
+                .kill()
+                .expect("the child process can be signaled and waited for");
+            process
+                .wait()
+                .expect("the child process can be signaled and waited for");
         }
     }
 
@@ -195,7 +199,7 @@ impl Server {
             let ended = self.process.as_mut().and_then(|process| {
                 process
                     .try_wait()
-                    .expect("the child process can be signaled and awaited")
+                    .expect("the child process can be signaled and waited for")
             });
             if ended.is_some() || Instant::now() > deadline {
                 panic!("nats-server does not answer; its log:\n{}", self.log());
@@ -258,13 +262,13 @@ fn local(port: u16) -> SocketAddr {
 
 /// Returns a free port below the range of ephemeral ports.
 ///
-/// A client that reconnects to a killed server must not get that server's port as its own local port. The client would
-/// then connect to itself.
+/// A client that reconnects to a killed server must not get that server's port as its own local port. Otherwise the
+/// client would connect to itself.
 pub fn free_port() -> u16 {
     const FIRST: u16 = 12_000;
     const COUNT: u16 = 18_000;
     static TAKEN: AtomicU16 = AtomicU16::new(0);
-    // Tests that run at the same time are separate processes. Each starts at a different place in the range.
+    // Tests that run at the same time may be separate processes. Each process starts at a different place in the range.
     let start = (std::process::id().wrapping_mul(97) % u32::from(COUNT)) as u16;
     loop {
         // Ordering: Relaxed, a counter that publishes nothing.

@@ -1,6 +1,6 @@
-//! Shared by the tests of the bridge: numbered events, nodes, and waiting for a condition with a deadline.
+//! Helpers of the bridge's tests: numbered events, nodes, and waiting for a condition with a deadline.
 
-#![allow(dead_code, reason = "each file that includes this uses a part of it")]
+#![allow(dead_code, reason = "each test file uses only a part of this module")]
 
 pub(crate) mod logged;
 
@@ -69,7 +69,7 @@ impl Node {
 
 #[track_caller]
 pub(crate) fn next(receiver: &mut RemoteReceiver<u64>) -> RemoteDelivery<u64> {
-    receiver.recv_timeout(LIMIT).expect("an event")
+    receiver.recv_timeout(LIMIT).expect("an event arrives")
 }
 
 #[track_caller]
@@ -77,8 +77,8 @@ pub(crate) fn next_numbers(receiver: &mut RemoteReceiver<u64>, count: usize) -> 
     (0..count).map(|_| *next(receiver).event).collect()
 }
 
-/// Asserts that events reach the other node, also after both nodes have reconnected. Captures the `Debug` output of
-/// each value involved.
+/// Asserts that events reach the other node, before and after both nodes have reconnected. Captures the `Debug` output
+/// of each value involved.
 pub(crate) fn assert_bridged(server: &mut Server, here: Node, there: Node) {
     let (remote, mut receiver) = there.listen(EventFilter::All);
     here.publish("a", [1]);

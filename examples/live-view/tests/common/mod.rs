@@ -221,8 +221,8 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Returns the next event of the bus, or `None` after the `end` event. A stream that ends without it causes a
-    /// panic.
+    /// Returns the next event of the bus, or `None` after the `end` event. Panics if the stream ends without that
+    /// event.
     pub(crate) fn next(&mut self) -> Option<Value> {
         let started = Instant::now();
         loop {
@@ -240,7 +240,7 @@ impl Events {
         }
     }
 
-    /// Returns the next overview. Events of the bus before it are skipped.
+    /// Returns the next overview, and skips the events of the bus before it.
     pub(crate) fn next_overview(&mut self) -> Value {
         loop {
             let (name, value) = self.next_raw().expect("the stream continues");
@@ -250,7 +250,7 @@ impl Events {
         }
     }
 
-    /// Returns the events up to the one with this text, which is not included.
+    /// Returns the events before the event with this text.
     pub(crate) fn until(&mut self, text: &str) -> Vec<Value> {
         let mut events = Vec::new();
         loop {
