@@ -10,7 +10,7 @@ use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::assist::Assist;
 use crate::ingress::stamp::PublishedAt;
-use crate::ingress::{Command, FlushRequest, Ingress, Refused, Wait};
+use crate::ingress::{Command, FlushRequest, Ingress, Wait};
 use crate::sessions::Sessions;
 use crate::stats::{BusFigures, BusStats, Counters, SubscriberStats, Totals};
 use crate::subscribers::Subscribers;
@@ -33,31 +33,40 @@ pub(crate) struct Shared<E> {
 /// # Commands
 impl<E> Shared<E> {
     pub(crate) fn publish(&self, event: BusEvent<E>, wait: Wait) -> Result<(), PublishError<E>> {
-        self.submit(Command::Event(event, PublishedAt::now()), wait)?;
+        self.ingress.send(Command::Event(event, PublishedAt::now()), wait)?;
         self.ingress.count_published();
+        self.assist();
         Ok(())
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.submit_async(Command::Event(event, PublishedAt::now())).await?;
+        self.ingress
+            .send_async(Command::Event(event, PublishedAt::now()))
+            .await?;
         self.ingress.count_published();
+        self.assist();
         Ok(())
     }
 
-    /// Blocks until all commands accepted before this call are dispatched. On a closed bus, blocks until the bus has
-    /// ended.
+    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended.
     pub(crate) fn flush(&self) {
         let (request, done) = FlushRequest::new();
-        match self.submit(Command::Flush(request), Wait::Forever) {
-            Ok(()) => done.wait_blocking(),
+        match self.ingress.send(Command::Flush(request), Wait::Forever) {
+            Ok(()) => {
+                self.assist();
+                done.wait_blocking();
+            }
             Err(_closed) => self.ended.wait_blocking(),
         }
     }
 
     pub(crate) async fn flush_async(&self) {
         let (request, done) = FlushRequest::new();
-        match self.submit_async(Command::Flush(request)).await {
-            Ok(()) => done.wait().await,
+        match self.ingress.send_async(Command::Flush(request)).await {
+            Ok(()) => {
+                self.assist();
+                done.wait().await;
+            }
             Err(_closed) => self.ended.wait().await,
         }
     }
@@ -79,19 +88,7 @@ impl<E> Shared<E> {
         self.subscribers.interest().may_match(routing, origin) || self.ingress.is_closed()
     }
 
-    /// Sends a command to the dispatch thread, and assists if the bus has assisted dispatch.
-    fn submit(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
-        self.ingress.send(command, wait)?;
-        self.assist();
-        Ok(())
-    }
-
-    async fn submit_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
-        self.ingress.send_async(command).await?;
-        self.assist();
-        Ok(())
-    }
-
+    /// Runs the dispatcher if the bus has assisted dispatch and the dispatcher is idle. The caller has sent a command.
     fn assist(&self) {
         if let Some(assist) = &self.assist {
             assist.assist(&self.ingress);

@@ -135,7 +135,7 @@ impl<E: Payload> Dispatcher<E> {
         if self.shared.subscribers.take_upkeep() {
             self.run_upkeep();
         }
-        self.publish_totals();
+        self.end_batch();
         received
     }
 
@@ -189,12 +189,13 @@ impl<E: Payload> Dispatcher<E> {
     fn deliver(&mut self) {
         self.routes
             .deliver(&mut self.batch, &self.shared.subscribers, &mut self.tally);
+        self.publish_totals();
     }
 
     fn flush(&mut self, request: FlushRequest) {
         self.deliver();
         self.run_upkeep();
-        self.publish_totals();
+        self.end_batch();
         drop(request);
     }
 
@@ -211,12 +212,18 @@ impl<E: Payload> Dispatcher<E> {
             .deliver_pending(push, &self.shared.subscribers, &mut self.tally);
     }
 
+    /// Publishes the totals if they have changed.
     fn publish_totals(&mut self) {
-        let Tally { totals, telemetry, .. } = &mut self.tally;
-        if self.published != *totals {
-            self.published = *totals;
-            self.shared.counters.publish(totals);
+        if self.published != self.tally.totals {
+            self.published = self.tally.totals;
+            self.shared.counters.publish(&self.tally.totals);
         }
+    }
+
+    /// Publishes and reports the results of a batch.
+    fn end_batch(&mut self) {
+        self.publish_totals();
+        let Tally { totals, telemetry, .. } = &mut self.tally;
         telemetry.batch_ended(totals, || self.shared.figures(totals));
     }
 }
@@ -244,7 +251,7 @@ impl<E: Payload> Drop for Dispatcher<E> {
         // The list is empty now. Following the list frees the routing table, and loses the events that still wait for
         // space.
         self.follow_list();
-        self.publish_totals();
+        self.end_batch();
         self.shared.ended.set();
     }
 }
