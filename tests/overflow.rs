@@ -1,4 +1,4 @@
-//! Promise 2: exact counts of lost events, with each overflow setting.
+//! Promise 2: exact counts of lost events, with each overflow rule.
 
 mod common;
 
@@ -62,7 +62,7 @@ fn disconnect_ends_the_subscription_after_the_queued_events() {
 }
 
 #[test]
-fn a_queue_of_one_works_with_each_overflow_setting() {
+fn a_queue_of_one_works_with_each_overflow_rule() {
     let bus = SharingBus::new();
     let mut newest = subscribe_with(&bus, Overflow::DropNewest, 1);
     let mut oldest = subscribe_with(&bus, Overflow::DropOldest, 1);
@@ -126,7 +126,7 @@ fn assert_exact_counts_while_receiving(overflow: Overflow) {
     assert_eq!(receiver.lagged(), missed + tail);
     assert_eq!(received + receiver.lagged(), EVENTS);
     if overflow == Overflow::DropOldest {
-        assert_eq!(tail, 0, "the newest event is never dropped");
+        assert_eq!(tail, 0, "the newest event must not be dropped");
     }
     let stats = bus.stats();
     assert_eq!((stats.delivered, stats.lagged), (received, receiver.lagged()));
@@ -159,10 +159,10 @@ fn disconnect_counts_exactly_while_receiving() {
         let (received, lagged) = taking.join().unwrap();
         assert!(
             received.iter().copied().eq(0..received.len() as u64),
-            "the received events have no gap"
+            "the received events must have no gap"
         );
         let expected = u64::from((received.len() as u64) < EVENTS);
-        assert_eq!(lagged, expected, "only the event that did not fit is lost");
+        assert_eq!(lagged, expected, "only the event that did not fit must be lost");
     }
 }
 

@@ -84,7 +84,7 @@ fn payloads_that_panic_on_drop_are_contained_wherever_they_are_dropped() {
     // Unmatched: dropped by the dispatch thread.
     bus.publish(hooked(|| panic_quietly())).unwrap();
     bus.flush();
-    // Displaced and refused: dropped by the dispatch thread, in the middle of a push.
+    // Displaced: dropped by the dispatch thread, in the middle of a push.
     let overflow = sharing_bus::Overflow::DropOldest;
     let mut newest = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
     for _ in 0..3 {
@@ -186,7 +186,7 @@ fn run_in_filter<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnc
     });
     let receiver = bus.subscribe_filtered(filter, 1);
     bus.publish(number(0)).unwrap();
-    let result = result.recv_timeout(DEADLINE).expect("the action returns");
+    let result = result.recv_timeout(DEADLINE).expect("the action must return");
     drop(receiver);
     result
 }

@@ -57,7 +57,7 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     assert_eq!(
         lines_with("first c/1"),
         1,
-        "the warning names the first evicted session"
+        "the warning must name the first evicted session"
     );
 
     let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("on purpose")), 1);
@@ -94,5 +94,5 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     bus.publish(plain()).unwrap();
     bus.flush();
     assert_eq!(lines_with("binds nothing"), 2);
-    assert_eq!(drain(&mut receiver).len(), 10, "the bus still delivers events");
+    assert_eq!(drain(&mut receiver).len(), 10, "the bus must still deliver events");
 }
