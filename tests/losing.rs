@@ -69,6 +69,41 @@ fn the_reserve_admits_only_essential_events_and_keeps_the_order() {
     assert_eq!(seen(&mut view), [(9, 1, 0), (10, 0, 0)]);
 }
 
+/// Delivers the events in one batch, which holds enough of them for a bundle. Returns the queued events, and the number of
+/// all lost events and of lost essential events.
+fn deliver_as_bundle(capacity: usize, reserve: usize, essential: &[bool]) -> (Vec<(u64, u64, u64)>, u64, u64) {
+    assert!(essential.len() >= 8, "fewer events are delivered one by one");
+    let bus = SharingBus::new();
+    let block = Block::new(&bus, event(0, 2, false));
+    let subscription = bus.subscription().filter(EventFilter::ScrollId(scroll(1)));
+    let mut view = subscription
+        .queue_capacity(capacity)
+        .essential(essentials(), reserve)
+        .subscribe();
+    for (n, essential) in (1..).zip(essential) {
+        bus.publish(event(n, 1, *essential)).unwrap();
+    }
+    block.release();
+    bus.flush();
+    (seen(&mut view), view.lagged(), view.lagged_essential())
+}
+
+#[test]
+fn the_reserve_is_exact_within_a_bundle() {
+    let (queued, lagged, essential) = deliver_as_bundle(10, 2, &[false; 8]);
+    assert_eq!((queued.len(), lagged, essential), (8, 0, 0));
+    let (queued, lagged, essential) = deliver_as_bundle(10, 2, &[false; 9]);
+    assert_eq!((queued.len(), lagged, essential), (8, 1, 0));
+    let (queued, lagged, essential) = deliver_as_bundle(8, 2, &[true; 9]);
+    assert_eq!((queued.len(), lagged, essential), (8, 1, 1));
+
+    // An essential event is lost right after an ordinary one, and an ordinary event right after an essential one.
+    let mixed = [false, false, false, true, true, false, true, true, false];
+    let (queued, lagged, essential) = deliver_as_bundle(4, 2, &mixed);
+    assert_eq!(queued, [(1, 0, 0), (2, 0, 0), (4, 1, 0), (5, 0, 0)]);
+    assert_eq!((lagged, essential), (5, 2));
+}
+
 #[test]
 fn without_a_reserve_lost_essential_events_are_only_counted() {
     let bus = SharingBus::new();

@@ -2,10 +2,11 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::thread;
 
 use common::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, Overflow, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, Overflow, SharingBus};
 
 /// Returns the number and `missed` of each queued delivery.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, u64)> {
@@ -176,4 +177,47 @@ fn statistics_of_a_subscriber_add_up() {
     let entry = &stats.subscribers[0];
     assert_eq!((entry.delivered, entry.lagged, entry.queued), (4, 6, 3));
     assert_eq!(entry.delivered + entry.lagged, 10);
+}
+
+/// Checks that each clone equals its original, and returns the number of events that the deliveries report as missed and
+/// as merged.
+fn assert_clones_are_equal(deliveries: &[Delivery<Number>]) -> (u64, u64) {
+    for delivery in deliveries {
+        let clone = delivery.clone();
+        assert!(Arc::ptr_eq(&clone.event, &delivery.event));
+        assert_eq!(
+            (clone.sequence(), clone.missed(), clone.merged(), clone.is_backlog()),
+            (
+                delivery.sequence(),
+                delivery.missed(),
+                delivery.merged(),
+                delivery.is_backlog()
+            )
+        );
+    }
+    let missed = deliveries.iter().map(Delivery::missed).sum();
+    (missed, deliveries.iter().map(Delivery::merged).sum())
+}
+
+#[test]
+fn a_clone_of_a_delivery_equals_the_original() {
+    let bus = SharingBus::builder().history(4).build().unwrap();
+    let mut lagging = subscribe_with(&bus, Overflow::DropOldest, 10);
+    let mut conflating = subscribe_with(&bus, Overflow::Conflate, 1);
+    // The events that are published during the block form one batch, so they are delivered as a bundle.
+    let block = Block::new(&bus, number(0));
+    (1..20).for_each(|n| bus.publish(number(n)).unwrap());
+    block.release();
+    bus.flush();
+    assert_eq!(assert_clones_are_equal(&drain(&mut lagging)), (10, 0));
+
+    assert_eq!(drain(&mut conflating).len(), 1);
+    bus.flush();
+    assert_eq!(assert_clones_are_equal(&drain(&mut conflating)), (0, 18));
+
+    let mut late = bus.subscription().backlog(4).subscribe();
+    bus.flush();
+    let backlog = drain(&mut late);
+    assert!(backlog.len() == 4 && backlog.iter().all(Delivery::is_backlog));
+    assert_clones_are_equal(&backlog);
 }
