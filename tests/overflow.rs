@@ -202,6 +202,7 @@ fn assert_clones_are_equal(deliveries: &[Delivery<Number>]) -> (u64, u64) {
 #[test]
 fn a_clone_of_a_delivery_equals_the_original() {
     let bus = SharingBus::builder().history(4).build().unwrap();
+    let mut complete = subscribe_with(&bus, Overflow::DropNewest, 20);
     let mut lagging = subscribe_with(&bus, Overflow::DropOldest, 10);
     let mut conflating = subscribe_with(&bus, Overflow::Conflate, 1);
     // The events that are published during the block form one batch, so they are delivered as a bundle.
@@ -209,6 +210,9 @@ fn a_clone_of_a_delivery_equals_the_original() {
     (1..20).for_each(|n| bus.publish(number(n)).unwrap());
     block.release();
     bus.flush();
+    let complete = drain(&mut complete);
+    assert_eq!(numbers(&complete), (0..20).collect::<Vec<_>>());
+    assert_eq!(assert_clones_are_equal(&complete), (0, 0));
     assert_eq!(assert_clones_are_equal(&drain(&mut lagging)), (10, 0));
 
     assert_eq!(drain(&mut conflating).len(), 1);

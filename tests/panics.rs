@@ -355,13 +355,16 @@ fn a_filters_drop_may_use_the_bus() {
         drop(receiver);
         let unsubscribed = bus.subscribe_filtered(filter(), 4);
         assert!(bus.unsubscribe(unsubscribed.id()));
-        let _closed = bus.subscribe_filtered(filter(), 4);
         wait_until("four filters are dropped", || uses.load(Ordering::SeqCst) == 4);
+        // The subscription has ended, so `set_filter` drops the filter.
+        unsubscribed.set_filter(filter());
+        assert_eq!(uses.load(Ordering::SeqCst), 5);
+        let _open = bus.subscribe_filtered(filter(), 4);
         bus.shutdown();
-        wait_until("all filters are dropped", || uses.load(Ordering::SeqCst) == 5);
+        wait_until("six filters are dropped", || uses.load(Ordering::SeqCst) == 6);
         // The bus has ended, so it drops this filter at once.
         drop(bus.subscribe_filtered(filter(), 4));
-        assert_eq!(uses.load(Ordering::SeqCst), 6);
+        assert_eq!(uses.load(Ordering::SeqCst), 7);
     });
 }
 
