@@ -179,8 +179,8 @@ fn statistics_of_a_subscriber_add_up() {
     assert_eq!(entry.delivered + entry.lagged, 10);
 }
 
-/// Checks that each clone equals its original, and returns the number of events that the deliveries report as missed and
-/// as merged.
+/// Checks that each clone equals its original. Returns the number of events that the deliveries report as missed, and
+/// the number that they report as merged.
 fn assert_clones_are_equal(deliveries: &[Delivery<Number>]) -> (u64, u64) {
     for delivery in deliveries {
         let clone = delivery.clone();

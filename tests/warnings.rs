@@ -1,4 +1,6 @@
-//! Logged warnings, a logger that uses the bus, and a logger that panics. This file is a separate binary because it sets the global logger.
+//! Logged warnings, a logger that uses the bus, and a logger that panics.
+//!
+//! This file is a separate binary because it sets the global logger.
 
 mod common;
 
