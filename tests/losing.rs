@@ -69,8 +69,8 @@ fn the_reserve_admits_only_essential_events_and_keeps_the_order() {
     assert_eq!(seen(&mut view), [(9, 1, 0), (10, 0, 0)]);
 }
 
-/// Delivers the events in one batch, which holds enough of them for a bundle. Returns the queued events, and the numbers
-/// of lost events and of lost essential events.
+/// Delivers the events in one batch, which holds enough of them for a bundle. Returns the queued events, and
+/// the numbers of lost events and of lost essential events.
 fn deliver_as_bundle(capacity: usize, reserve: usize, essential: &[bool]) -> (Vec<(u64, u64, u64)>, u64, u64) {
     assert!(essential.len() >= 8, "fewer events are delivered one by one");
     let bus = SharingBus::new();

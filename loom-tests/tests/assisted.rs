@@ -1,5 +1,5 @@
-//! Assisted dispatch: the dispatcher runs on the dispatch thread or on a publisher's thread, on one thread at a time. If
-//! a command is never dispatched, a thread waits forever, and loom reports a deadlock.
+//! Assisted dispatch: the dispatcher runs on the dispatch thread or on a publisher's thread, on one thread at a time.
+//! If a command is never dispatched, a thread waits forever, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
