@@ -27,7 +27,8 @@ fn record_threads(bus: &SharingBus<Number>) -> (BusReceiver<Number>, mpsc::Recei
     (bus.subscribe_filtered(filter, 10_000), threads)
 }
 
-/// Lets the bus become idle. Whether that is long enough for the next publisher to dispatch is up to the scheduler.
+/// Sleeps so that the bus can become idle. The scheduler decides whether the bus is then idle for long enough for the
+/// next publisher to dispatch.
 fn pause() {
     thread::sleep(Duration::from_micros(100));
 }
@@ -52,7 +53,7 @@ fn a_publisher_on_an_idle_bus_dispatches_within_its_call() {
     dispatch_here(&bus, &threads);
     let last = drain(&mut receiver).len() as u64;
     assert_eq!(bus.stats().dispatched, last);
-    assert!(threads.try_recv().is_err(), "each event is matched once");
+    assert!(threads.try_recv().is_err(), "each event must be matched once");
 }
 
 #[test]
@@ -86,13 +87,13 @@ fn a_publisher_dispatches_one_batch_and_leaves_the_rest_to_the_dispatch_thread()
     let threads: Vec<_> = threads.try_iter().collect();
     assert!(
         !threads.contains(&here),
-        "a publisher that finds dispatch running returns"
+        "a publisher must not dispatch while another thread does"
     );
     let last = threads[999];
     let others = threads.iter().filter(|thread| **thread != last);
     assert!(
         others.count() <= 64,
-        "the blocked publisher dispatches at most one batch"
+        "the blocked publisher must dispatch at most one batch"
     );
 }
 
@@ -214,7 +215,7 @@ fn the_last_handle_may_be_dropped_on_a_publishers_thread() {
         pause();
         bus.publish(BusEvent::new(EventRouting::default(), holder)).unwrap();
         drop(bus);
-        let dropped_on = dropped_on.recv_timeout(DEADLINE).expect("the payload is dropped");
+        let dropped_on = dropped_on.recv_timeout(DEADLINE).expect("the payload must be dropped");
         assert!(receiver.recv().is_err());
         dropped_on == thread::current().id()
     });

@@ -5,7 +5,7 @@ mod common;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use sharing_bus::{
@@ -49,7 +49,7 @@ fn a_queue_capacity_of_zero_panics_with_a_clear_message() {
         let panic = catch_unwind(AssertUnwindSafe(subscribe)).unwrap_err();
         let message = panic
             .downcast_ref::<&str>()
-            .expect("the panic message is a string literal");
+            .expect("the panic message must be a string literal");
         assert!(message.contains("queue capacity of at least 1"), "{message}");
     }
     let subscribe = || drop(bus.subscribe_filtered(EventFilter::All, 0));
@@ -80,10 +80,11 @@ fn a_full_ingress_returns_the_event() {
     let payload = Arc::clone(&event.event);
     let error = bus.try_publish(event).unwrap_err();
     assert!(error.is_full() && !error.is_closed());
-    let error = bus
-        .publish_timeout(error.into_event(), Duration::from_millis(5))
-        .unwrap_err();
+    let timeout = Duration::from_millis(50);
+    let started = Instant::now();
+    let error = bus.publish_timeout(error.into_event(), timeout).unwrap_err();
     assert!(error.is_full());
+    assert!(started.elapsed() >= timeout, "the call must wait for the whole timeout");
     let error = bus.publish_timeout(error.into_event(), Duration::ZERO).unwrap_err();
     assert!(error.is_full());
     assert!(Arc::ptr_eq(&error.into_event().event, &payload));

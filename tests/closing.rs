@@ -124,7 +124,7 @@ fn the_last_handle_may_be_dropped_by_a_payload_on_the_dispatch_thread() {
     // No filter matches, so the dispatch thread drops the payload and with it the last handle.
     bus.publish(BusEvent::new(EventRouting::default(), holder)).unwrap();
     drop(bus);
-    let thread = on_thread.recv_timeout(DEADLINE).expect("the payload is dropped");
+    let thread = on_thread.recv_timeout(DEADLINE).expect("the payload must be dropped");
     assert_ne!(thread, thread::current().id());
     assert_eq!(receiver.recv().unwrap_err(), RecvError);
 }

@@ -3,6 +3,7 @@
 
 mod common;
 
+#[cfg(unix)]
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -35,7 +36,7 @@ fn run_in_child_process(test: &str, prelude: &str) -> std::process::Output {
 #[test]
 #[cfg(target_os = "linux")]
 fn a_refused_thread_is_a_build_error() {
-    // One gigabyte of address space holds a few stacks of 128 MiB and the rest of the process.
+    // One gibibyte of address space holds a few stacks of 128 MiB and the rest of the process.
     let prelude = "ulimit -v 1048576; export RUST_MIN_STACK=134217728;";
     let output = run_in_child_process("child_builds_buses_until_a_thread_is_refused", prelude);
     let stdout = String::from_utf8_lossy(&output.stdout);

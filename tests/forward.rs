@@ -80,7 +80,7 @@ fn a_closed_channel_ends_the_subscription() {
     assert_eq!(
         (forward.delivered(), forward.lagged()),
         (1, 0),
-        "an event after the end is neither delivered nor lost"
+        "an event after the end must count as neither delivered nor lost"
     );
 }
 
@@ -104,22 +104,25 @@ fn the_channel_disconnects_with_the_subscription_and_with_the_bus() {
     let (dropped, c) = forwarded(&bus, 8);
     drop(dropped);
     publish_numbers(&bus, 1..=1);
-    assert!(by_handle.close() && !by_handle.close());
-    assert!(bus.unsubscribe(by_id.id()) && by_id.is_closed());
-    publish_numbers(&bus, 2..=2);
     for deliveries in [&a, &b] {
         assert_eq!(deliveries.recv_timeout(DEADLINE).unwrap().event.0, 1);
-        assert_disconnected(deliveries);
     }
+    // The bus stays idle until both channels are disconnected.
+    assert!(by_handle.close() && !by_handle.close());
+    assert_disconnected(&a);
+    assert!(bus.unsubscribe(by_id.id()) && by_id.is_closed());
+    assert_disconnected(&b);
+    publish_numbers(&bus, 2..=2);
     bus.shutdown();
     assert_eq!(
         c.iter().map(|delivery| delivery.event.0).collect::<Vec<_>>(),
         [1, 2],
-        "dropping the handle does not end the subscription"
+        "dropping the handle must not end the subscription"
     );
 }
 
-/// One subscription ends before the dispatch thread has seen it. The other starts on a bus that has ended.
+/// One subscription ends before the dispatch thread has read it from the list. The other is made on a bus that has
+/// ended.
 #[test]
 fn an_unused_channel_disconnects_too() {
     let bus = SharingBus::new();
@@ -190,13 +193,13 @@ fn flumes_channel_is_a_sink() {
     assert!(forward.is_closed());
 }
 
-/// A sink that panics at the second event and when it is dropped.
+/// A sink that panics on its second event and when it is dropped.
 struct PanickingSink(u64);
 
 impl Sink<Number> for PanickingSink {
     fn try_send(&mut self, _: Delivery<Number>) -> Result<(), SinkError<Number>> {
         self.0 += 1;
-        assert!(self.0 < 2, "the second event");
+        assert!(self.0 < 2, "the second event panics on purpose");
         Ok(())
     }
 }

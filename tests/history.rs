@@ -121,7 +121,7 @@ fn each_scroll_has_its_own_history() {
 }
 
 #[test]
-fn the_history_drops_events_for_newer_ones_and_at_shutdown() {
+fn the_history_evicts_the_oldest_events_and_is_freed_at_shutdown() {
     let bus = bus_with_history(2);
     let events: Vec<_> = (1..=3).map(number).collect();
     let payloads: Vec<_> = events.iter().map(|event| event.event.clone()).collect();
@@ -167,7 +167,11 @@ fn threads_join_while_events_are_published() {
                     let first = deliveries.first().map_or(1, |delivery| delivery.sequence());
                     assert_eq!(backlog, BACKLOG.min(first + backlog - 1));
                     for (delivery, index) in deliveries.iter().zip(0..) {
-                        assert_eq!(delivery.sequence(), first + index, "a gap or a duplicate");
+                        assert_eq!(
+                            delivery.sequence(),
+                            first + index,
+                            "the sequences have a gap or a duplicate"
+                        );
                         assert_eq!(delivery.is_backlog(), index < backlog);
                     }
                 }
@@ -227,7 +231,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// The history in plain code.
+/// A model of the history in plain code.
 #[derive(Default)]
 struct Model {
     /// Every published event.

@@ -10,7 +10,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs an example and returns its standard output. Its standard error depends on timing, so it is not compared.
 fn stdout_of(example: &str) -> String {
-    let built = CargoBuild::new().example(example).run().expect("the example builds");
+    let built = CargoBuild::new()
+        .example(example)
+        .run()
+        .expect("the example must build");
     let output = Command::new(built.path()).timeout(LIMIT).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{stderr}");

@@ -58,7 +58,7 @@ fn assert_sleeps_when_idle(assisted: bool, name: &str) {
     let before = switches(&task);
     assert_eq!(before.len(), 2);
     thread::sleep(Duration::from_millis(500));
-    assert_eq!(switches(&task), before, "the idle thread has not run");
+    assert_eq!(switches(&task), before, "the idle thread must not run");
 }
 
 #[test]

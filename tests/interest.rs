@@ -1,4 +1,4 @@
-//! `publish_with` builds an event if a subscriber may match it, and skips an event that no subscriber can match.
+//! `publish_with` builds an event that a subscriber, a session or the history may need, and skips other events.
 
 mod common;
 mod filters;
@@ -148,7 +148,7 @@ fn events_that_may_be_bound_are_built_while_a_filter_names_a_scroll() {
         scroll_id: Some(scroll(8)),
         ..session(EventKind::Output)
     };
-    assert!(!bus.is_interested(&elsewhere), "a scroll that is set does not change");
+    assert!(!bus.is_interested(&elsewhere), "a scroll that is set must not change");
     let of_no_session = EventRouting {
         native_session_id: None,
         ..session(EventKind::Output)
@@ -296,8 +296,8 @@ fn interest_is_exact_for_ten_thousand_subscribers() {
 }
 
 /// A thread keeps replacing the filter with other filters that match too, while three threads check for interest.
-/// A check reads one count after another, so a replacement may come between two reads. On two cores, one of several
-/// hundred thousand checks is interrupted at the critical moment. The test therefore makes two million checks.
+/// A check reads one count after another, so a replacement may come between two reads. On two cores, that happens in
+/// about one of several hundred thousand checks. The test therefore makes two million checks.
 #[test]
 fn a_subscriber_that_replaces_its_filter_misses_no_event() {
     let bus = SharingBus::new();
@@ -402,8 +402,8 @@ impl Model {
     /// dispatched. If no interest was reported, no filter may match.
     fn publish(&mut self, routing: &EventRouting, origin: EventOrigin, n: u64) {
         let interested = self.bus.is_interested(routing);
-        // `publish_with` may build the event although `is_interested` returned false a moment ago. While a dropped
-        // receiver is being removed from the counts, the check reports interest.
+        // `publish_with` may build the event although `is_interested` has just returned false. While a dropped receiver
+        // is being removed from the counts, a check for interest may return true.
         publish_with(&self.bus, routing, origin, n);
         self.bus.flush();
         let mut event = number(n).with_origin(origin);
@@ -437,6 +437,6 @@ proptest! {
         model.subscribers.clear();
         model.bus.flush();
         let lifecycle = routing.routing.kind == EventKind::SessionLifecycle;
-        prop_assert_eq!(model.bus.is_interested(&routing.routing), lifecycle, "no interest is left");
+        prop_assert_eq!(model.bus.is_interested(&routing.routing), lifecycle, "no interest may remain");
     }
 }

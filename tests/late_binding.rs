@@ -119,7 +119,7 @@ fn an_end_event_is_bound_and_removes_the_session() {
 }
 
 #[test]
-fn sessions_are_bound_and_forgotten_by_call() {
+fn bind_session_and_forget_session_change_the_binding() {
     let bus = SharingBus::new();
     let mut receiver = bus.subscribe_all();
     assert_eq!(bus.bind_session("c", "s", scroll(1)), None);
@@ -140,7 +140,7 @@ fn the_oldest_registration_is_evicted_at_capacity() {
         bus.bind_session("c", session, scroll(7));
     }
     assert_eq!(bus.session_count(), 2);
-    assert_eq!(bus.scroll_id("c", "2"), None, "the oldest registration is evicted");
+    assert_eq!(bus.scroll_id("c", "2"), None, "the oldest registration must be evicted");
     assert!(bus.scroll_id("c", "1").is_some() && bus.scroll_id("c", "3").is_some());
     let stats = bus.stats();
     assert_eq!((stats.sessions, stats.sessions_evicted), (2, 1));

@@ -24,7 +24,7 @@ fn essentials() -> EventFilter<Number> {
     EventFilter::Kind(ESSENTIAL)
 }
 
-/// A merge function. The merged event carries the sum of both numbers.
+/// Merges two events. The merged event carries the sum of their numbers.
 fn sum(pending: &BusEvent<Number>, newer: BusEvent<Number>) -> Option<BusEvent<Number>> {
     let total = Number(pending.event.0 + newer.event.0);
     Some(BusEvent::new(newer.routing, total))
@@ -67,6 +67,41 @@ fn the_reserve_admits_only_essential_events_and_keeps_the_order() {
     assert_eq!(seen(&mut view), [(1, 0, 0), (2, 0, 0), (5, 2, 0), (7, 1, 0)]);
     publish_all(&bus, deltas(9..11));
     assert_eq!(seen(&mut view), [(9, 1, 0), (10, 0, 0)]);
+}
+
+/// Delivers the events in one batch, which holds enough of them for a bundle. Returns the queued events, and
+/// the numbers of lost events and of lost essential events.
+fn deliver_as_bundle(capacity: usize, reserve: usize, essential: &[bool]) -> (Vec<(u64, u64, u64)>, u64, u64) {
+    assert!(essential.len() >= 8, "fewer events are delivered one by one");
+    let bus = SharingBus::new();
+    let block = Block::new(&bus, event(0, 2, false));
+    let subscription = bus.subscription().filter(EventFilter::ScrollId(scroll(1)));
+    let mut view = subscription
+        .queue_capacity(capacity)
+        .essential(essentials(), reserve)
+        .subscribe();
+    for (n, essential) in (1..).zip(essential) {
+        bus.publish(event(n, 1, *essential)).unwrap();
+    }
+    block.release();
+    bus.flush();
+    (seen(&mut view), view.lagged(), view.lagged_essential())
+}
+
+#[test]
+fn the_reserve_is_exact_within_a_bundle() {
+    let (queued, lagged, essential) = deliver_as_bundle(10, 2, &[false; 8]);
+    assert_eq!((queued.len(), lagged, essential), (8, 0, 0));
+    let (queued, lagged, essential) = deliver_as_bundle(10, 2, &[false; 9]);
+    assert_eq!((queued.len(), lagged, essential), (8, 1, 0));
+    let (queued, lagged, essential) = deliver_as_bundle(8, 2, &[true; 9]);
+    assert_eq!((queued.len(), lagged, essential), (8, 1, 1));
+
+    // An essential event is lost right after an ordinary one, and an ordinary event right after an essential one.
+    let mixed = [false, false, false, true, true, false, true, true, false];
+    let (queued, lagged, essential) = deliver_as_bundle(4, 2, &mixed);
+    assert_eq!(queued, [(1, 0, 0), (2, 0, 0), (4, 1, 0), (5, 0, 0)]);
+    assert_eq!((lagged, essential), (5, 2));
 }
 
 #[test]
@@ -123,7 +158,7 @@ fn a_panicking_filter_of_essential_events_counts_as_no_match() {
 
 #[test]
 #[should_panic(expected = "a reserve of 2 leaves nothing of a queue of 2")]
-fn a_reserve_that_is_the_whole_queue_is_refused() {
+fn a_reserve_of_the_whole_queue_is_refused() {
     let bus = SharingBus::new();
     let _ = bus
         .subscription()
@@ -133,7 +168,7 @@ fn a_reserve_that_is_the_whole_queue_is_refused() {
 }
 
 #[test]
-fn essential_events_are_refused_with_drop_oldest_and_with_conflation() {
+fn drop_oldest_and_conflation_cannot_be_combined_with_essential_events() {
     for overflow in [Overflow::DropOldest, Overflow::Conflate] {
         let subscribed = std::panic::catch_unwind(|| {
             let bus = SharingBus::new();
@@ -196,7 +231,9 @@ fn pending_events_are_delivered_without_further_traffic() {
     publish_all(&bus, (0..8).flat_map(|id| (0..10).map(move |n| event(n, id, false))));
     let mut accounted = 0;
     while accounted < 80 {
-        let delivery = view.recv_timeout(DEADLINE).expect("every event is delivered or merged");
+        let delivery = view
+            .recv_timeout(DEADLINE)
+            .expect("every event must be delivered or merged");
         accounted += 1 + delivery.merged() + delivery.missed();
     }
     assert_eq!(accounted, 80);
@@ -247,7 +284,7 @@ fn shutdown_delivers_pending_events() {
         [1, 1, 2, 3, 2].into_iter().zip(1..).map(|(id, n)| event(n, id, false)),
     );
     bus.shutdown();
-    assert_eq!(view.len(), 4, "pending events are delivered beyond the capacity");
+    assert_eq!(view.len(), 4, "pending events must be delivered beyond the capacity");
     assert_eq!(seen(&mut view), [(1, 0, 0), (2, 0, 0), (4, 0, 0), (5, 0, 1)]);
     assert_closed(&mut view);
 }
@@ -273,7 +310,9 @@ fn the_counts_are_exact_while_receiving() {
     let taking = thread::spawn(move || {
         let (mut sequence, mut accounted, mut total) = (0, 0, 0);
         while accounted < EVENTS {
-            let delivery = view.recv_timeout(DEADLINE).expect("every event is delivered or merged");
+            let delivery = view
+                .recv_timeout(DEADLINE)
+                .expect("every event must be delivered or merged");
             assert!(delivery.sequence() > sequence);
             sequence = delivery.sequence();
             accounted += 1 + delivery.merged() + delivery.missed();
@@ -288,7 +327,7 @@ fn the_counts_are_exact_while_receiving() {
     assert_eq!(taking.join().unwrap(), (EVENTS, EVENTS * (EVENTS - 1) / 2, 0));
 }
 
-/// How a modeled queue loses events.
+/// The rule by which a modeled queue loses events.
 #[derive(Clone, Copy, Debug)]
 enum LossRule {
     Reserve(usize),

@@ -1,4 +1,4 @@
-//! Promise 7 and the bounded session cache, measured in bytes.
+//! Promise 7 and the bounded session cache: the bytes that stay allocated.
 //!
 //! This file holds a single test, because the test counts every live allocation of its process.
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Limit for the bytes that may stay allocated. Tables keep some spare capacity for reuse.
+/// Maximum number of bytes that may stay allocated, because tables keep some spare capacity.
 const BOUND: isize = 64 * 1024;
 
 fn live_bytes() -> isize {
@@ -92,7 +92,7 @@ fn ended_subscriptions_events_and_sessions_free_their_memory() {
         assert!(!bus.is_interested(&routing) && !published.unwrap());
     }
     let allocations = ALLOCATOR.stats().allocations - before;
-    assert_eq!(allocations, 0, "a check for interest allocates nothing");
+    assert_eq!(allocations, 0, "a check for interest must not allocate");
     drop(scrolls);
     assert_frees_memory(&bus, "1,000,000 events, most of them lost or unmatched", || {
         for n in 0..1_000_000 {

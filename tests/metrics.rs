@@ -21,7 +21,7 @@ struct Recorder {
     gauges: Mutex<HashMap<String, Arc<Cell>>>,
     histograms: Mutex<HashMap<String, Arc<Samples>>>,
     described: Mutex<Vec<(String, Option<Unit>)>>,
-    /// Number of handles that were requested.
+    /// Number of handles registered so far.
     registered: AtomicU64,
 }
 
@@ -134,7 +134,7 @@ impl metrics::Recorder for &'static Recorder {
     }
 }
 
-/// Installs the recorder on the first call, and clears it. The returned guard keeps other tests waiting.
+/// Installs the recorder on the first call, and clears it. Other tests wait until the returned guard is dropped.
 fn begin() -> MutexGuard<'static, ()> {
     let guard = lock(&ONE_AT_A_TIME);
     let _ = metrics::set_global_recorder(&*RECORDER);
@@ -320,7 +320,7 @@ fn subscribers_with_the_same_label_or_no_label_add_up() {
     assert_eq!(
         RECORDER.registered.load(Ordering::SeqCst),
         before,
-        "handles are registered once"
+        "each handle must be registered only once"
     );
 
     // Events queued when a subscription ends stay readable, but no longer count toward the depth.
@@ -466,7 +466,8 @@ fn a_recorder_that_panics_does_not_stop_a_bus() {
     bus.publish(number(0)).unwrap();
     bus.flush();
     PANICS.store(true, Ordering::SeqCst);
-    // While the recorder panics, one subscriber joins, the handles of another panic, and a second bus is built.
+    // While the recorder panics, a subscriber is added, the metrics of the first one are updated, and a second bus is
+    // built.
     let mut late = bus.subscribe_all();
     let other = SharingBus::new();
     let mut others = other.subscribe_all();

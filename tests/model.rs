@@ -2,7 +2,8 @@
 //! so the model predicts every number exactly.
 //!
 //! The model is plain code: a vector of subscribers with one queue each, and a list of sessions by age. After each
-//! step, the test compares the received events, the missed events and all statistics.
+//! step, the test compares the queue lengths, the counts of lost events and all statistics. Each receive compares the
+//! received events.
 
 mod common;
 
@@ -171,7 +172,7 @@ struct Model {
     bus: SharingBus,
     closed: bool,
     subscribers: Vec<Subscriber>,
-    /// Sessions and their scrolls, the oldest registration first.
+    /// Sessions and their scrolls, starting with the oldest registration.
     sessions: Vec<(u8, Uuid)>,
     evicted: u64,
     dispatched: u64,
@@ -337,7 +338,7 @@ impl Model {
 
     fn subscribe(&mut self, filter: FilterSpec, capacity: usize, overflow: Overflow) {
         let builder = self.bus.subscription().filter(filter.build());
-        // A closed bus may still be draining. The flush waits for its end.
+        // A closed bus may still be draining. The flush waits until the bus has ended.
         if self.closed {
             self.bus.flush();
         }

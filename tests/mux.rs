@@ -18,7 +18,7 @@ fn executable() -> &'static Path {
     static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let build = CargoBuild::new().example("mux").run();
-        build.expect("the example builds").path().to_owned()
+        build.expect("the example must build").path().to_owned()
     })
 }
 
@@ -79,7 +79,7 @@ fn archived(archive: &TempDir) -> HashMap<String, Vec<Value>> {
         .collect()
 }
 
-/// Returns the counts of a subscriber in the closing table: matched, received and missed.
+/// Returns the counts of a subscriber from the table that `mux` prints last: matched, received and missed.
 fn row(stdout: &str, label: &str) -> [u64; 3] {
     let row = stdout
         .lines()
@@ -108,7 +108,7 @@ fn replay_is_archived_in_one_file_per_scroll_including_early_records() {
         for (number, record) in records.iter().enumerate() {
             assert_eq!(record["scroll_id"], scroll);
             assert_eq!(record["connector_id"], records[0]["connector_id"]);
-            assert_eq!(record["payload"]["number"], number, "in order");
+            assert_eq!(record["payload"]["number"], number, "the records must be in order");
         }
     }
 }
@@ -169,7 +169,10 @@ fn invalid_lines_are_reported_and_skipped() {
         .map(|parts| parts.unwrap_or_else(|| panic!("{stderr}")).0)
         .collect();
     assert_eq!(numbers, ["1", "3", "4", "5"], "{stderr}");
-    assert!(!stderr.contains("at line"), "one line number is enough: {stderr}");
+    assert!(
+        !stderr.contains("at line"),
+        "a message must not contain a second line number: {stderr}"
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ fn a_subscription_receives_every_event_published_after_it() {
                     bus.publish(number(own)).unwrap();
                     let delivery = receiver
                         .recv_timeout(DEADLINE)
-                        .expect("the event published after subscribing arrives");
+                        .expect("the event published after subscribing must arrive");
                     assert_eq!(delivery.event.0, own);
                 }
             }));

@@ -1,11 +1,12 @@
-//! Promise 2: exact counts of lost events, with each overflow setting.
+//! Promise 2: exact counts of lost events, with each overflow rule.
 
 mod common;
 
+use std::sync::Arc;
 use std::thread;
 
 use common::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, Overflow, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, Delivery, EventFilter, Overflow, SharingBus};
 
 /// Returns the number and `missed` of each queued delivery.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, u64)> {
@@ -62,7 +63,7 @@ fn disconnect_ends_the_subscription_after_the_queued_events() {
 }
 
 #[test]
-fn a_queue_of_one_works_with_each_overflow_setting() {
+fn a_queue_of_one_works_with_each_overflow_rule() {
     let bus = SharingBus::new();
     let mut newest = subscribe_with(&bus, Overflow::DropNewest, 1);
     let mut oldest = subscribe_with(&bus, Overflow::DropOldest, 1);
@@ -126,7 +127,7 @@ fn assert_exact_counts_while_receiving(overflow: Overflow) {
     assert_eq!(receiver.lagged(), missed + tail);
     assert_eq!(received + receiver.lagged(), EVENTS);
     if overflow == Overflow::DropOldest {
-        assert_eq!(tail, 0, "the newest event is never dropped");
+        assert_eq!(tail, 0, "the newest event must not be dropped");
     }
     let stats = bus.stats();
     assert_eq!((stats.delivered, stats.lagged), (received, receiver.lagged()));
@@ -159,10 +160,10 @@ fn disconnect_counts_exactly_while_receiving() {
         let (received, lagged) = taking.join().unwrap();
         assert!(
             received.iter().copied().eq(0..received.len() as u64),
-            "the received events have no gap"
+            "the received events must have no gap"
         );
         let expected = u64::from((received.len() as u64) < EVENTS);
-        assert_eq!(lagged, expected, "only the event that did not fit is lost");
+        assert_eq!(lagged, expected, "only the event that did not fit must be lost");
     }
 }
 
@@ -176,4 +177,51 @@ fn statistics_of_a_subscriber_add_up() {
     let entry = &stats.subscribers[0];
     assert_eq!((entry.delivered, entry.lagged, entry.queued), (4, 6, 3));
     assert_eq!(entry.delivered + entry.lagged, 10);
+}
+
+/// Checks that each clone equals its original. Returns the number of events that the deliveries report as missed, and
+/// the number that they report as merged.
+fn assert_clones_are_equal(deliveries: &[Delivery<Number>]) -> (u64, u64) {
+    for delivery in deliveries {
+        let clone = delivery.clone();
+        assert!(Arc::ptr_eq(&clone.event, &delivery.event));
+        assert_eq!(
+            (clone.sequence(), clone.missed(), clone.merged(), clone.is_backlog()),
+            (
+                delivery.sequence(),
+                delivery.missed(),
+                delivery.merged(),
+                delivery.is_backlog()
+            )
+        );
+    }
+    let missed = deliveries.iter().map(Delivery::missed).sum();
+    (missed, deliveries.iter().map(Delivery::merged).sum())
+}
+
+#[test]
+fn a_clone_of_a_delivery_equals_the_original() {
+    let bus = SharingBus::builder().history(4).build().unwrap();
+    let mut complete = subscribe_with(&bus, Overflow::DropNewest, 20);
+    let mut lagging = subscribe_with(&bus, Overflow::DropOldest, 10);
+    let mut conflating = subscribe_with(&bus, Overflow::Conflate, 1);
+    // The events that are published during the block form one batch, so they are delivered as a bundle.
+    let block = Block::new(&bus, number(0));
+    (1..20).for_each(|n| bus.publish(number(n)).unwrap());
+    block.release();
+    bus.flush();
+    let complete = drain(&mut complete);
+    assert_eq!(numbers(&complete), (0..20).collect::<Vec<_>>());
+    assert_eq!(assert_clones_are_equal(&complete), (0, 0));
+    assert_eq!(assert_clones_are_equal(&drain(&mut lagging)), (10, 0));
+
+    assert_eq!(drain(&mut conflating).len(), 1);
+    bus.flush();
+    assert_eq!(assert_clones_are_equal(&drain(&mut conflating)), (0, 18));
+
+    let mut late = bus.subscription().backlog(4).subscribe();
+    bus.flush();
+    let backlog = drain(&mut late);
+    assert!(backlog.len() == 4 && backlog.iter().all(Delivery::is_backlog));
+    assert_clones_are_equal(&backlog);
 }

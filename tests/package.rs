@@ -91,7 +91,7 @@ fn readme_documents_every_feature() {
     }
 }
 
-/// Each section names a version and says whether it was published. This version has a section.
+/// Each section heading contains a version, followed by its date or by a note that it was not published.
 #[test]
 fn changelog_has_a_section_for_this_version() {
     let changelog = include_str!("../CHANGELOG.md");

@@ -2,9 +2,11 @@
 
 mod common;
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
-use std::task::{Context, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use common::*;
@@ -84,7 +86,7 @@ fn payloads_that_panic_on_drop_are_contained_wherever_they_are_dropped() {
     // Unmatched: dropped by the dispatch thread.
     bus.publish(hooked(|| panic_quietly())).unwrap();
     bus.flush();
-    // Displaced and refused: dropped by the dispatch thread, in the middle of a push.
+    // Displaced: dropped by the dispatch thread, in the middle of a push.
     let overflow = sharing_bus::Overflow::DropOldest;
     let mut newest = bus.subscription().overflow(overflow).queue_capacity(1).subscribe();
     for _ in 0..3 {
@@ -186,7 +188,7 @@ fn run_in_filter<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnc
     });
     let receiver = bus.subscribe_filtered(filter, 1);
     bus.publish(number(0)).unwrap();
-    let result = result.recv_timeout(DEADLINE).expect("the action returns");
+    let result = result.recv_timeout(DEADLINE).expect("the action must return");
     drop(receiver);
     result
 }
@@ -287,6 +289,105 @@ fn a_payloads_drop_may_use_the_bus() {
     let stats = bus.stats();
     assert_eq!((stats.published, stats.reaped, stats.subscribers.len()), (2, 1, 1));
     bus.shutdown();
+}
+
+/// Runs `test` on another thread, so that a deadlock fails the test.
+fn within_deadline(test: impl FnOnce() + Send + 'static) {
+    let running = thread::spawn(test);
+    wait_until("the test has ended", || running.is_finished());
+    running.join().unwrap();
+}
+
+/// A part of a filter, or a waker. It uses the bus when it is dropped or woken, and counts its uses.
+struct UsesBus {
+    bus: SharingBus<Number>,
+    uses: Arc<AtomicU64>,
+}
+
+impl UsesBus {
+    /// Calls methods that take the locks of the bus. With an ingress of one, at least the second publish is registered
+    /// in the list of waiting tasks. Both publishes are canceled.
+    fn use_bus(&self) {
+        for n in [8, 9] {
+            let mut publish = pin!(self.bus.publish_async(number(n)));
+            let mut cx = Context::from_waker(Waker::noop());
+            let _ = publish.as_mut().poll(&mut cx);
+        }
+        let receiver = self.bus.subscribe_filtered(EventFilter::any([]), 1);
+        receiver.set_filter(EventFilter::all([]));
+        self.bus.unsubscribe(receiver.id());
+        self.bus.bind_session("c", "s", scroll(1));
+        let _ = (self.bus.session_count(), self.bus.stats());
+        self.uses.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Wake for UsesBus {
+    fn wake(self: Arc<Self>) {
+        self.use_bus();
+    }
+}
+
+impl Drop for UsesBus {
+    fn drop(&mut self) {
+        self.use_bus();
+    }
+}
+
+#[test]
+fn a_filters_drop_may_use_the_bus() {
+    within_deadline(|| {
+        let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+        let uses = Arc::new(AtomicU64::new(0));
+        let filter = || {
+            let (bus, uses) = (bus.clone(), Arc::clone(&uses));
+            let owned = UsesBus { bus, uses };
+            EventFilter::custom(move |_| {
+                let _ = &owned;
+                true
+            })
+        };
+        let receiver = bus.subscribe_filtered(filter(), 4);
+        // The first two filters are replaced, one before a flush and one after it. The third ends with its receiver.
+        receiver.set_filter(filter());
+        bus.flush();
+        receiver.set_filter(filter());
+        drop(receiver);
+        let unsubscribed = bus.subscribe_filtered(filter(), 4);
+        assert!(bus.unsubscribe(unsubscribed.id()));
+        wait_until("four filters are dropped", || uses.load(Ordering::SeqCst) == 4);
+        // The subscription has ended, so `set_filter` drops the filter.
+        unsubscribed.set_filter(filter());
+        assert_eq!(uses.load(Ordering::SeqCst), 5);
+        let _open = bus.subscribe_filtered(filter(), 4);
+        bus.shutdown();
+        wait_until("six filters are dropped", || uses.load(Ordering::SeqCst) == 6);
+        // The bus has ended, so it drops this filter at once.
+        drop(bus.subscribe_filtered(filter(), 4));
+        assert_eq!(uses.load(Ordering::SeqCst), 7);
+    });
+}
+
+#[test]
+fn a_waker_may_use_the_bus() {
+    within_deadline(|| {
+        let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+        let block = Block::new(&bus, number(0));
+        bus.try_publish(number(1)).unwrap();
+        let uses = Arc::new(AtomicU64::new(0));
+        let mut publish = pin!(bus.publish_async(number(2)));
+        // The waker of the second poll replaces the waker of the first one, which is dropped.
+        for _ in 0..2 {
+            let (bus, uses) = (bus.clone(), Arc::clone(&uses));
+            let waker = Waker::from(Arc::new(UsesBus { bus, uses }));
+            assert!(publish.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        }
+        assert_eq!(uses.load(Ordering::SeqCst), 1);
+        block.release();
+        // The second waker is woken, and then dropped.
+        wait_until("the second waker is dropped", || uses.load(Ordering::SeqCst) == 3);
+        futures::executor::block_on(publish).unwrap();
+    });
 }
 
 #[test]

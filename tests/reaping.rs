@@ -22,7 +22,7 @@ fn a_dropped_receiver_is_reaped_without_any_traffic() {
 
     drop(receiver);
     assert_eq!(bus.subscriber_count(), 0);
-    assert!(payload.upgrade().is_none(), "queued events are freed at once");
+    assert!(payload.upgrade().is_none(), "queued events must be freed at once");
     // No event and no flush follows, so only the drop itself can wake the dispatch thread.
     wait_until("the slot is reaped", || bus.stats().reaped == 1);
     wait_until("the filter is freed", || weak.upgrade().is_none());
@@ -36,7 +36,8 @@ fn a_receiver_whose_filter_never_matches_is_reaped_too() {
     wait_until("the slot is reaped", || bus.stats().reaped == 1);
 }
 
-/// Regression test: receivers came and went while dispatch was busy, and the next batch called their filters.
+/// Regression test: receivers were subscribed and dropped while dispatch was busy, and the next batch called their
+/// filters.
 #[test]
 fn filters_of_dropped_receivers_are_not_called() {
     let bus = SharingBus::new();
@@ -122,7 +123,7 @@ fn unsubscribing_is_idempotent_and_keeps_queued_events_readable() {
     assert_eq!(
         bus.stats().reaped,
         0,
-        "an unsubscribed receiver does not count as reaped"
+        "an unsubscribed receiver must not count as reaped"
     );
     assert_eq!(bus.stats().unmatched, 1);
 }
@@ -157,6 +158,8 @@ fn replacing_a_filter_drops_the_old_one_without_traffic() {
     let bus = SharingBus::<Number>::new();
     let (filter, weak) = owning_filter();
     let receiver = bus.subscribe_filtered(filter, 8);
+    // After the flush, the routing table holds the old filter, and only the dispatch thread can drop it.
+    bus.flush();
     receiver.set_filter(EventFilter::All);
     wait_until("the old filter is freed", || weak.upgrade().is_none());
     assert_eq!(bus.stats().subscribers[0].filter, "*");
@@ -192,7 +195,7 @@ fn a_subscription_that_dispatch_never_saw_is_freed_too() {
     let bus = SharingBus::<Number>::new();
     let block = Block::new(&bus, number(0));
     let (filter, weak) = owning_filter();
-    // Dispatch is blocked for the whole life of this subscription.
+    // Dispatch is blocked during the whole lifetime of this subscription.
     drop(bus.subscribe_filtered(filter, 8));
     block.release();
     wait_until("the filter is freed", || weak.upgrade().is_none());

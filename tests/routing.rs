@@ -135,14 +135,14 @@ proptest! {
 }
 
 #[test]
-fn a_filter_is_called_only_where_its_index_terms_match() {
+fn a_filter_is_called_only_if_its_index_terms_match() {
     let bus = SharingBus::new();
     let (indexed, indexed_calls) = counting_filter();
     let (opaque, opaque_calls) = counting_filter();
     let (exact, exact_calls) = counting_filter();
     let _indexed = bus.subscribe_filtered(EventFilter::all([indexed, EventFilter::ScrollId(scroll(1))]), 64);
     let _opaque = bus.subscribe_filtered(opaque, 64);
-    // The first scroll alone decides the match, so the other branch is not evaluated.
+    // For an event of scroll 1, the first branch decides the match, so the second branch is not evaluated.
     let either = EventFilter::any([
         EventFilter::ScrollId(scroll(1)),
         EventFilter::all([EventFilter::ScrollId(scroll(2)), exact]),
@@ -174,7 +174,7 @@ fn an_event_that_matches_several_terms_is_delivered_once() {
 fn remaining_subscribers_are_matched_after_many_have_left() {
     let bus = SharingBus::<Number>::new();
     let subscribe = |id: u128| bus.subscribe_filtered(EventFilter::ScrollId(scroll(id % 3)), 8);
-    // Enough receivers are dropped for the index to shrink, once down to a single receiver of each scroll.
+    // Enough receivers are dropped that the index shrinks. One round leaves a single receiver of each scroll.
     let mut receivers: Vec<_> = (0..300).map(subscribe).collect();
     bus.publish(scroll_event(0, 0)).unwrap();
     bus.flush();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use futures::StreamExt;
-use futures::stream::FusedStream;
+use futures::stream::{FusedStream, FuturesUnordered};
 use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, RecvTimeoutError, SharingBus};
 
 /// Runs a scenario on each runtime, each within the [`DEADLINE`].
@@ -67,8 +67,8 @@ fn a_waiting_task_is_woken_by_an_event_close_or_unsubscribe() {
             let bus = SharingBus::new();
             let mut receivers: Vec<_> = (0..3).map(|_| bus.subscribe_all()).collect();
             let unsubscribed = receivers[2].id();
-            // Another thread sends the signals at any moment while the receivers wait.
-            let signals = thread::spawn(move || {
+            // Another thread publishes, unsubscribes and closes while the receivers wait.
+            let waking = thread::spawn(move || {
                 bus.publish(number(1)).unwrap();
                 bus.flush();
                 bus.unsubscribe(unsubscribed);
@@ -79,7 +79,7 @@ fn a_waiting_task_is_woken_by_an_event_close_or_unsubscribe() {
                 assert_eq!(receiver.recv_async().await.unwrap().event.0, 1);
                 assert_eq!(receiver.recv_async().await.unwrap_err(), RecvError);
             }
-            signals.join().unwrap();
+            waking.join().unwrap();
         }
     });
 }
@@ -110,16 +110,24 @@ fn tasks_waiting_for_space_return_when_the_bus_closes() {
         let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
         let block = Block::new(&bus, number(0));
         bus.try_publish(number(1)).unwrap();
-        let mut waiting = pin!(bus.publish_async(number(2)));
-        let mut flushing = pin!(bus.flush_async());
-        assert!(futures::poll!(&mut waiting).is_pending());
-        assert!(futures::poll!(&mut flushing).is_pending());
+        // Each future of these collections is polled again only if its own waker was woken.
+        let mut waiting: FuturesUnordered<_> = (2..5).map(|n| bus.publish_async(number(n))).collect();
+        let mut flushing: FuturesUnordered<_> = (0..3).map(|_| bus.flush_async()).collect();
+        assert!(futures::poll!(waiting.next()).is_pending());
+        assert!(futures::poll!(flushing.next()).is_pending());
         bus.close();
-        let error = waiting.await.unwrap_err();
-        assert!(error.is_closed());
-        assert_eq!(error.into_event().event.0, 2);
+        let mut returned = Vec::new();
+        while let Some(published) = waiting.next().await {
+            let error = published.unwrap_err();
+            assert!(error.is_closed());
+            returned.push(error.into_event().event.0);
+        }
+        returned.sort_unstable();
+        assert_eq!(returned, [2, 3, 4]);
+        // The flushes now wait for the end of the bus.
+        assert!(futures::poll!(flushing.next()).is_pending());
         block.release();
-        flushing.await;
+        while flushing.next().await.is_some() {}
         assert_eq!(bus.stats().dispatched, 2);
     });
 }

@@ -28,7 +28,7 @@ fn assert_form<T: Serialize + DeserializeOwned>(value: &T, form: Value) -> T {
 #[track_caller]
 fn deserialize_error<T: DeserializeOwned>(form: Value) -> String {
     match serde_json::from_value::<T>(form) {
-        Ok(_) => panic!("the form was accepted"),
+        Ok(_) => panic!("the invalid form was accepted"),
         Err(error) => error.to_string(),
     }
 }
@@ -283,7 +283,7 @@ fn the_deepest_filter_that_serializes_can_be_deserialized() {
     assert_eq!(error.to_string(), "filters are nested more than 32 deep");
 }
 
-/// The reader has no recursion limit of its own, and runs on a thread with a small stack.
+/// The deserializer has no recursion limit of its own, and runs on a thread with a small stack.
 #[test]
 fn excessive_nesting_is_refused_before_the_stack_overflows() {
     let levels = 100_000;

@@ -1,4 +1,4 @@
-//! Random scenarios for a chosen time: `cargo test --release --test soak -- --seconds 600 [--seed N]`.
+//! Runs random scenarios for a given time: `cargo test --release --test soak -- --seconds 600 [--seed N]`.
 //!
 //! The default is one second. A failure message contains the seed. Run that seed several times with `--seed`, because
 //! the schedule differs from run to run.

@@ -1,4 +1,4 @@
-//! Every field of the statistics.
+//! Tests of every field of the statistics.
 
 mod common;
 

@@ -119,7 +119,7 @@ impl tracing::Subscriber for Collector {
         let last = inside
             .iter()
             .rposition(|entered| *entered == here)
-            .expect("the span was entered");
+            .expect("the span must have been entered");
         inside.remove(last);
     }
 
@@ -171,7 +171,7 @@ fn named(label: &str, message: &str) -> Vec<Line> {
 fn span_of(thread: &str) -> u64 {
     let spans = lock(&SPANS);
     let of = |(name, field): &(String, String)| name == "sharing_bus::dispatch" && field == thread;
-    let place = spans.iter().rposition(of).expect("the bus has a span");
+    let place = spans.iter().rposition(of).expect("the bus must have a span");
     place as u64 + 1
 }
 
@@ -186,7 +186,7 @@ fn subscribing_and_reaping_emit_events() {
         .queue_capacity(2)
         .subscribe();
     let [subscribed] = &lines("view")[..] else {
-        panic!("expected one line at once: {:?}", lines("view"));
+        panic!("expected one line before any flush: {:?}", lines("view"));
     };
     assert_eq!((subscribed.level, subscribed.message()), (Level::DEBUG, "subscribed"));
     assert_eq!(subscribed.text("id"), receiver.id().to_string());
@@ -194,7 +194,7 @@ fn subscribing_and_reaping_emit_events() {
     assert_eq!(subscribed.number("capacity"), 2);
     assert_eq!(
         subscribed.span, None,
-        "emitted on the subscribing thread, outside the dispatch span"
+        "the line must be emitted on the subscribing thread, outside the dispatch span"
     );
 
     for n in 0..3 {
@@ -255,7 +255,7 @@ fn binding_a_session_emits_an_event() {
 }
 
 #[test]
-fn a_lagging_episode_emits_its_begin_and_its_end_with_counts() {
+fn a_lagging_episode_emits_its_start_and_its_end_with_counts() {
     let _guard = begin();
     let bus = SharingBus::builder().thread_name("episode").build().unwrap();
     let mut receiver = bus.subscription().label("slow").queue_capacity(2).subscribe();
@@ -264,7 +264,11 @@ fn a_lagging_episode_emits_its_begin_and_its_end_with_counts() {
         bus.flush();
     };
     (0..2).for_each(|_| publish());
-    assert_eq!(lines("slow").len(), 1, "no event is lost yet");
+    assert_eq!(
+        lines("slow").len(),
+        1,
+        "no line may report a loss before an event is lost"
+    );
     publish();
     let [begins] = &named("slow", "lagging begins")[..] else {
         panic!("expected one line: {:?}", lines("slow"));
@@ -273,7 +277,11 @@ fn a_lagging_episode_emits_its_begin_and_its_end_with_counts() {
     assert_eq!(begins.text("id"), receiver.id().to_string());
     assert_eq!(begins.span, Some(span_of("episode")));
     (0..9).for_each(|_| publish());
-    assert_eq!(lines("slow").len(), 2, "later losses of the episode emit no line");
+    assert_eq!(
+        lines("slow").len(),
+        2,
+        "later losses of the episode must not emit a line"
+    );
     receiver.recv().unwrap();
     publish();
     let [ends] = &named("slow", "lagging ends")[..] else {
@@ -322,7 +330,11 @@ fn pending_events_lost_at_the_end_are_reported() {
         bus.publish(number(n)).unwrap();
         bus.flush();
     }
-    assert_eq!(lines("hasty").len(), 1, "no event is lost yet");
+    assert_eq!(
+        lines("hasty").len(),
+        1,
+        "no line may report a loss before an event is lost"
+    );
     drop(receiver);
     bus.flush();
     let [_, ends, reaped] = &lines("hasty")[..] else {
@@ -332,7 +344,8 @@ fn pending_events_lost_at_the_end_are_reported() {
     assert_eq!((reaped.number("delivered"), reaped.number("lagged")), (1, 4));
 }
 
-/// Ten thousand episodes of ten losses each. About one episode per second emits lines, and the lines count every loss.
+/// Ten thousand episodes with ten losses each. About one episode per second emits lines, and these lines account for
+/// every loss.
 #[test]
 fn a_hundred_thousand_losses_emit_few_lines_that_count_them_all() {
     let _guard = begin();
@@ -360,11 +373,11 @@ fn a_hundred_thousand_losses_emit_few_lines_that_count_them_all() {
     let ends = named("flaps", "lagging ends");
     assert!(
         begins.len() <= seconds + 1,
-        "{} lines of a begin in {seconds} s",
+        "{} lines \"lagging begins\" in {seconds} s",
         begins.len()
     );
     // The end of the subscription emits one more line, with the counts suppressed since the last line.
-    assert!(ends.len() <= begins.len() + 1, "{} lines of an end", ends.len());
+    assert!(ends.len() <= begins.len() + 1, "{} lines \"lagging ends\"", ends.len());
     let sum = |lines: &[Line], field: &str| lines.iter().map(|line| line.number(field)).sum::<u64>();
     let suppressed = sum(&begins, "suppressed_lost") + sum(&ends, "suppressed_lost");
     assert_eq!(sum(&ends, "lost") + suppressed, lagged);
@@ -417,7 +430,7 @@ fn a_publisher_that_assists_is_in_the_span_only_during_its_batch() {
     let here = thread::current().id();
     wait_until("this thread dispatches", || {
         bus.publish(number(0)).unwrap();
-        assert_eq!(current(), None, "the publisher has left the span");
+        assert_eq!(current(), None, "the publisher must have left the span");
         lock(&inside).iter().any(|(thread, _)| *thread == here)
     });
     assert!(lock(&inside).iter().all(|(_, entered)| *entered == Some(span)));
@@ -455,7 +468,7 @@ fn a_tracing_subscriber_that_panics_does_not_stop_a_bus() {
         assert_closed(&mut healthy);
         assert!(
             CALLS.load(Ordering::SeqCst) > before,
-            "the panicking subscriber was called"
+            "the panicking subscriber must have been called"
         );
     }
 }

@@ -1,9 +1,12 @@
-//! Logged warnings, and a logger that panics. This file is a separate binary because it sets the global logger.
+//! Logged warnings, a logger that uses the bus, and a logger that panics.
+//!
+//! This file is a separate binary because it sets the global logger.
 
 mod common;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::thread;
 
 use common::*;
 use sharing_bus::{EventFilter, EventKind, SharingBus};
@@ -21,6 +24,10 @@ impl log::Log for Recorder {
     fn log(&self, record: &log::Record<'_>) {
         let line = format!("{} {}", record.level(), record.args());
         self.lines.lock().unwrap().push(line);
+        if let Some(bus) = BUS.get() {
+            // These calls take locks, so the bus must hold no lock while it logs.
+            let _ = (bus.session_count(), bus.scroll_id("c", "1"), bus.stats());
+        }
         assert!(!self.panics.load(Ordering::SeqCst), "the logger panics on purpose");
     }
 
@@ -31,6 +38,9 @@ static RECORDER: Recorder = Recorder {
     lines: Mutex::new(Vec::new()),
     panics: AtomicBool::new(false),
 };
+
+/// The bus that the logger uses.
+static BUS: OnceLock<SharingBus> = OnceLock::new();
 
 fn lines_with(part: &str) -> usize {
     let lines = RECORDER.lines.lock().unwrap();
@@ -43,21 +53,30 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     log::set_logger(&RECORDER).unwrap();
     log::set_max_level(log::LevelFilter::Warn);
     let bus: SharingBus = SharingBus::builder().session_capacity(1).build().unwrap();
+    BUS.set(bus.clone()).unwrap();
     let mut receiver = bus.subscribe_all();
 
     bus.publish(registration("no uuid")).unwrap();
     bus.flush();
     assert_eq!(lines_with("WARN registration of c/s binds nothing"), 1);
 
-    for session in ["1", "2", "3"] {
-        bus.bind_session("c", session, scroll(1));
-    }
+    // The sessions are bound on another thread, so that a deadlock in the logger fails the test.
+    let binding = thread::spawn({
+        let bus = bus.clone();
+        move || {
+            for session in ["1", "2", "3"] {
+                bus.bind_session("c", session, scroll(1));
+            }
+        }
+    });
+    wait_until("the sessions are bound", || binding.is_finished());
+    binding.join().unwrap();
     assert_eq!(bus.stats().sessions_evicted, 2);
     assert_eq!(lines_with("WARN session capacity 1 reached"), 1);
     assert_eq!(
         lines_with("first c/1"),
         1,
-        "the warning names the first evicted session"
+        "the warning must name the first evicted session"
     );
 
     let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("on purpose")), 1);
@@ -94,5 +113,5 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     bus.publish(plain()).unwrap();
     bus.flush();
     assert_eq!(lines_with("binds nothing"), 2);
-    assert_eq!(drain(&mut receiver).len(), 10, "the bus still delivers events");
+    assert_eq!(drain(&mut receiver).len(), 10, "the bus must still deliver events");
 }

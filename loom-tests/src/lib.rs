@@ -43,18 +43,19 @@ pub fn bus(ingress: usize, queue: usize) -> SharingBus {
         .ingress_capacity(ingress)
         .queue_capacity(queue)
         .build()
-        .expect("the dispatch thread starts")
+        .expect("the dispatch thread must start")
 }
 
-/// Builds a bus with assisted dispatch. In a model, a publisher finds the bus idle for long enough at its first check
-/// and at every second check after it.
+/// Builds a bus with assisted dispatch.
+///
+/// A model has no clock. The first check for a long idle time succeeds, and then every second check does.
 pub fn assisted_bus(ingress: usize, queue: usize) -> SharingBus {
     SharingBus::builder()
         .assisted_dispatch(true)
         .ingress_capacity(ingress)
         .queue_capacity(queue)
         .build()
-        .expect("the dispatch thread starts")
+        .expect("the dispatch thread must start")
 }
 
 /// Returns an event without a session.
@@ -67,7 +68,7 @@ pub fn session_event(kind: EventKind) -> BusEvent {
     BusEvent::new(EventRouting::session("c", "s", kind), Event::Connected)
 }
 
-/// Returns an event that registers that session.
+/// Returns an event that registers the session of [`session_event`].
 pub fn registration(scroll_id: Uuid) -> BusEvent {
     BusEvent::new(
         EventRouting::session("c", "s", EventKind::SessionLifecycle),

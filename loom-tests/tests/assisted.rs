@@ -1,5 +1,5 @@
-//! Assisted dispatch: publishers and the dispatch thread take turns at running the dispatcher. If a command is never
-//! dispatched, a thread waits forever, and loom reports a deadlock.
+//! Assisted dispatch: the dispatcher runs on the dispatch thread or on a publisher's thread, on one thread at a time.
+//! If a command is never dispatched, a thread waits forever, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
@@ -80,7 +80,7 @@ fn flush_races_an_assisting_publisher() {
 }
 
 /// A filter runs inside dispatch, so a `flush` call in it must not wait. This holds on every thread that runs the
-/// dispatcher, also right after another thread ran it.
+/// dispatcher, including right after another thread ran it.
 #[test]
 fn flush_in_a_filter_does_not_block() {
     model("flush_in_a_filter_does_not_block", 3, || {

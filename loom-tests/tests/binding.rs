@@ -14,7 +14,7 @@ fn assert_bound_from_registration_on(log: &[Delivery]) {
     let registered = log
         .iter()
         .position(|delivery| matches!(*delivery.event, Event::SessionRegistered { .. }))
-        .expect("the registration is delivered");
+        .expect("the registration must be delivered");
     for (index, delivery) in log.iter().enumerate() {
         let expected = (index >= registered).then_some(SCROLL);
         assert_eq!(
@@ -100,8 +100,8 @@ fn two_registrations_race_an_event() {
     });
 }
 
-/// `forget_session` races a new registration of the session. The second of the two decides whether the session
-/// remains, also with a capacity of one session.
+/// `forget_session` races a new registration of the session. The one that takes effect last decides whether the session
+/// remains. The session map holds at most one session.
 #[test]
 fn forget_session_races_a_registration() {
     model("forget_session_races_a_registration", 3, || {

@@ -1,5 +1,5 @@
-//! Conflating queues: a pending event is delivered as soon as its queue has space, without further publishing, and also
-//! when the bus closes.
+//! Conflating queues: a pending event is delivered as soon as its queue has space, even if no further event is
+//! published. It is also delivered when the bus closes.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;
@@ -17,7 +17,7 @@ fn publish(bus: &SharingBus) {
     (0..EVENTS).for_each(|_| bus.publish(event()).unwrap());
 }
 
-/// Adds a delivery, and the events merged into it, to the number of accounted events.
+/// Adds a delivery, and the events merged into it, to the number of events accounted for.
 fn account(accounted: &mut u64, delivery: &Delivery) {
     assert_eq!(delivery.missed(), 0);
     *accounted += 1 + delivery.merged();

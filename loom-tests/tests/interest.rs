@@ -15,7 +15,7 @@ fn routing(kind: EventKind) -> EventRouting {
 /// Returns true if the event was created and published.
 fn publish_with(bus: &SharingBus, kind: EventKind) -> bool {
     let published = bus.publish_with(routing(kind), EventOrigin::Runtime, || Event::Connected);
-    published.expect("the bus is open and its ingress has space")
+    published.expect("the bus must be open, with space in its ingress")
 }
 
 fn kinds(receiver: &mut BusReceiver) -> Vec<EventKind> {
@@ -82,7 +82,7 @@ fn set_filter_races_publish_with() {
     });
 }
 
-/// The same race with a new filter that has no index terms. Its count is read first.
+/// The same race with a new filter that has no index terms. `publish_with` reads the count of such filters first.
 #[test]
 fn set_filter_to_all_races_publish_with() {
     model("set_filter_to_all_races_publish_with", 2, || {

@@ -1,4 +1,5 @@
-//! Promise 2, exact loss: the receiver takes events while the dispatch thread pushes. Each overflow policy has a model.
+//! Promise 2, exact loss: the receiver takes events while the dispatch thread pushes. Each overflow rule has a
+//! model.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;

@@ -73,7 +73,7 @@ pub(crate) fn publish_numbers(bus: &SharingBus<Number>, numbers: impl IntoIterat
     publish_all(bus, numbers.into_iter().map(number));
 }
 
-/// Subscribes to all events with this overflow setting and queue capacity.
+/// Subscribes to all events with this overflow rule and queue capacity.
 pub(crate) fn subscribe_with<E: Payload>(bus: &SharingBus<E>, overflow: Overflow, capacity: usize) -> BusReceiver<E> {
     let subscription = bus.subscription().overflow(overflow).queue_capacity(capacity);
     subscription.subscribe()
@@ -114,7 +114,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// Returns a filter that matches every event, and the number of its calls.
+/// Returns a filter that matches every event, and a counter of its calls.
 pub(crate) fn counting_filter() -> (EventFilter<Number>, Arc<AtomicU64>) {
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
@@ -150,7 +150,8 @@ impl Wake for PanickingWaker {
     }
 }
 
-/// A payload that holds a handle to its own bus. When dropped, it shuts the bus down and sends the id of the thread.
+/// A payload that holds a handle to its own bus. When dropped, it shuts the bus down and sends the id of
+/// the dropping thread.
 pub(crate) struct BusHolder {
     pub(crate) bus: Option<SharingBus<BusHolder>>,
     pub(crate) dropped: mpsc::Sender<ThreadId>,
@@ -191,9 +192,9 @@ impl<E: Payload> Block<E> {
         });
         let receiver = bus.subscribe_filtered(filter, 1);
         let publisher = bus.clone();
-        // With assisted dispatch, the filter may block the publishing thread, so the caller does not publish itself.
+        // With assisted dispatch, the filter may block the publishing thread, so another thread publishes.
         thread::spawn(move || publisher.publish(event).unwrap());
-        entered.recv_timeout(DEADLINE).expect("the filter is called");
+        entered.recv_timeout(DEADLINE).expect("the filter must be called");
         Block {
             release: Some(release),
             _receiver: receiver,

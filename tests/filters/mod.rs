@@ -1,4 +1,4 @@
-//! Random filters and events. Their alphabets are small, so that filters often match.
+//! Random filters and events. Each field has only a few possible values, so that filters often match.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use sharing_bus::{BusEvent, EventFilter, EventKind, EventOrigin, EventRouting};
 
 use crate::common::*;
 
-/// A description of a filter that can be printed and shrunk.
+/// A description of a filter. proptest can print and shrink it.
 #[derive(Clone, Debug)]
 pub(crate) enum Spec {
     All,

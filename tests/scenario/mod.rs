@@ -45,7 +45,7 @@ pub(crate) struct TaggedEvent {
     publisher: u64,
     /// Index of the event among those of its publisher.
     number: u64,
-    /// Time of the clock when its `publish` began.
+    /// Clock value taken just before its `publish` call.
     began: u64,
     session: String,
     action: Action,
@@ -78,14 +78,14 @@ impl Clock {
     }
 }
 
-/// How a subscription ended.
+/// The cause of the end of a subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The bus ended.
+    /// The bus has ended.
     Bus,
-    /// Unsubscribed, closed, or disconnected by an overflow, before the end of the bus.
+    /// The subscription was unsubscribed, closed, or disconnected by an overflow, before the bus ended.
     Early,
-    /// The receiver was dropped with events in its queue.
+    /// The receiver was dropped before the bus ended.
     Dropped,
 }
 
@@ -96,7 +96,7 @@ struct Report {
     refiltered: bool,
     capacity: usize,
     overflow: Overflow,
-    /// Time of the clock after `subscribe` returned.
+    /// Clock value taken after `subscribe` returned.
     subscribed: u64,
     deliveries: Vec<Delivery<TaggedEvent>>,
     lagged: u64,
@@ -124,7 +124,7 @@ impl std::ops::AddAssign for Summary {
     }
 }
 
-/// Time limit of a scenario. A scenario takes far less, so one that reaches the limit hangs.
+/// Time limit of a scenario. A correct scenario takes far less time.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Runs and checks the scenario of this seed. Panics with the seed if a check fails or the scenario hangs.
@@ -196,7 +196,7 @@ fn run_and_check(seed: u64) -> Summary {
 
 fn collect_log(mut receiver: BusReceiver<TaggedEvent>) -> Vec<Delivery<TaggedEvent>> {
     let log = receiver.iter().collect();
-    assert_eq!(receiver.lagged(), 0, "the log has space for every event");
+    assert_eq!(receiver.lagged(), 0, "the log must not lose an event");
     log
 }
 
@@ -291,7 +291,7 @@ fn subscribe(bus: &SharingBus<TaggedEvent>, clock: &Clock, rng: &mut Rng) -> Rep
         assert_eq!(
             receiver.try_recv().unwrap_err(),
             TryRecvError::Closed,
-            "no event follows the end"
+            "no event may follow the end of the subscription"
         );
         // The dispatch thread may still be counting the events that it dropped at the end of the subscription.
         bus.flush();
@@ -332,7 +332,7 @@ fn filter(rng: &mut Rng) -> EventFilter<TaggedEvent> {
     }
 }
 
-/// Receives with a random receive method. Returns false at the end of the subscription.
+/// Receives with a random receive method. Returns false if the subscription has ended.
 fn receive(
     receiver: &mut BusReceiver<TaggedEvent>,
     rng: &mut Rng,
@@ -402,13 +402,13 @@ fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let deliveries = &report.deliveries;
     assert!(
         deliveries.is_sorted_by(|a, b| a.sequence() < b.sequence()),
-        "the deliveries are in order, without a duplicate"
+        "the deliveries must be in order, without duplicates"
     );
     for delivery in deliveries {
         let logged = &log[delivery.sequence() as usize - 1];
         assert!(
             std::sync::Arc::ptr_eq(&logged.event, &delivery.event),
-            "a sequence identifies the same event for all subscribers"
+            "a sequence must identify the same event for all subscribers"
         );
         assert_eq!(logged.routing, delivery.routing);
     }
@@ -427,7 +427,7 @@ fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
         between.filter(|delivery| report.filter.matches(delivery))
     };
     // Events published after `subscribe` returned must be counted as missed if they precede the first delivery. Events
-    // published earlier may be counted or not.
+    // published earlier may be counted as missed, but need not be.
     let first = deliveries.first().map_or(log.len() as u64 + 1, Delivery::sequence);
     let due = matching(0, first)
         .filter(|delivery| delivery.event.began > report.subscribed)
@@ -453,12 +453,16 @@ fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let Some(last) = deliveries.last() else { return };
     let after = matching(last.sequence(), log.len() as u64 + 1).count() as u64;
     match report.end {
-        End::Bus => assert_eq!(report.lagged - reported, after, "the losses after the last delivery"),
+        End::Bus => assert_eq!(
+            report.lagged - reported,
+            after,
+            "every loss after the last delivery must be counted"
+        ),
         End::Early => assert!(report.lagged - reported <= after),
         End::Dropped => {}
     }
     if report.end == End::Bus && report.overflow == Overflow::DropOldest {
-        assert_eq!(after, 0, "the newest events are not dropped");
+        assert_eq!(after, 0, "the newest events must not be dropped");
     }
 }
 
@@ -478,7 +482,7 @@ fn check_conflated(report: &Report, log: &[Delivery<TaggedEvent>]) {
         assert_eq!(
             log[..first - 1].iter().filter(due).count(),
             0,
-            "no due event precedes the first delivery"
+            "no event published after the subscription may precede the first delivery"
         );
     }
     let matched = matching(&log[first - 1..]);
@@ -498,12 +502,12 @@ fn check_conflated(report: &Report, log: &[Delivery<TaggedEvent>]) {
             .count() as u64;
         assert!(
             delivery.merged() <= same,
-            "the merged events have the same key and follow the previous delivery with that key"
+            "the merged events must have the same key and follow the previous delivery with that key"
         );
     }
 }
 
-/// Returns the key by which events are conflated: the scroll, or else the session.
+/// Returns the key by which events are conflated: the scroll or, without a scroll, the session.
 fn conflation_key(event: &Delivery<TaggedEvent>) -> (Option<Uuid>, Option<&str>) {
     match event.routing.scroll_id {
         Some(scroll) => (Some(scroll), None),
