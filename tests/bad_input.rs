@@ -1,4 +1,4 @@
-//! Promise 9: bad input causes a typed error that returns the event, or a panic whose message names the mistake.
+//! Guarantee 9: bad input causes a typed error that returns the event, or a panic whose message names the mistake.
 
 mod common;
 

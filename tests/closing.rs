@@ -1,4 +1,4 @@
-//! Promise 8: a closing bus delivers every accepted event, whichever thread or callback closes it.
+//! Guarantee 8: a closing bus delivers every accepted event, whichever thread or callback closes it.
 
 mod common;
 

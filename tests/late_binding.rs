@@ -1,4 +1,4 @@
-//! Promise 5: a registration binds later events of its session to a scroll.
+//! Guarantee 5: a registration binds later events of its session to a scroll.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Promise 7 and the bounded session cache: the bytes that stay allocated.
+//! Guarantee 7 and the bounded session cache: the bytes that stay allocated.
 //!
 //! This file holds a single test, because the test counts every live allocation of its process.
 

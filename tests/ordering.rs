@@ -1,4 +1,4 @@
-//! Promises 1 and 4: the order of each publisher, one total order, and which subscribers receive an event.
+//! Guarantees 1 and 4: the order of each publisher, one total order, and which subscribers receive an event.
 
 mod common;
 

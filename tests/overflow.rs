@@ -1,4 +1,4 @@
-//! Promise 2: exact counts of lost events, with each overflow rule.
+//! Guarantee 2: exact counts of lost events, with each overflow rule.
 
 mod common;
 

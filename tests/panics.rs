@@ -1,4 +1,4 @@
-//! Promise 3 and reentrancy: user code that panics during dispatch, and user code that calls the bus during dispatch.
+//! Guarantee 3 and reentrancy: user code that panics during dispatch, and user code that calls the bus during dispatch.
 
 mod common;
 

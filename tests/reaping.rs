@@ -1,4 +1,4 @@
-//! Promise 7: a dropped receiver frees its slot, its queue and its filter.
+//! Guarantee 7: a dropped receiver frees its slot, its queue and its filter.
 
 mod common;
 

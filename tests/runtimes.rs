@@ -1,4 +1,4 @@
-//! Promise 6 and the async API: the same bus on tokio (both schedulers), smol, futures and plain threads.
+//! Guarantee 6 and the async API: the same bus on tokio (both schedulers), smol, futures and plain threads.
 
 mod common;
 

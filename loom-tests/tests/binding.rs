@@ -1,4 +1,4 @@
-//! Promise 5, late binding: a registration races later events of its publisher, a reaction to it, and another
+//! Guarantee 5, late binding: a registration races later events of its publisher, a reaction to it, and another
 //! publisher's event of the same session.
 #![cfg(sharing_bus_loom)]
 

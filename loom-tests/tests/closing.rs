@@ -1,4 +1,4 @@
-//! Promise 8, closing drains: every accepted event is delivered, regardless of when the bus is closed.
+//! Guarantee 8, closing drains: every accepted event is delivered, regardless of when the bus is closed.
 #![cfg(sharing_bus_loom)]
 
 use loom::future::block_on;

@@ -1,4 +1,4 @@
-//! Promise 2, exact loss: the receiver takes events while the dispatch thread pushes. Each overflow rule has a
+//! Guarantee 2, exact loss: the receiver takes events while the dispatch thread pushes. Each overflow rule has a
 //! model.
 #![cfg(sharing_bus_loom)]
 

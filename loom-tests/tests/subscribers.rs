@@ -1,4 +1,4 @@
-//! Promises 4 and 7: concurrent writers of the copy-on-write subscriber list race each other and dispatch.
+//! Guarantees 4 and 7: concurrent writers of the copy-on-write subscriber list race each other and dispatch.
 #![cfg(sharing_bus_loom)]
 
 use loom::thread;

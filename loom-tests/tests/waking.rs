@@ -1,4 +1,4 @@
-//! Promise 6, no lost wake-up: the next matching event, a close and an unsubscribe each wake a waiting receiver. A lost
+//! Guarantee 6, no lost wake-up: the next matching event, a close and an unsubscribe each wake a waiting receiver. A lost
 //! wake-up blocks every thread, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 

@@ -362,7 +362,7 @@ fn receive(
     true
 }
 
-/// Checks promises 1, 2 and 8. The log holds each accepted event once, its sequences have no gap, and the events of
+/// Checks guarantees 1, 2 and 8. The log holds each accepted event once, its sequences have no gap, and the events of
 /// each publisher are in order.
 fn check_order(log: &[Delivery<TaggedEvent>], accepted: &[u64]) {
     let mut next = vec![0; accepted.len()];
@@ -376,7 +376,7 @@ fn check_order(log: &[Delivery<TaggedEvent>], accepted: &[u64]) {
     assert_eq!(next, accepted);
 }
 
-/// Checks promise 5: the latest registration before an event, in dispatch order, binds the event. Returns the number of
+/// Checks guarantee 5: the latest registration before an event, in dispatch order, binds the event. Returns the number of
 /// bound events.
 fn check_binding(log: &[Delivery<TaggedEvent>]) -> u64 {
     let mut sessions: HashMap<&str, Uuid> = HashMap::new();
@@ -396,7 +396,7 @@ fn check_binding(log: &[Delivery<TaggedEvent>]) -> u64 {
     bound
 }
 
-/// Checks promises 1, 2 and 4 for one subscriber. Its deliveries equal events of the log in order, and `missed` reports
+/// Checks guarantees 1, 2 and 4 for one subscriber. Its deliveries equal events of the log in order, and `missed` reports
 /// each gap exactly.
 fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let deliveries = &report.deliveries;
@@ -466,7 +466,7 @@ fn check_report(report: &Report, log: &[Delivery<TaggedEvent>]) {
     }
 }
 
-/// Checks promises 2 and 4 for a subscriber that conflates. Its first delivery is the first event that it matched. From
+/// Checks guarantees 2 and 4 for a subscriber that conflates. Its first delivery is the first event that it matched. From
 /// there on, each matching event is delivered, lost, or merged into a later event with the same key.
 fn check_conflated(report: &Report, log: &[Delivery<TaggedEvent>]) {
     let deliveries = &report.deliveries;
