@@ -1,5 +1,5 @@
-//! Guarantee 6, no lost wake-up: the next matching event, a close and an unsubscribe each wake a waiting receiver. A lost
-//! wake-up blocks every thread, and loom reports a deadlock.
+//! Guarantee 6, no lost wake-up: the next matching event, a close and an unsubscribe each wake a waiting receiver.
+//! A lost wake-up blocks every thread, and loom reports a deadlock.
 #![cfg(sharing_bus_loom)]
 
 use std::sync::Arc;

@@ -48,7 +48,7 @@ use crate::stats::Totals;
 use crate::subscribers::ListReader;
 use crate::sync::channel::Receiver;
 use crate::sync::counted::Handles;
-use crate::sync::panic::Panicked;
+use crate::sync::panic::{self, Panicked};
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::{Arc, BATCH, Parker};
 use crate::telemetry::{self, Telemetry};
@@ -150,15 +150,16 @@ impl<E: Payload> Dispatcher<E> {
             .mark(&event, sequence, self.batch.len(), &mut totals.filter_panics);
         totals.unmatched += u64::from(pushes == 0);
         totals.dispatched = sequence;
-        let envelope = Envelope::new(sequence, event);
         if let Some(history) = &mut self.history {
-            let (kept, handles) = Handles::new(envelope, pushes);
+            let (kept, handles) = Handles::new(Envelope::new(sequence, event), pushes);
             if pushes > 0 {
                 self.batch.add_shared(handles);
             }
             history.record(kept);
         } else if pushes > 0 {
-            self.batch.add(envelope, pushes);
+            self.batch.add(Envelope::new(sequence, event), pushes);
+        } else {
+            panic::discard(event);
         }
     }
 

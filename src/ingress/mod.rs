@@ -165,6 +165,7 @@ impl<E> Ingress<E> {
 
     /// Sends a command. A full ingress makes the caller wait as long as `wait` allows. On the dispatch thread, which
     /// would wait for itself, the caller never waits.
+    #[inline]
     pub(crate) fn send(&self, command: Command<E>, wait: Wait) -> Result<(), Refused<E>> {
         match self.try_send(command) {
             Err(TrySendError::Full(command)) if wait != Wait::Never && !self.on_dispatch_thread() => {

@@ -8,8 +8,8 @@
 //!
 //! An archive has its own subscription on the bus, its own connection and its own thread. It shares only its counters
 //! and a stop channel with the host. The archive is separate from the bridge, so an archive that waits for its server
-//! delays no live event. Its subjects are also separate (`sb1-archive.<realm>…`), so a subscriber of live events never
-//! receives an event twice.
+//! delays no live event. Its subjects are separate as well (`sb1-archive.<realm>…`), so a subscriber of live events
+//! never receives an event twice.
 
 mod reader;
 mod send_order;
