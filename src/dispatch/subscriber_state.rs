@@ -132,6 +132,7 @@ impl<E: Payload> SubscriberState<E> {
     }
 
     /// Pushes parcels, until one ends the subscription.
+    #[inline]
     fn push_each(&mut self, parcels: impl Iterator<Item = Parcel<E>>, pushed: &mut Pushed) {
         for parcel in parcels {
             self.producer.push(parcel, pushed);

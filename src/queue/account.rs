@@ -43,9 +43,6 @@ pub(super) enum Outcome {
 /// The dispatch thread's counts of a queue.
 pub(super) struct Account {
     pub(super) state: Arc<QueueState>,
-    capacity: u64,
-    /// The loss of an event ends the subscription.
-    pub(super) disconnects: bool,
     /// Number of matching events that are neither lost nor merged nor waiting.
     pub(super) delivered: u64,
     pub(super) lagged: u64,
@@ -56,9 +53,7 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn new(capacity: usize, overflow: Overflow) -> Self {
         Account {
-            state: Arc::new(QueueState::new(capacity)),
-            capacity: capacity as u64,
-            disconnects: overflow == Overflow::Disconnect,
+            state: Arc::new(QueueState::new(capacity, overflow == Overflow::Disconnect)),
             delivered: 0,
             lagged: 0,
             received: 0,
@@ -82,7 +77,7 @@ impl Account {
         let len = parcel.len();
         let queued = self.space(len);
         // Events after the loss that ends a subscription do not count as matching.
-        let lost = (len - queued).min(if self.disconnects { 1 } else { len });
+        let lost = (len - queued).min(if self.state.disconnects { 1 } else { len });
         let position = self.next_position();
         self.delivered += queued;
         self.lagged += lost;
@@ -96,7 +91,7 @@ impl Account {
         }
         pushed.queued += queued;
         pushed.lost += lost;
-        pushed.ends |= self.disconnects && lost > 0;
+        pushed.ends |= self.state.disconnects && lost > 0;
     }
 
     /// Pushes the events of a parcel one by one, until one ends the subscription.
@@ -127,12 +122,13 @@ impl Account {
 
     /// Returns the free space in events, but at most `wanted`.
     pub(super) fn space(&mut self, wanted: u64) -> u64 {
-        let mut free = self.capacity - (self.delivered - self.received);
+        let capacity = self.state.capacity as u64;
+        let mut free = capacity - (self.delivered - self.received);
         if free < wanted {
             // Ordering: Acquire, pairs with the Release in `QueueConsumer::count_received`: a received event has left
             // its place.
             self.received = self.state.receiver.received.load(Ordering::Acquire);
-            free = self.capacity - (self.delivered - self.received);
+            free = capacity - (self.delivered - self.received);
         }
         free.min(wanted)
     }

@@ -74,7 +74,7 @@ impl<E> ReservingTail<E> {
             return Outcome::Queued;
         }
         self.lagged_essential += u64::from(is_essential);
-        if is_essential && account.disconnects {
+        if is_essential && account.state.disconnects {
             Outcome::LostAndEnds
         } else {
             Outcome::Lost

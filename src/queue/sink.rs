@@ -40,7 +40,7 @@ impl<E> SinkTail<E> {
                     Outcome::Queued
                 }
                 Ok(Err(SinkError::Closed(_))) => Outcome::Ends,
-                Ok(Err(SinkError::Full(_))) if !account.disconnects => Outcome::Lost,
+                Ok(Err(SinkError::Full(_))) if !account.state.disconnects => Outcome::Lost,
                 Ok(Err(SinkError::Full(_))) | Err(_) => Outcome::LostAndEnds,
             }
         });

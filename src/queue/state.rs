@@ -27,7 +27,9 @@ pub(super) struct ReceiverSide {
 
 /// The state that both ends of a queue and the bus share.
 pub(crate) struct QueueState {
-    capacity: usize,
+    pub(super) capacity: usize,
+    /// The loss of an event ends the subscription.
+    pub(super) disconnects: bool,
     closed: AtomicBool,
     // The dispatch thread updates the counters below after each push. No other thread writes them.
     /// Number of matching events that were queued and not displaced.
@@ -44,9 +46,10 @@ pub(crate) struct QueueState {
 }
 
 impl QueueState {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, disconnects: bool) -> Self {
         QueueState {
             capacity,
+            disconnects,
             closed: AtomicBool::new(false),
             delivered: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
