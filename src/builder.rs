@@ -24,6 +24,7 @@ use crate::stats::Counters;
 use crate::subscribers::Subscribers;
 use crate::subscribers::list::Subscription;
 use crate::sync::Arc;
+use crate::sync::panic::DropGuarded;
 use crate::sync::thread::{self, JoinHandle};
 use crate::sync::wait::Latch;
 use crate::telemetry::{self, Telemetry};
@@ -460,7 +461,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
         merge: impl Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync + 'static,
     ) -> Self {
         self.queue.overflow = Overflow::Conflate;
-        self.queue.merge = Some(Box::new(merge));
+        self.queue.merge = Some(DropGuarded::new(Box::new(merge)));
         self
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::event::{BusEvent, Event, EventKind, EventOrigin};
 use crate::sync::Arc;
-use crate::sync::panic;
+use crate::sync::panic::DropGuarded;
 
 /// A condition that selects the events of a subscriber.
 ///
@@ -147,7 +147,7 @@ impl<E> EventFilter<E> {
     /// assert!(errors.matches(&event));
     /// ```
     pub fn custom(predicate: impl Fn(&BusEvent<E>) -> bool + Send + Sync + 'static) -> Self {
-        EventFilter::Custom(CustomFilter(Arc::new(Predicate(Some(Box::new(predicate))))))
+        EventFilter::Custom(CustomFilter(Arc::new(DropGuarded::new(Box::new(predicate)))))
     }
 
     /// Returns `true` if the filter matches `event` as it is. This method does not bind the event: an event whose
@@ -243,11 +243,13 @@ impl<E> fmt::Debug for EventFilter<E> {
 }
 
 /// The predicate of an [`EventFilter::Custom`]; created by [`EventFilter::custom`].
-pub struct CustomFilter<E>(Arc<Predicate<E>>);
+// Guarded, because a captured value may panic on drop, wherever the last filter that shares the predicate is dropped.
+pub struct CustomFilter<E>(Arc<DropGuarded<Predicate<E>>>);
 
 impl<E> CustomFilter<E> {
     fn matches(&self, event: &BusEvent<E>) -> bool {
-        self.0.0.as_ref().is_some_and(|predicate| predicate(event))
+        let predicate: &Predicate<E> = &self.0;
+        predicate(event)
     }
 }
 
@@ -263,17 +265,7 @@ impl<E> fmt::Debug for CustomFilter<E> {
     }
 }
 
-type BoxedPredicate<E> = Box<dyn Fn(&BusEvent<E>) -> bool + Send + Sync>;
-
-/// The predicate with a panic boundary around its drop. Dropping the predicate runs user code, because the `Drop` of a
-/// captured value may panic. The drop happens wherever the last filter or list that shares the predicate is dropped.
-struct Predicate<E>(Option<BoxedPredicate<E>>);
-
-impl<E> Drop for Predicate<E> {
-    fn drop(&mut self) {
-        panic::discard(self.0.take());
-    }
-}
+type Predicate<E> = Box<dyn Fn(&BusEvent<E>) -> bool + Send + Sync>;
 
 #[cfg(test)]
 mod tests {

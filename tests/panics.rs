@@ -175,6 +175,32 @@ fn filters_that_panic_on_drop_are_contained() {
     drop(bus.subscribe_filtered(filter_that_panics_on_drop(), 4));
 }
 
+/// The first receiver is dropped before the dispatch thread attaches its queue, the second one afterwards.
+#[test]
+fn a_merge_function_that_panics_on_drop_is_contained() {
+    let bus = SharingBus::new();
+    let mut healthy = bus.subscribe_all();
+    for n in 1..=2 {
+        let owned = PanicsOnDrop;
+        let merging = bus
+            .subscription()
+            .conflate_with(move |_, newer| {
+                let _ = &owned;
+                Some(newer)
+            })
+            .subscribe();
+        if n == 2 {
+            bus.flush();
+        }
+        drop(merging);
+        bus.flush();
+        assert!(!bus.is_closed(), "the panic ended the bus");
+        bus.publish(number(n)).unwrap();
+    }
+    bus.flush();
+    assert_eq!(numbers(&drain(&mut healthy)), [1, 2]);
+}
+
 /// Runs `action` once in a filter during dispatch, and returns its result.
 fn run_in_filter<T: Send + 'static>(bus: &SharingBus<Number>, action: impl FnOnce() -> T + Send + 'static) -> T {
     let (done, result) = mpsc::channel();

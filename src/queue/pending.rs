@@ -11,10 +11,13 @@ use crate::delivery::parcel::{Envelope, Merged, Parcel};
 use crate::event::{BusEvent, EventRouting};
 use crate::sync::Arc;
 use crate::sync::counted::Counted;
-use crate::sync::panic;
+use crate::sync::panic::{self, DropGuarded};
 
-/// A function that merges a newer event into a waiting one. It returns `None` to refuse the newer event.
-pub(crate) type Merge<E> = Box<dyn Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync>;
+/// A function that merges a newer event into a waiting one. It returns `None` to refuse the newer event. The function is
+/// dropped with its queue, on any thread, so it is guarded.
+pub(crate) type Merge<E> = DropGuarded<MergeFunction<E>>;
+
+type MergeFunction<E> = Box<dyn Fn(&BusEvent<E>, BusEvent<E>) -> Option<BusEvent<E>> + Send + Sync>;
 
 /// The scroll or session of an event. At most one event of each owner waits.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -279,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_refused_newer_event_is_lost_after_the_waiting_ones() {
-        let mut pending = PendingEvents::new(9, Some(Box::new(|_: &BusEvent<u64>, _| None)));
+        let mut pending = PendingEvents::new(9, Some(DropGuarded::new(Box::new(|_: &BusEvent<u64>, _| None))));
         let added = add(&mut pending, &[1, 1, 2, 2]);
         assert_eq!(added.iter().map(|added| added.lost).sum::<u64>(), 2);
         assert_eq!(drain(&mut pending), [(1, 0, 0), (3, 1, 0)]);
@@ -291,7 +294,7 @@ mod tests {
         let sum = |older: &BusEvent<u64>, newer: BusEvent<u64>| {
             Some(BusEvent::new(newer.routing.clone(), *older.event + *newer.event))
         };
-        let mut pending = PendingEvents::new(9, Some(Box::new(sum)));
+        let mut pending = PendingEvents::new(9, Some(DropGuarded::new(Box::new(sum))));
         add(&mut pending, &[1, 1, 1]);
         let parcel = pending.pop().unwrap().parcel;
         assert_eq!((parcel.first().sequence, *parcel.first().event().event), (3, 6));
@@ -299,7 +302,10 @@ mod tests {
 
     #[test]
     fn a_merge_function_that_panics_loses_the_newer_event() {
-        let mut pending = PendingEvents::new(9, Some(Box::new(|_: &BusEvent<u64>, _| panic!("on purpose"))));
+        let mut pending = PendingEvents::new(
+            9,
+            Some(DropGuarded::new(Box::new(|_: &BusEvent<u64>, _| panic!("on purpose")))),
+        );
         let added = add(&mut pending, &[1, 1]);
         assert_eq!((added[1].lost, added[1].panics), (1, 1));
         assert_eq!(drain(&mut pending), [(1, 0, 0)]);
