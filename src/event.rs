@@ -171,7 +171,8 @@ impl Payload for Event {
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EventRouting {
     /// The global id of the session. If this field is `None`, the dispatch thread sets it from the session's
-    /// registration (see [late binding](crate#late-binding)). If it is `Some`, the bus keeps it.
+    /// registration (see [late binding](crate#late-binding)). If it is `Some`, the bus keeps it,
+    /// except in a registration, which carries the id that it registers.
     pub scroll_id: Option<Uuid>,
     /// The unique id of the connector.
     pub connector_uid: Option<Uuid>,

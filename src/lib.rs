@@ -199,9 +199,8 @@
 //! can define its own.
 //!
 //! From the registration on, in dispatch order, the bus adds the `scroll_id` to every event of the session that has
-//! none. An event that already has a `scroll_id` keeps it. A registration without a `scroll_id` carries the id that it
-//! registers. Events before the registration stay unbound. A later registration of the same session replaces the
-//! binding.
+//! none. An event that already has a `scroll_id` keeps it, but a registration always carries the id that it registers.
+//! Events before the registration stay unbound. A later registration of the same session replaces the binding.
 //!
 //! The dispatch thread binds events in order, so an event is bound if its `publish` began after the registration's
 //! `publish` returned. An event is also bound if its publisher had received the registration. A `scroll_id` that is not

@@ -238,8 +238,8 @@ impl Model {
         if let Some(scroll) = registered {
             self.bind(session, scroll);
         }
-        let late = registered.or_else(|| self.scroll_id(session));
-        bound.routing.scroll_id = bound.routing.scroll_id.or(late);
+        let set = bound.routing.scroll_id;
+        bound.routing.scroll_id = registered.or(set).or_else(|| self.scroll_id(session));
         if matches!(*bound.event, Event::SessionEnded { .. }) {
             self.forget(session);
         }

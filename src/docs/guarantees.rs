@@ -138,7 +138,7 @@
 //!
 //! An event is bound if its publishing call began after the registration's publishing call had returned. It is also
 //! bound if its publishing call began after any receiver had received the registration. No bound event comes before the
-//! registration that bound it. A `scroll_id` that is already set is kept. A registration without a `scroll_id` carries
+//! registration that bound it. A `scroll_id` that is already set is kept, except in a registration: it always carries
 //! the id that it registers.
 //!
 //! Not guaranteed:

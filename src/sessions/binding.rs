@@ -20,8 +20,8 @@ pub(crate) struct Bound<'a> {
     pub(crate) scroll_id: Uuid,
 }
 
-/// Applies the event's session change, and sets the event's `scroll_id` unless it is set. Returns the session that the
-/// event has bound, if it is a registration.
+/// Applies the event's session change, and sets the event's `scroll_id` unless it is set. A registration always carries
+/// the id that it registers. Returns the session that the event has bound, if it is a registration.
 ///
 /// Returns `Err` if the payload's hook panicked. Such an event changes no session, and is bound like any other event.
 pub(crate) fn bind<'a, E: Payload>(
@@ -34,12 +34,14 @@ pub(crate) fn bind<'a, E: Payload>(
         Ok(Some(change)) => register(sessions, *change),
         Ok(None) | Err(Panicked) => None,
     };
-    if routing.scroll_id.is_none() {
-        routing.scroll_id = bound.as_ref().map(|bound| bound.scroll_id).or_else(|| {
-            let connector_id = routing.connector_id.as_deref()?;
-            let native_session_id = routing.native_session_id.as_deref()?;
-            sessions.scroll_id(connector_id, native_session_id)
-        });
+    if let Some(bound) = &bound {
+        routing.scroll_id = Some(bound.scroll_id);
+    } else if routing.scroll_id.is_none() {
+        let session = routing
+            .connector_id
+            .as_deref()
+            .zip(routing.native_session_id.as_deref());
+        routing.scroll_id = session.and_then(|(connector_id, session_id)| sessions.scroll_id(connector_id, session_id));
     }
     if let Some(SessionChange::Ended {
         connector_id,
