@@ -226,7 +226,10 @@ impl<E: Payload> BusReceiver<E> {
     /// # })
     /// ```
     pub fn recv_async(&mut self) -> Recv<'_, E> {
-        Recv { receiver: self }
+        Recv(RecvGuard {
+            receiver: self,
+            pending: false,
+        })
     }
 
     /// Appends up to `max` deliveries to `buffer`; the task waits until there is at least one. Returns the same number
@@ -382,8 +385,21 @@ impl<E: Payload> BusReceiver<E> {
 /// The future of the next delivery; returned by [`BusReceiver::recv_async`].
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is polled"]
-pub struct Recv<'a, E: Payload> {
+pub struct Recv<'a, E: Payload>(RecvGuard<'a, E>);
+
+/// Frees the waker of a canceled receive, so that no event wakes a task that no longer waits.
+#[derive(Debug)]
+struct RecvGuard<'a, E: Payload> {
     receiver: &'a mut BusReceiver<E>,
+    pending: bool,
+}
+
+impl<E: Payload> Drop for RecvGuard<'_, E> {
+    fn drop(&mut self) {
+        if self.pending {
+            self.receiver.queue.discard_waker();
+        }
+    }
 }
 
 impl<E: Payload> Future for Recv<'_, E> {
@@ -391,7 +407,10 @@ impl<E: Payload> Future for Recv<'_, E> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.get_mut().receiver.poll_recv(cx)
+        let guard = &mut self.get_mut().0;
+        let polled = guard.receiver.poll_recv(cx);
+        guard.pending = polled.is_pending();
+        polled
     }
 }
 
@@ -413,6 +432,8 @@ impl<E: Payload> FusedStream for BusReceiver<E> {
 
 impl<E: Payload> Drop for BusReceiver<E> {
     fn drop(&mut self) {
+        // Before the close, which would wake the task that drops the receiver.
+        self.queue.discard_waker();
         self.shared.close(&self.subscription);
         self.queue.discard();
     }

@@ -158,10 +158,13 @@ impl<E> QueueConsumer<E> {
         poll_registered(self, check, |queue| queue.state.receiver.waker.register(cx.waker()))
     }
 
-    /// Frees all queued events and the waker at once. An event that is being pushed at the same time is freed with the
-    /// producer.
-    pub(crate) fn discard(&mut self) {
+    /// Frees the waker of a receive that no longer waits.
+    pub(crate) fn discard_waker(&mut self) {
         panic::discard(self.state.receiver.waker.take());
+    }
+
+    /// Frees all queued events at once. An event that is being pushed at the same time is freed with the producer.
+    pub(crate) fn discard(&mut self) {
         self.open = None;
         while self.take_entry().is_some() {}
     }
