@@ -18,15 +18,15 @@ use crate::overflow::Overflow;
 use crate::queue::{Essential, GuardedSink, QueueConfig, QueueProducer, queue};
 use crate::receiver::BusReceiver;
 use crate::sessions::Sessions;
-use crate::shared::{Shared, SpaceWaker};
+use crate::shared::{Handle, Shared, SharingBus, SpaceWaker};
 use crate::sink::Sink;
 use crate::stats::Counters;
 use crate::subscribers::Subscribers;
 use crate::subscribers::list::Subscription;
-use crate::sync::Arc;
 use crate::sync::panic::DropGuarded;
-use crate::sync::thread::{self, JoinHandle};
+use crate::sync::thread;
 use crate::sync::wait::Latch;
+use crate::sync::{Arc, Mutex};
 use crate::telemetry::{self, Telemetry};
 
 const INGRESS_CAPACITY: usize = 1024;
@@ -171,8 +171,18 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
-    /// Starts the dispatch thread.
-    pub(crate) fn start(self) -> Result<Started<E>, BuildError> {
+    /// Starts the bus and its dispatch thread.
+    ///
+    /// # Errors
+    ///
+    /// - [`BuildError::ZeroCapacity`] if a capacity is zero.
+    /// - [`BuildError::InvalidThreadName`] if the thread name contains a NUL byte.
+    /// - [`BuildError::Spawn`] if the operating system does not start the thread.
+    ///
+    /// # Panics
+    ///
+    /// If a capacity exceeds the address space.
+    pub fn build(self) -> Result<SharingBus<E>, BuildError> {
         self.check()?;
         let (ingress, commands) = Ingress::new(self.ingress_capacity);
         let (assist, parker) = self.assisted_dispatch.then(Assist::new).unzip();
@@ -193,10 +203,13 @@ impl<E: Payload> BusBuilder<E> {
         let dispatcher = Box::new(Dispatcher::new(Arc::clone(&shared), commands, history, telemetry));
         let thread = thread::Builder::new().name(self.thread_name);
         let thread = dispatch::spawn(thread, &shared, dispatcher, parker).map_err(BuildError::Spawn)?;
-        Ok(Started {
+        let handle = Handle {
             shared,
-            thread,
             queue_capacity: self.queue_capacity,
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(SharingBus {
+            handle: Arc::new(handle),
         })
     }
 
@@ -215,13 +228,6 @@ impl<E: Payload> BusBuilder<E> {
         }
         Ok(())
     }
-}
-
-/// The parts of a bus whose dispatch thread is running.
-pub(crate) struct Started<E> {
-    pub(crate) shared: Arc<Shared<E>>,
-    pub(crate) thread: JoinHandle<()>,
-    pub(crate) queue_capacity: usize,
 }
 
 impl<E> fmt::Debug for BusBuilder<E> {

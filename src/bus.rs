@@ -1,66 +1,23 @@
-//! The public handle of the bus: [`SharingBus`].
+//! The methods of [`SharingBus`], the public handle of the bus. Every call goes to the shared state.
 //!
-//! All handles of a bus share one `Handle`, which owns the join handle of the dispatch thread. Every call goes to the
-//! shared state (`shared.rs`). Dropping the last handle closes the bus. Receivers and the dispatch thread hold no
-//! handle.
+//! The type itself is in `shared.rs`, because the builder creates it and its methods create builders.
 
 use std::fmt;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::builder::{BusBuilder, Started, SubscriptionBuilder};
-use crate::error::{BuildError, PublishError};
-use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
+use crate::builder::{BusBuilder, SubscriptionBuilder};
+use crate::error::PublishError;
+use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::Wait;
 use crate::receiver::BusReceiver;
-use crate::shared::Shared;
+use crate::shared::{Shared, SharingBus};
 use crate::stats::BusStats;
 use crate::subscribers::id::SubscriberId;
-use crate::sync::thread::JoinHandle;
-use crate::sync::{Arc, Mutex};
+use crate::sync::Arc;
 use crate::telemetry;
-
-/// A handle to a bus, for publishing and subscribing.
-///
-/// A clone is another handle to the same bus and costs one increment of a reference count. Dropping the last handle
-/// closes the bus, as [`close`](Self::close) does, and does not wait.
-///
-/// ```
-/// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
-///
-/// let bus = SharingBus::new();
-/// let mut shell = bus.subscribe_filtered(EventFilter::ConnectorId("shell".into()), 64);
-///
-/// for connector in ["shell", "editor"] {
-///     let routing = EventRouting::session(connector, "1", EventKind::Output);
-///     let text = format!("hello from {connector}");
-///     bus.publish(BusEvent::new(routing, Event::Text { text })).unwrap();
-/// }
-/// bus.shutdown();
-///
-/// let texts: Vec<_> = shell.iter().map(|delivery| delivery.event.clone()).collect();
-/// assert_eq!(texts.len(), 1);
-/// assert_eq!(*texts[0], Event::Text { text: "hello from shell".into() });
-/// ```
-pub struct SharingBus<E: Payload = Event> {
-    handle: Arc<Handle<E>>,
-}
-
-struct Handle<E: Payload> {
-    shared: Arc<Shared<E>>,
-    queue_capacity: usize,
-    /// The dispatch thread, until a shutdown joins it. That shutdown holds the lock, so a concurrent shutdown waits
-    /// too.
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl<E: Payload> Drop for Handle<E> {
-    fn drop(&mut self) {
-        self.shared.close_ingress();
-    }
-}
 
 impl<E: Payload> SharingBus<E> {
     /// Creates a bus with space for 1024 events in the ingress and for 256 events in each queue.
@@ -82,35 +39,6 @@ impl<E: Payload> SharingBus<E> {
 
     fn shared(&self) -> &Shared<E> {
         &self.handle.shared
-    }
-}
-
-impl<E: Payload> BusBuilder<E> {
-    /// Starts the bus and its dispatch thread.
-    ///
-    /// # Errors
-    ///
-    /// - [`BuildError::ZeroCapacity`] if a capacity is zero.
-    /// - [`BuildError::InvalidThreadName`] if the thread name contains a NUL byte.
-    /// - [`BuildError::Spawn`] if the operating system does not start the thread.
-    ///
-    /// # Panics
-    ///
-    /// If a capacity exceeds the address space.
-    pub fn build(self) -> Result<SharingBus<E>, BuildError> {
-        let Started {
-            shared,
-            thread,
-            queue_capacity,
-        } = self.start()?;
-        let handle = Handle {
-            shared,
-            queue_capacity,
-            thread: Mutex::new(Some(thread)),
-        };
-        Ok(SharingBus {
-            handle: Arc::new(handle),
-        })
     }
 }
 

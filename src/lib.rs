@@ -405,7 +405,6 @@ mod telemetry;
 struct Readme;
 
 pub use builder::{BusBuilder, SubscriptionBuilder};
-pub use bus::SharingBus;
 pub use delivery::Delivery;
 pub use error::{BuildError, PublishError, RecvError, RecvTimeoutError, TryRecvError};
 pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange};
@@ -413,6 +412,7 @@ pub use filter::{CustomFilter, EventFilter};
 pub use forward::Forward;
 pub use overflow::Overflow;
 pub use receiver::{BusReceiver, Iter, Recv, TryIter};
+pub use shared::SharingBus;
 pub use sink::{Sink, SinkError};
 pub use stats::{BusStats, SubscriberStats};
 pub use subscribers::id::SubscriberId;

@@ -226,10 +226,11 @@ impl<E: Payload> BusReceiver<E> {
     /// # })
     /// ```
     pub fn recv_async(&mut self) -> Recv<'_, E> {
-        Recv(RecvGuard {
+        let guard = RecvGuard {
             receiver: self,
             pending: false,
-        })
+        };
+        Recv { guard }
     }
 
     /// Appends up to `max` deliveries to `buffer`; the task waits until there is at least one. Returns the same number
@@ -385,7 +386,9 @@ impl<E: Payload> BusReceiver<E> {
 /// The future of the next delivery; returned by [`BusReceiver::recv_async`].
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is polled"]
-pub struct Recv<'a, E: Payload>(RecvGuard<'a, E>);
+pub struct Recv<'a, E: Payload> {
+    guard: RecvGuard<'a, E>,
+}
 
 /// Frees the waker of a canceled receive, so that no event wakes a task that no longer waits.
 #[derive(Debug)]
@@ -407,7 +410,7 @@ impl<E: Payload> Future for Recv<'_, E> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let guard = &mut self.get_mut().0;
+        let guard = &mut self.get_mut().guard;
         let polled = guard.receiver.poll_recv(cx);
         guard.pending = polled.is_pending();
         polled

@@ -1,23 +1,70 @@
-//! The state that the handles, the receivers and the dispatch thread share, behind one `Arc`.
+//! The handle of the bus ([`SharingBus`], with its methods in `bus.rs`), and the state that the handles, the receivers
+//! and the dispatch thread share, behind one `Arc`.
 //!
-//! Each part synchronizes itself. The methods here combine parts: they submit a command and let the caller assist, end
-//! a subscription and request upkeep, and collect statistics.
+//! All handles of a bus share one [`Handle`], which owns the join handle of the dispatch thread. Dropping the last handle
+//! closes the bus. Receivers and the dispatch thread hold only [`Shared`].
+//!
+//! Each part of [`Shared`] synchronizes itself. Its methods combine parts: they send a command and let the caller assist,
+//! end a subscription and request upkeep, and collect statistics.
 
 use std::task::Wake;
 
 use crate::error::PublishError;
-use crate::event::{BusEvent, EventOrigin, EventRouting, Payload};
+use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::assist::Assist;
 use crate::ingress::stamp::PublishedAt;
-use crate::ingress::{Command, FlushRequest, Ingress, Wait};
+use crate::ingress::{Command, FlushRequest, Ingress, Wait, publish_error};
 use crate::sessions::Sessions;
 use crate::stats::{BusFigures, BusStats, Counters, SubscriberStats, Totals};
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::{Slot, Subscription};
-use crate::sync::Arc;
+use crate::sync::thread::JoinHandle;
 use crate::sync::wait::Latch;
+use crate::sync::{Arc, Mutex};
+
+/// A handle to a bus, for publishing and subscribing.
+///
+/// A clone is another handle to the same bus and costs one increment of a reference count. Dropping the last handle
+/// closes the bus, as [`close`](Self::close) does, and does not wait.
+///
+/// ```
+/// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
+///
+/// let bus = SharingBus::new();
+/// let mut shell = bus.subscribe_filtered(EventFilter::ConnectorId("shell".into()), 64);
+///
+/// for connector in ["shell", "editor"] {
+///     let routing = EventRouting::session(connector, "1", EventKind::Output);
+///     let text = format!("hello from {connector}");
+///     bus.publish(BusEvent::new(routing, Event::Text { text })).unwrap();
+/// }
+/// bus.shutdown();
+///
+/// let texts: Vec<_> = shell.iter().map(|delivery| delivery.event.clone()).collect();
+/// assert_eq!(texts.len(), 1);
+/// assert_eq!(*texts[0], Event::Text { text: "hello from shell".into() });
+/// ```
+pub struct SharingBus<E: Payload = Event> {
+    pub(crate) handle: Arc<Handle<E>>,
+}
+
+/// The part of a handle that all its clones share. The last clone dropped closes the bus.
+pub(crate) struct Handle<E: Payload> {
+    pub(crate) shared: Arc<Shared<E>>,
+    /// The default capacity of queues.
+    pub(crate) queue_capacity: usize,
+    /// The dispatch thread, until a shutdown joins it. That shutdown holds the lock, so a concurrent shutdown waits
+    /// too.
+    pub(crate) thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl<E: Payload> Drop for Handle<E> {
+    fn drop(&mut self) {
+        self.shared.close_ingress();
+    }
+}
 
 pub(crate) struct Shared<E> {
     pub(crate) ingress: Ingress<E>,
@@ -33,16 +80,16 @@ pub(crate) struct Shared<E> {
 /// # Commands
 impl<E> Shared<E> {
     pub(crate) fn publish(&self, event: BusEvent<E>, wait: Wait) -> Result<(), PublishError<E>> {
-        self.ingress.send(Command::Event(event, PublishedAt::now()), wait)?;
+        let command = Command::Event(event, PublishedAt::now());
+        self.ingress.send(command, wait).map_err(publish_error)?;
         self.ingress.count_published();
         self.assist();
         Ok(())
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        self.ingress
-            .send_async(Command::Event(event, PublishedAt::now()))
-            .await?;
+        let command = Command::Event(event, PublishedAt::now());
+        self.ingress.send_async(command).await.map_err(publish_error)?;
         self.ingress.count_published();
         self.assist();
         Ok(())

@@ -63,13 +63,12 @@ pub(crate) enum Wait {
 /// A command that was not accepted.
 pub(crate) type Refused<E> = TrySendError<Command<E>>;
 
-impl<E> From<Refused<E>> for PublishError<E> {
-    fn from(refused: Refused<E>) -> Self {
-        match refused {
-            TrySendError::Full(Command::Event(event, _)) => PublishError::Full(event),
-            TrySendError::Disconnected(Command::Event(event, _)) => PublishError::Closed(event),
-            _ => unreachable!("only events are published"),
-        }
+/// Returns the error of a publish whose event was not accepted.
+pub(crate) fn publish_error<E>(refused: Refused<E>) -> PublishError<E> {
+    match refused {
+        TrySendError::Full(Command::Event(event, _)) => PublishError::Full(event),
+        TrySendError::Disconnected(Command::Event(event, _)) => PublishError::Closed(event),
+        _ => unreachable!("only events are published"),
     }
 }
 
