@@ -1,5 +1,5 @@
-//! The handle of the bus ([`SharingBus`], with its methods in `bus.rs`), and the state that the handles, the receivers
-//! and the dispatch thread share, behind one `Arc`.
+//! The shared state: all data that the handles, the receivers and the dispatch thread share, behind one `Arc`. The handle
+//! itself, [`SharingBus`], is here too; its methods are in `bus.rs`.
 //!
 //! All handles of a bus share one [`Handle`], which owns the join handle of the dispatch thread. Dropping the last handle
 //! closes the bus. Receivers and the dispatch thread hold only [`Shared`].
