@@ -226,11 +226,7 @@ impl<E: Payload> BusReceiver<E> {
     /// # })
     /// ```
     pub fn recv_async(&mut self) -> Recv<'_, E> {
-        let guard = RecvGuard {
-            receiver: self,
-            pending: false,
-        };
-        Recv { guard }
+        Recv { receiver: self }
     }
 
     /// Appends up to `max` deliveries to `buffer`; the task waits until there is at least one. Returns the same number
@@ -387,22 +383,7 @@ impl<E: Payload> BusReceiver<E> {
 #[derive(Debug)]
 #[must_use = "a future does nothing until it is polled"]
 pub struct Recv<'a, E: Payload> {
-    guard: RecvGuard<'a, E>,
-}
-
-/// Frees the waker of a canceled receive, so that no event wakes a task that no longer waits.
-#[derive(Debug)]
-struct RecvGuard<'a, E: Payload> {
     receiver: &'a mut BusReceiver<E>,
-    pending: bool,
-}
-
-impl<E: Payload> Drop for RecvGuard<'_, E> {
-    fn drop(&mut self) {
-        if self.pending {
-            self.receiver.queue.discard_waker();
-        }
-    }
 }
 
 impl<E: Payload> Future for Recv<'_, E> {
@@ -410,10 +391,7 @@ impl<E: Payload> Future for Recv<'_, E> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let guard = &mut self.get_mut().guard;
-        let polled = guard.receiver.poll_recv(cx);
-        guard.pending = polled.is_pending();
-        polled
+        self.get_mut().receiver.poll_recv(cx)
     }
 }
 
