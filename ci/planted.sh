@@ -53,7 +53,8 @@ check_bug() {
         fail "$bug: the patch does not apply"
         return
     fi
-    while read -r key value; do
+    # Read through a descriptor of its own, so that no command in the loop can consume the rest of the patch.
+    while read -r key value <&3; do
         case "$key" in
         Model:) read -r file model <<<"$value" ;;
         Message:)
@@ -62,7 +63,7 @@ check_bug() {
             ;;
         '') break ;;
         esac
-    done <"$patch"
+    done 3<"$patch"
     [ "$models" -gt 0 ] || fail "$bug: the head of the patch names no model"
     git apply --reverse "$patch"
 }
