@@ -41,6 +41,14 @@ fn wait_for_row(page: &mut Page, text: &str) {
     ));
 }
 
+/// Waits for the response to a filter. Until then, the page shows the rows of the previous filter.
+fn wait_for_applied(page: &mut Page, filter: &str) {
+    let shown = format!("Showing {filter}");
+    page.wait_for(&format!(
+        "document.querySelector('#filter-read').textContent.startsWith({shown:?})"
+    ));
+}
+
 #[test]
 #[ignore = "needs Chromium"]
 fn events_appear_and_markup_is_shown_as_text() {
@@ -180,14 +188,14 @@ fn session_of_a_connector_with_a_slash_is_filtered_by_its_scroll() {
     page.wait_for("document.querySelectorAll('.session').length === 2");
     let click = "document.querySelector('.session button[aria-label^=\"Show tools/\"]').click()";
     page.evaluate(click);
-    page.wait_for("document.querySelector('#filter').value.startsWith('connector=\"tools/')");
+    wait_for_applied(&mut page, "connector=\"tools/");
     wait_for_row(&mut page, "unbound");
     assert_eq!(rows(&mut page), ["unbound"]);
 
     server.publish("tools/\"lint\"", "session_registered", ["registered"]);
     page.wait_for("document.querySelector('.session [title^=\"scroll \"]')");
     page.evaluate(click);
-    page.wait_for("document.querySelector('#filter').value.startsWith('scroll=')");
+    wait_for_applied(&mut page, "scroll=");
     wait_for_row(&mut page, "registered");
     assert_eq!(rows(&mut page), ["registered"]);
 }
