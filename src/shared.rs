@@ -13,7 +13,7 @@ use crate::error::PublishError;
 use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
 use crate::ingress::assist::Assist;
-use crate::ingress::stamp::PublishedAt;
+use crate::ingress::stamp::Stamp;
 use crate::ingress::{Command, FlushRequest, Ingress, Wait, publish_error};
 use crate::sessions::Sessions;
 use crate::stats::{BusFigures, BusStats, Counters, SubscriberStats, Totals};
@@ -80,7 +80,7 @@ pub(crate) struct Shared<E> {
 /// # Commands
 impl<E> Shared<E> {
     pub(crate) fn publish(&self, event: BusEvent<E>, wait: Wait) -> Result<(), PublishError<E>> {
-        let command = Command::Event(event, PublishedAt::now());
+        let command = self.event_command(event);
         self.ingress.send(command, wait).map_err(publish_error)?;
         self.ingress.count_published();
         self.assist();
@@ -88,17 +88,27 @@ impl<E> Shared<E> {
     }
 
     pub(crate) async fn publish_async(&self, event: BusEvent<E>) -> Result<(), PublishError<E>> {
-        let command = Command::Event(event, PublishedAt::now());
+        let command = self.event_command(event);
         self.ingress.send_async(command).await.map_err(publish_error)?;
         self.ingress.count_published();
         self.assist();
         Ok(())
     }
 
+    fn event_command(&self, event: BusEvent<E>) -> Command<E> {
+        Command::Event(event, Stamp::new(self.subscribers.cut()))
+    }
+
+    /// Returns a request for a flush, and the latch that is set when it is done.
+    fn flush_command(&self) -> (Command<E>, Arc<Latch>) {
+        let (request, done) = FlushRequest::new();
+        (Command::Flush(request, self.subscribers.cut()), done)
+    }
+
     /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended.
     pub(crate) fn flush(&self) {
-        let (request, done) = FlushRequest::new();
-        match self.ingress.send(Command::Flush(request), Wait::Forever) {
+        let (command, done) = self.flush_command();
+        match self.ingress.send(command, Wait::Forever) {
             Ok(()) => {
                 self.assist();
                 done.wait_blocking();
@@ -108,8 +118,8 @@ impl<E> Shared<E> {
     }
 
     pub(crate) async fn flush_async(&self) {
-        let (request, done) = FlushRequest::new();
-        match self.ingress.send_async(Command::Flush(request)).await {
+        let (command, done) = self.flush_command();
+        match self.ingress.send_async(command).await {
             Ok(()) => {
                 self.assist();
                 done.wait().await;

@@ -41,3 +41,14 @@ fn a_backlog_races_its_receiver() {
         assert!(receiver.join().unwrap());
     });
 }
+
+/// An event published before a subscription is part of its backlog, and never live, even if dispatch has not seen it.
+#[test]
+fn a_backlog_holds_the_events_before_the_cut() {
+    model("a_backlog_holds_the_events_before_the_cut", 3, || {
+        let bus: SharingBus = SharingBus::builder().ingress_capacity(2).history(1).build().unwrap();
+        bus.publish(event()).unwrap();
+        let mut late = bus.subscription().queue_capacity(2).backlog(1).subscribe();
+        assert!(late.recv().unwrap().is_backlog(), "an event before the cut is live");
+    });
+}

@@ -78,6 +78,38 @@ fn a_subscribe_races_a_batch() {
     });
 }
 
+/// A subscriber receives no event whose publish returned before `subscribe_*` began, and every event published after it
+/// returned. The two publishes are on different threads.
+#[test]
+fn a_subscribe_between_two_publishes() {
+    model("a_subscribe_between_two_publishes", 3, || {
+        let bus = bus(4, 4);
+        let other = bus.clone();
+        let publisher = thread::spawn(move || other.publish(session_event(EventKind::Output)).unwrap());
+        publisher.join().unwrap();
+        let mut receiver = bus.subscribe_all();
+        bus.publish(session_event(EventKind::Tool)).unwrap();
+        bus.flush();
+        let kinds: Vec<_> = receiver.try_iter().map(|delivery| delivery.routing.kind).collect();
+        assert_eq!(kinds, [EventKind::Tool], "the cut is not exact");
+    });
+}
+
+/// A flush that began before a subscription does not attach it in front of an event that was published before it.
+#[test]
+fn a_flush_races_a_publish_and_a_subscribe() {
+    model("a_flush_races_a_publish_and_a_subscribe", 3, || {
+        let bus = bus(4, 4);
+        let other = bus.clone();
+        let flusher = thread::spawn(move || other.flush());
+        bus.publish(event()).unwrap();
+        let mut receiver = bus.subscribe_all();
+        flusher.join().unwrap();
+        bus.flush();
+        assert!(receiver.try_recv().is_err(), "the cut is not exact");
+    });
+}
+
 /// An event published after `set_filter` returned is matched against the new filter. A concurrent event is matched
 /// against one of the two filters, once.
 #[test]

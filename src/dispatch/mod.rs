@@ -46,6 +46,7 @@ use crate::sessions::binding;
 use crate::shared::Shared;
 use crate::stats::Totals;
 use crate::subscribers::ListReader;
+use crate::subscribers::id::SubscriberId;
 use crate::sync::channel::Receiver;
 use crate::sync::counted::Handles;
 use crate::sync::panic::{self, Panicked};
@@ -119,11 +120,11 @@ impl<E: Payload> Dispatcher<E> {
         let mut next = first.or_else(|| self.ingress.try_recv().ok());
         while let Some(command) = next {
             match command {
-                Command::Event(event, published_at) => {
-                    self.dispatch(event);
-                    self.tally.telemetry.dispatched(published_at);
+                Command::Event(event, stamp) => {
+                    self.dispatch(event, stamp.cut);
+                    self.tally.telemetry.dispatched(stamp.published_at);
                 }
-                Command::Flush(request) => self.flush(request),
+                Command::Flush(request, cut) => self.flush(request, cut),
                 // The batch ends with the upkeep below.
                 Command::Upkeep => {}
             }
@@ -135,15 +136,17 @@ impl<E: Payload> Dispatcher<E> {
         if self.shared.subscribers.take_upkeep() {
             self.run_upkeep();
         }
+        self.attach_if_drained();
         self.end_batch();
         received
     }
 
     /// Numbers, binds and matches an event, and adds it to the batch.
-    fn dispatch(&mut self, mut event: BusEvent<E>) {
+    fn dispatch(&mut self, mut event: BusEvent<E>, cut: SubscriberId) {
         let sequence = self.tally.totals.dispatched + 1;
         self.bind(&mut event);
         self.follow_list();
+        self.attach_before(cut);
         let totals = &mut self.tally.totals;
         let pushes = self
             .routes
@@ -172,17 +175,35 @@ impl<E: Payload> Dispatcher<E> {
     }
 
     /// Updates the routing table to the current subscriber list. Detached subscribers first receive the events that
-    /// they matched. Attached subscribers begin with their backlog: all earlier events are in the history, and all
-    /// later events are live.
+    /// they matched. New subscribers are not attached yet.
     fn follow_list(&mut self) {
         if self.routes.is_current(self.list.load()) {
             return;
         }
         self.deliver();
         self.tally.totals.lagged += self.routes.follow(self.list.load());
+    }
+
+    /// Attaches the subscribers that had subscribed before a publisher read this cut. The ingress then holds no event
+    /// whose publish returned before one of them subscribed. Attached subscribers begin with their backlog: all earlier
+    /// events are in the history, and all later events are live.
+    fn attach_before(&mut self, cut: SubscriberId) {
+        if !self.routes.is_joining(cut) {
+            return;
+        }
+        self.deliver();
+        self.routes.attach_before(cut);
         if let Some(history) = &self.history {
             self.routes
                 .deliver_backlogs(history, &self.shared.subscribers, &mut self.tally);
+        }
+    }
+
+    /// Attaches all listed subscribers if the ingress is empty. They are in the list that this thread has read, so every
+    /// event that was published before them had been sent by then.
+    fn attach_if_drained(&mut self) {
+        if self.routes.is_joining(SubscriberId::END) && self.ingress.is_empty() {
+            self.attach_before(SubscriberId::END);
         }
     }
 
@@ -193,9 +214,10 @@ impl<E: Payload> Dispatcher<E> {
         self.publish_totals();
     }
 
-    fn flush(&mut self, request: FlushRequest) {
+    fn flush(&mut self, request: FlushRequest, cut: SubscriberId) {
         self.deliver();
         self.run_upkeep();
+        self.attach_before(cut);
         self.end_batch();
         drop(request);
     }

@@ -4,7 +4,7 @@
 //! compares each new state of the list with the last one, and indexes only the filters that changed. The cost of an
 //! event depends on its candidates, not on the length of the list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
@@ -47,6 +47,9 @@ pub(crate) struct Routes<E> {
     matched: Vec<SubscriberKey>,
     /// The events of the batch, one bit each, that the subscribers without a filter have matched.
     matched_all: u64,
+    /// Listed subscribers that are not attached yet. The ingress may still hold events that were published before they
+    /// subscribed.
+    joining: BTreeMap<SubscriberId, Arc<Slot<E>>>,
     /// Newly attached subscribers that requested a backlog.
     joined: Vec<SubscriberKey>,
     vacant: Vec<SubscriberKey>,
@@ -63,6 +66,7 @@ impl<E> Routes<E> {
             marks: Vec::new(),
             matched: Vec::new(),
             matched_all: 0,
+            joining: BTreeMap::new(),
             joined: Vec::new(),
             vacant: Vec::new(),
             keys: HashMap::new(),
@@ -127,7 +131,23 @@ impl<E> Routes<E> {
         lost
     }
 
-    /// Attaches and detaches subscribers and replaces filters. The caller updates the index.
+    /// Returns `true` if a subscriber with an id below `cut` is listed and not attached.
+    pub(crate) fn is_joining(&self, cut: SubscriberId) -> bool {
+        self.joining.first_key_value().is_some_and(|(first, _)| *first < cut)
+    }
+
+    /// Attaches the listed subscribers with ids below `cut`. The batch must be delivered before, because its events came
+    /// before these subscribers.
+    pub(crate) fn attach_before(&mut self, cut: SubscriberId) {
+        let later = self.joining.split_off(&cut);
+        for slot in std::mem::replace(&mut self.joining, later).into_values() {
+            if let Some(key) = self.attach(&slot) {
+                self.index.add(&slot.terms, key);
+            }
+        }
+    }
+
+    /// Detaches subscribers, replaces filters, and records new subscribers as joining. The caller updates the index.
     fn apply<'a>(&mut self, before: &'a SubscriberList<E>, list: &'a SubscriberList<E>) -> Changes<'a, E> {
         let mut changes = Changes {
             old: Vec::new(),
@@ -142,11 +162,14 @@ impl<E> Routes<E> {
                     subscriber.slot = Arc::clone(slot);
                     changes.new.push(key);
                 }
-                _ => changes.new.extend(self.attach(slot)),
+                _ => {
+                    self.joining.insert(slot.id(), Arc::clone(slot));
+                }
             }
         }
         for slot in old {
             let Some(&key) = self.keys.get(&slot.id()) else {
+                self.leave_joining(slot);
                 continue;
             };
             changes.old.push((key, &slot.terms));
@@ -157,6 +180,17 @@ impl<E> Routes<E> {
             }
         }
         changes
+    }
+
+    /// Removes a slot that has left the list before it was attached.
+    fn leave_joining(&mut self, slot: &Arc<Slot<E>>) {
+        if self
+            .joining
+            .get(&slot.id())
+            .is_some_and(|listed| Arc::ptr_eq(listed, slot))
+        {
+            self.joining.remove(&slot.id());
+        }
     }
 
     /// Attaches a newly listed subscriber, and takes its producer out of the subscription.

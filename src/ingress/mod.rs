@@ -1,6 +1,6 @@
 //! The ingress: a bounded channel from every publisher to the dispatch thread, and the gate that closes it.
 //!
-//! 1. `stamp`: the publish time that an event carries.
+//! 1. `stamp`: the cut and the publish time that an event carries.
 //! 2. `assist`: assisted dispatch. It decides which thread runs the dispatcher.
 //!
 //! [`Ingress`] owns the only long-lived sender, behind an `ArcSwapOption`. A publisher loads the sender and sends,
@@ -20,7 +20,8 @@ use std::time::Duration;
 
 use crate::error::PublishError;
 use crate::event::BusEvent;
-use crate::ingress::stamp::PublishedAt;
+use crate::ingress::stamp::Stamp;
+use crate::subscribers::id::SubscriberId;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread;
@@ -29,9 +30,9 @@ use crate::sync::{Arc, ArcSwapOption, CachePadded};
 
 /// A command to the dispatch thread.
 pub(crate) enum Command<E> {
-    Event(BusEvent<E>, PublishedAt),
-    /// Dispatch all earlier commands, run the upkeep, and release the requester.
-    Flush(FlushRequest),
+    Event(BusEvent<E>, Stamp),
+    /// Dispatch all earlier commands, run the upkeep, attach the subscribers below this cut, and release the requester.
+    Flush(FlushRequest, SubscriberId),
     /// Run the upkeep of the subscriber list.
     Upkeep,
 }

@@ -1,6 +1,25 @@
-//! The publish time of an event, from which the dispatch latency is computed.
+//! The stamp that a publisher puts on a command: the cut, and the publish time of an event.
 //!
-//! A plain value. Without the feature `metrics` it is empty, and no clock is read.
+//! Plain values. Without the feature `metrics`, the publish time is empty, and no clock is read.
+
+use crate::subscribers::id::SubscriberId;
+
+/// The values that a publisher records before it sends an event.
+pub(crate) struct Stamp {
+    /// The lowest id that no subscription had when the publish began. An event with this cut reaches every subscription
+    /// with a lower id. A subscription with another id may only receive it if the two calls overlapped.
+    pub(crate) cut: SubscriberId,
+    pub(crate) published_at: PublishedAt,
+}
+
+impl Stamp {
+    pub(crate) fn new(cut: SubscriberId) -> Self {
+        Stamp {
+            cut,
+            published_at: PublishedAt::now(),
+        }
+    }
+}
 
 #[cfg(feature = "metrics")]
 mod stamped {

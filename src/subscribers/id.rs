@@ -11,6 +11,9 @@ use std::fmt;
 pub struct SubscriberId(pub(super) u64);
 
 impl SubscriberId {
+    /// An id that no subscription reaches.
+    pub(crate) const END: Self = SubscriberId(u64::MAX);
+
     pub(crate) fn new(number: u64) -> Self {
         SubscriberId(number)
     }

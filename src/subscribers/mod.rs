@@ -33,7 +33,7 @@ use crate::subscribers::id::SubscriberId;
 use crate::subscribers::interest::Interest;
 use crate::subscribers::list::{Slot, SlotRefs, SubscriberList, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Arc, ArcSwap, Cache, Mutex};
+use crate::sync::{Arc, ArcSwap, Cache, CachePadded, Mutex};
 
 /// A reader's cached view of the list.
 pub(crate) type ListReader<E> = Cache<Arc<ArcSwap<SubscriberList<E>>>, Arc<SubscriberList<E>>>;
@@ -44,8 +44,9 @@ pub(crate) struct Subscribers<E> {
     writer: Mutex<()>,
     /// Counts of the listed filters. Changed only under `writer`.
     interest: Interest,
-    /// Changed only under `writer`.
-    next_id: AtomicU64,
+    /// The id of the next subscription. Changed only under `writer`. Every publisher reads it, so it has a cache line of
+    /// its own.
+    next_id: CachePadded<AtomicU64>,
     /// Set when the bus ends. A new subscription is then closed from the start. Changed only under `writer`.
     ended: AtomicBool,
     /// Number of subscriptions that are not closed.
@@ -79,7 +80,7 @@ impl<E> Subscribers<E> {
             list: Arc::new(ArcSwap::from_pointee(SubscriberList::new())),
             writer: Mutex::new(()),
             interest: Interest::new(always_interested),
-            next_id: AtomicU64::new(1),
+            next_id: CachePadded::new(AtomicU64::new(1)),
             ended: AtomicBool::new(false),
             live: AtomicUsize::new(0),
             closed: Mutex::new(Vec::new()),
@@ -90,6 +91,14 @@ impl<E> Subscribers<E> {
 
     pub(crate) fn reader(&self) -> ListReader<E> {
         Cache::new(Arc::clone(&self.list))
+    }
+
+    /// Returns the id of the next subscription. A publisher reads it before it sends an event.
+    pub(crate) fn cut(&self) -> SubscriberId {
+        // Ordering: Relaxed, because coherence suffices. If a subscribe returned before the caller's publish began, this
+        // load sees its increment or a later one. If the publish returned before a subscribe began, the load came before
+        // that increment.
+        SubscriberId::new(self.next_id.load(Ordering::Relaxed))
     }
 
     /// Returns the counts of the listed filters. Any thread may read them.

@@ -141,6 +141,10 @@ impl<T> Receiver<T> {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.looks_empty()
+    }
+
     pub(crate) fn try_recv(&self) -> Result<T, TryRecvError> {
         if self.0.looks_empty() {
             return Err(TryRecvError::Empty);
