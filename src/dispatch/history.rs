@@ -1,12 +1,11 @@
 //! The history for late subscribers: the last dispatched events, including events that matched no subscriber.
 //!
 //! The history is private to the dispatch thread and exists only on a bus built with one. The dispatch thread records
-//! an event when it dispatches the event: after the routing table has followed the subscriber list, and before the
-//! table can follow it again. A new subscriber receives its backlog when the table attaches it. So the backlog ends
-//! exactly where the live events begin.
+//! each event when it dispatches the event.
 //!
 //! The history has two tiers: the last events of the bus, and the last events of each scroll. Each event that only the
-//! second tier contains is older than all events of the first.
+//! second tier contains is older than all events of the first. Both tiers find the events below a sequence in
+//! logarithmic time, so a [`Search`] can pause at any event.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -15,6 +14,9 @@ use uuid::Uuid;
 use crate::delivery::parcel::Envelope;
 use crate::event::BusEvent;
 use crate::sync::counted::Counted;
+
+/// Maximum number of events that a search sorts. A filter with more candidates examines the whole second tier.
+const MAX_SORTED: usize = 4096;
 
 /// The size of a history. Zero keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,33 +29,30 @@ pub(crate) struct Keep {
     pub(crate) scrolls: usize,
 }
 
-type Kept<E> = Counted<Envelope<E>>;
-
-/// Events in order of their sequence.
-struct Events<E>(VecDeque<Kept<E>>);
-
-impl<E> Events<E> {
-    fn record(&mut self, event: Kept<E>, limit: usize) {
-        if limit == 0 {
-            return;
-        }
-        if self.0.len() == limit {
-            self.0.pop_front();
-        }
-        self.0.push_back(event);
-    }
-
-    fn last_sequence(&self) -> u64 {
-        self.0.back().map_or(0, |event| event.sequence)
-    }
-}
+pub(crate) type Kept<E> = Counted<Envelope<E>>;
 
 pub(crate) struct History<E> {
     keep: Keep,
-    all: Events<E>,
-    scrolls: HashMap<Uuid, Events<E>>,
+    /// The first tier. Its sequences are consecutive.
+    all: VecDeque<Kept<E>>,
+    /// The second tier by sequence.
+    of_scrolls: BTreeMap<u64, Kept<E>>,
+    /// The sequences of each scroll's events in the second tier.
+    scrolls: HashMap<Uuid, VecDeque<u64>>,
     /// The scrolls by the sequence of their last event. The first one is evicted when there are too many scrolls.
     by_last_event: BTreeMap<u64, Uuid>,
+}
+
+/// A search for the newest matching events. It examines one event after another, beginning with the newest, and can
+/// pause in between.
+pub(crate) struct Search<E> {
+    limit: usize,
+    /// The events from this sequence on are examined.
+    below: u64,
+    /// The only events of the second tier that can match, in order of sequence, if they are few.
+    candidates: Option<Vec<u64>>,
+    /// The found events, beginning with the newest.
+    pub(crate) found: Vec<Kept<E>>,
 }
 
 impl<E> History<E> {
@@ -61,65 +60,118 @@ impl<E> History<E> {
     pub(crate) fn new(keep: Keep) -> Option<Self> {
         (keep.events > 0 || keep.per_scroll > 0).then(|| History {
             keep,
-            all: Events(VecDeque::new()),
+            all: VecDeque::new(),
+            of_scrolls: BTreeMap::new(),
             scrolls: HashMap::new(),
             by_last_event: BTreeMap::new(),
         })
     }
 
-    /// Adds an event, which must be newer than all others, and removes the events that it displaces.
+    /// Adds the event that follows the last one, and removes the events that it displaces.
     pub(crate) fn record(&mut self, event: Kept<E>) {
         if let (Some(scroll), true) = (event.event().routing.scroll_id, self.keep.per_scroll > 0) {
             self.record_of_scroll(scroll, event.clone());
         }
-        self.all.record(event, self.keep.events);
+        if self.keep.events == 0 {
+            return;
+        }
+        if self.all.len() == self.keep.events {
+            self.all.pop_front();
+        }
+        self.all.push_back(event);
     }
 
     fn record_of_scroll(&mut self, scroll: Uuid, event: Kept<E>) {
         let sequence = event.sequence;
-        let events = self.scrolls.entry(scroll).or_insert_with(|| Events(VecDeque::new()));
-        self.by_last_event.remove(&events.last_sequence());
-        events.record(event, self.keep.per_scroll);
+        let events = self.scrolls.entry(scroll).or_default();
+        if let Some(last) = events.back() {
+            self.by_last_event.remove(last);
+        }
+        if events.len() == self.keep.per_scroll {
+            if let Some(oldest) = events.pop_front() {
+                self.of_scrolls.remove(&oldest);
+            }
+        }
+        events.push_back(sequence);
+        self.of_scrolls.insert(sequence, event);
         self.by_last_event.insert(sequence, scroll);
         if self.scrolls.len() > self.keep.scrolls {
-            if let Some((_, oldest)) = self.by_last_event.pop_first() {
-                self.scrolls.remove(&oldest);
-            }
+            self.evict_scroll();
         }
     }
 
-    /// Returns the newest matching events, at most `limit`, in order of their sequence. If `scrolls` is `Some`, every
-    /// matching event must belong to one of these scrolls, so the search skips the other scrolls of the second tier.
-    pub(crate) fn newest(
-        &self,
-        limit: usize,
-        scrolls: Option<&[Uuid]>,
-        mut matches: impl FnMut(&BusEvent<E>) -> bool,
-    ) -> Vec<Kept<E>> {
-        let older = self.older(scrolls);
-        let newest_first = self.all.0.iter().rev().chain(older);
-        let mut found: Vec<_> = newest_first
-            .filter(|event| matches(event.event()))
-            .take(limit)
-            .cloned()
-            .collect();
-        found.reverse();
-        found
+    fn evict_scroll(&mut self) {
+        let Some((_, oldest)) = self.by_last_event.pop_first() else {
+            return;
+        };
+        for sequence in self.scrolls.remove(&oldest).unwrap_or_default() {
+            self.of_scrolls.remove(&sequence);
+        }
     }
 
-    /// Returns the events that only the second tier contains, the newest first.
-    fn older(&self, scrolls: Option<&[Uuid]>) -> Vec<&Kept<E>> {
-        let begin = self.all.0.front().map_or(u64::MAX, |event| event.sequence);
-        let tiers: Vec<&Events<E>> = match scrolls {
-            Some(scrolls) => scrolls.iter().filter_map(|scroll| self.scrolls.get(scroll)).collect(),
-            None => self.scrolls.values().collect(),
-        };
-        let mut older: Vec<_> = tiers
-            .into_iter()
-            .flat_map(|events| events.0.iter().take_while(|event| event.sequence < begin))
-            .collect();
-        older.sort_unstable_by_key(|event| std::cmp::Reverse(event.sequence));
-        older
+    /// Begins a search for at most `limit` events below a sequence. If `scrolls` is `Some`, every matching event must
+    /// belong to one of these scrolls. If they are few, the search skips the other scrolls of the second tier.
+    pub(crate) fn search(&self, limit: usize, below: u64, scrolls: Option<&[Uuid]>) -> Search<E> {
+        let few = |scrolls: &&[Uuid]| scrolls.len().saturating_mul(self.keep.per_scroll) <= MAX_SORTED;
+        let candidates = scrolls.filter(few).map(|scrolls| {
+            let events = scrolls.iter().filter_map(|scroll| self.scrolls.get(scroll));
+            let mut sequences: Vec<_> = events.flatten().copied().collect();
+            sequences.sort_unstable();
+            sequences
+        });
+        Search {
+            limit,
+            below,
+            candidates,
+            found: Vec::new(),
+        }
+    }
+
+    /// Continues a search until it has examined `budget` events. Returns `true` if the search is finished. The events
+    /// that the history has dropped since the search began are not found.
+    pub(crate) fn examine(
+        &self,
+        search: &mut Search<E>,
+        budget: &mut usize,
+        mut matches: impl FnMut(&BusEvent<E>) -> bool,
+    ) -> bool {
+        let Search {
+            limit,
+            below,
+            candidates,
+            found,
+        } = search;
+        let mut newest_first = self.newest_first(*below, candidates.as_deref());
+        while found.len() < *limit {
+            if *budget == 0 {
+                return false;
+            }
+            let Some(event) = newest_first.next() else {
+                return true;
+            };
+            *budget -= 1;
+            *below = event.sequence;
+            if matches(event.event()) {
+                found.push(event.clone());
+            }
+        }
+        true
+    }
+
+    /// Returns the events below a sequence, the newest first. The second tier is limited to the candidates, if given.
+    fn newest_first(&self, below: u64, candidates: Option<&[u64]>) -> impl Iterator<Item = &Kept<E>> {
+        let begin = self.all.front().map_or(u64::MAX, |event| event.sequence);
+        let newer = below.saturating_sub(begin).min(self.all.len() as u64) as usize;
+        let older = below.min(begin);
+        let every = candidates.is_none().then(|| self.of_scrolls.range(..older).rev());
+        let candidates = candidates.unwrap_or_default();
+        let candidates = &candidates[..candidates.partition_point(|sequence| *sequence < older)];
+        let only = candidates
+            .iter()
+            .rev()
+            .filter_map(|sequence| self.of_scrolls.get(sequence));
+        let second_tier = only.chain(every.into_iter().flatten().map(|(_, event)| event));
+        self.all.range(..newer).rev().chain(second_tier)
     }
 }
 
@@ -146,10 +198,17 @@ mod tests {
     }
 
     fn sequences(history: &History<()>, limit: usize, scrolls: Option<&[Uuid]>) -> Vec<u64> {
-        let found = history.newest(limit, scrolls, |event| {
+        search(history, limit, u64::MAX, scrolls, 1)
+    }
+
+    /// Searches in slices of `budget` events.
+    fn search(history: &History<()>, limit: usize, below: u64, scrolls: Option<&[Uuid]>, budget: usize) -> Vec<u64> {
+        let mut search = history.search(limit, below, scrolls);
+        let matches = |event: &BusEvent<()>| {
             scrolls.is_none_or(|scrolls| event.routing.scroll_id.is_some_and(|id| scrolls.contains(&id)))
-        });
-        found.iter().map(|event| event.sequence).collect()
+        };
+        while !history.examine(&mut search, &mut { budget }, matches) {}
+        search.found.iter().rev().map(|event| event.sequence).collect()
     }
 
     const ALL: Keep = Keep {
@@ -202,5 +261,52 @@ mod tests {
         let history = history(SCROLLS, &[1, 2, 1, 3]);
         assert_eq!(sequences(&history, 9, None), [1, 3, 4]);
         assert_eq!(history.by_last_event.len(), 2);
+    }
+
+    #[test]
+    fn a_scroll_without_events_left_leaves_nothing_behind() {
+        let history = history(SCROLLS, &[1, 1, 2, 3, 3, 3]);
+        assert_eq!(history.of_scrolls.keys().copied().collect::<Vec<_>>(), [3, 5, 6]);
+        assert_eq!(history.scrolls.len(), 2);
+    }
+
+    /// Every slice length finds the same events, and no event at or above the limit of the sequence.
+    #[test]
+    fn a_search_in_slices_finds_the_same_events() {
+        let numbers: Vec<u128> = (0..40).map(|n| n % 4).collect();
+        let history = history(
+            Keep {
+                events: 8,
+                per_scroll: 5,
+                scrolls: 4,
+            },
+            &numbers,
+        );
+        let filters = [None, Some(vec![scroll(1), scroll(3)]), Some(vec![scroll(9)])];
+        for (filter, below) in filters.iter().zip([12, 36, 40].repeat(3)) {
+            let whole = search(&history, 9, below, filter.as_deref(), usize::MAX);
+            assert!(whole.is_sorted() && whole.iter().all(|sequence| *sequence < below));
+            for budget in [1, 2, 7] {
+                assert_eq!(search(&history, 9, below, filter.as_deref(), budget), whole);
+            }
+        }
+    }
+
+    /// A filter with too many scrolls to sort their events examines the whole second tier.
+    #[test]
+    fn many_scrolls_are_found_without_candidates() {
+        let history = history(SCROLLS, &[1, 2, 1, 2]);
+        let scrolls: Vec<_> = (1..=MAX_SORTED as u128).map(scroll).collect();
+        assert!(history.search(9, 9, Some(&scrolls)).candidates.is_none());
+        assert_eq!(sequences(&history, 9, Some(&scrolls)), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_search_with_a_limit_examines_no_more_than_necessary() {
+        let history = history(BOTH, &[1, 2, 1, 2, 1, 2]);
+        let mut search = history.search(1, u64::MAX, None);
+        let mut budget = 10;
+        assert!(history.examine(&mut search, &mut budget, |_| true));
+        assert_eq!((search.found.len(), budget), (1, 9));
     }
 }

@@ -5,6 +5,7 @@
 //! 3. `batch`: the matched events of a batch.
 //! 4. `subscriber_state`: the dispatch thread's state of a subscriber: filter, queue and telemetry.
 //! 5. `history`: the last dispatched events, kept for late subscribers.
+//! 6. `backlog`: the delivery of earlier events to late subscribers, in slices.
 //!
 //! The [`Dispatcher`] owns the receiving end of the ingress, the routing table and every queue's producer, and shares
 //! none of them. In this crate, "the dispatch thread" means the thread that currently runs the dispatcher. It is the
@@ -25,6 +26,7 @@
 //! User code that runs here (session hooks, filters, wakers, payload drops, loggers) runs under no lock or guard, and
 //! behind a panic boundary.
 
+mod backlog;
 mod batch;
 pub(crate) mod history;
 mod index;
@@ -87,6 +89,8 @@ pub(crate) struct Dispatcher<E: Payload> {
     routes: Routes<E>,
     batch: Batch<E>,
     history: Option<History<E>>,
+    /// Flushes that wait for the backlogs of the subscribers below their cut.
+    flushes: Vec<(SubscriberId, FlushRequest)>,
     tally: Tally,
     /// The totals that were last published.
     published: Totals,
@@ -106,6 +110,7 @@ impl<E: Payload> Dispatcher<E> {
             routes: Routes::new(),
             batch: Batch::new(),
             history,
+            flushes: Vec::new(),
             tally: Tally::new(telemetry),
             published: Totals::default(),
         }
@@ -137,6 +142,7 @@ impl<E: Payload> Dispatcher<E> {
             self.run_upkeep();
         }
         self.attach_if_drained();
+        self.catch_up();
         self.end_batch();
         received
     }
@@ -151,15 +157,20 @@ impl<E: Payload> Dispatcher<E> {
         let pushes = self
             .routes
             .mark(&event, sequence, self.batch.len(), &mut totals.filter_panics);
-        totals.unmatched += u64::from(pushes == 0);
         totals.dispatched = sequence;
         if let Some(history) = &mut self.history {
             let (kept, handles) = Handles::new(Envelope::new(sequence, event), pushes);
             if pushes > 0 {
                 self.batch.add_shared(handles);
             }
+            // A recorded event is counted when no subscriber can match it any more.
+            let recorded = self.routes.record(&kept, pushes > 0);
+            totals.unmatched += u64::from(pushes == 0 && !recorded);
             history.record(kept);
-        } else if pushes > 0 {
+            return;
+        }
+        totals.unmatched += u64::from(pushes == 0);
+        if pushes > 0 {
             self.batch.add(Envelope::new(sequence, event), pushes);
         } else {
             panic::discard(event);
@@ -185,18 +196,15 @@ impl<E: Payload> Dispatcher<E> {
     }
 
     /// Attaches the subscribers that had subscribed before a publisher read this cut. The ingress then holds no event
-    /// whose publish returned before one of them subscribed. Attached subscribers begin with their backlog: all earlier
-    /// events are in the history, and all later events are live.
+    /// whose publish returned before one of them subscribed. Attached subscribers begin with their backlog.
     fn attach_before(&mut self, cut: SubscriberId) {
         if !self.routes.is_joining(cut) {
             return;
         }
         self.deliver();
-        self.routes.attach_before(cut);
-        if let Some(history) = &self.history {
-            self.routes
-                .deliver_backlogs(history, &self.shared.subscribers, &mut self.tally);
-        }
+        let next = self.tally.totals.dispatched + 1;
+        self.routes.attach_before(cut, next, self.history.as_ref());
+        self.catch_up();
     }
 
     /// Attaches all listed subscribers if the ingress is empty. They are in the list that this thread has read, so every
@@ -204,6 +212,18 @@ impl<E: Payload> Dispatcher<E> {
     fn attach_if_drained(&mut self) {
         if self.routes.is_joining(SubscriberId::END) && self.ingress.is_empty() {
             self.attach_before(SubscriberId::END);
+        }
+    }
+
+    /// Delivers a slice of each unfinished backlog, and releases the flushes that no longer wait for one. The batch is
+    /// delivered.
+    fn catch_up(&mut self) {
+        if let Some(history) = &self.history {
+            self.routes.catch_up(history, &self.shared.subscribers, &mut self.tally);
+        }
+        if !self.flushes.is_empty() {
+            self.publish_totals();
+            self.flushes.retain(|(cut, _)| self.routes.is_catching_up_before(*cut));
         }
     }
 
@@ -219,7 +239,8 @@ impl<E: Payload> Dispatcher<E> {
         self.run_upkeep();
         self.attach_before(cut);
         self.end_batch();
-        drop(request);
+        self.flushes.push((cut, request));
+        self.catch_up();
     }
 
     /// Reaps closed subscriptions, follows the list, and queues waiting events for which there is now space. The
@@ -253,12 +274,19 @@ impl<E: Payload> Dispatcher<E> {
 
 impl<E: Payload> BatchRunner for Dispatcher<E> {
     fn run_batch(&mut self) -> bool {
-        self.dispatch_batch(None) == BATCH
+        self.dispatch_batch(None) == BATCH || self.routes.is_catching_up()
     }
 
     fn run_to_end(mut self: Box<Self>) {
-        while let Ok(first) = self.ingress.recv() {
-            self.dispatch_batch(Some(first));
+        loop {
+            let mut first = None;
+            if !self.routes.is_catching_up() {
+                match self.ingress.recv() {
+                    Ok(command) => first = Some(command),
+                    Err(_closed) => return,
+                }
+            }
+            self.dispatch_batch(first);
         }
     }
 }

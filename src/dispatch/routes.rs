@@ -6,8 +6,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::dispatch::backlog::Backlogs;
 use crate::dispatch::batch::Batch;
-use crate::dispatch::history::History;
+use crate::dispatch::history::{History, Kept};
 use crate::dispatch::index::{FilterIndex, SubscriberKey, shrunk};
 use crate::dispatch::subscriber_state::{SubscriberState, Tally};
 use crate::event::{BusEvent, Payload};
@@ -50,8 +51,8 @@ pub(crate) struct Routes<E> {
     /// Listed subscribers that are not attached yet. The ingress may still hold events that were published before they
     /// subscribed.
     joining: BTreeMap<SubscriberId, Arc<Slot<E>>>,
-    /// Newly attached subscribers that requested a backlog.
-    joined: Vec<SubscriberKey>,
+    /// Attached subscribers whose filter is not in the index yet, because they still receive their backlog.
+    backlogs: Backlogs<E>,
     vacant: Vec<SubscriberKey>,
     keys: HashMap<SubscriberId, SubscriberKey>,
     index: FilterIndex,
@@ -67,7 +68,7 @@ impl<E> Routes<E> {
             matched: Vec::new(),
             matched_all: 0,
             joining: BTreeMap::new(),
-            joined: Vec::new(),
+            backlogs: Backlogs::new(),
             vacant: Vec::new(),
             keys: HashMap::new(),
             index: FilterIndex::new(),
@@ -136,15 +137,42 @@ impl<E> Routes<E> {
         self.joining.first_key_value().is_some_and(|(first, _)| *first < cut)
     }
 
-    /// Attaches the listed subscribers with ids below `cut`. The batch must be delivered before, because its events came
-    /// before these subscribers.
-    pub(crate) fn attach_before(&mut self, cut: SubscriberId) {
+    /// Attaches the listed subscribers with ids below `cut`, and begins the backlogs that they requested. `next` is the
+    /// sequence of the next event. The batch must be delivered before, because its events came before these subscribers.
+    pub(crate) fn attach_before(&mut self, cut: SubscriberId, next: u64, history: Option<&History<E>>) {
         let later = self.joining.split_off(&cut);
         for slot in std::mem::replace(&mut self.joining, later).into_values() {
-            if let Some(key) = self.attach(&slot) {
-                self.index.add(&slot.terms, key);
+            let Some(key) = self.attach(&slot) else {
+                continue;
+            };
+            match (&mut self.subscribers[key], history) {
+                (Some(subscriber), Some(history)) if slot.subscription.backlog > 0 => {
+                    let search = subscriber.search(history, next);
+                    self.backlogs.begin(key, slot.id(), search, next);
+                }
+                (Some(subscriber), _) => {
+                    subscriber.indexed = true;
+                    self.index.add(&slot.terms, key);
+                }
+                (None, _) => {}
             }
         }
+    }
+
+    /// Returns `true` if a subscriber still receives its backlog.
+    pub(crate) fn is_catching_up(&self) -> bool {
+        !self.backlogs.is_empty()
+    }
+
+    /// Returns `true` if a subscriber with an id below `cut` still receives its backlog.
+    pub(crate) fn is_catching_up_before(&self, cut: SubscriberId) -> bool {
+        self.backlogs.is_unfinished_before(cut)
+    }
+
+    /// Records a dispatched event for the subscribers that still receive their backlog. Returns `false` if there are
+    /// none.
+    pub(crate) fn record(&mut self, event: &Kept<E>, matched: bool) -> bool {
+        self.backlogs.record(event, matched)
     }
 
     /// Detaches subscribers, replaces filters, and records new subscribers as joining. The caller updates the index.
@@ -160,7 +188,7 @@ impl<E> Routes<E> {
             match attached {
                 Some((key, Some(subscriber))) => {
                     subscriber.slot = Arc::clone(slot);
-                    changes.new.push(key);
+                    changes.new.extend(subscriber.indexed.then_some(key));
                 }
                 _ => {
                     self.joining.insert(slot.id(), Arc::clone(slot));
@@ -172,10 +200,14 @@ impl<E> Routes<E> {
                 self.leave_joining(slot);
                 continue;
             };
-            changes.old.push((key, &slot.terms));
+            match &self.subscribers[key] {
+                Some(subscriber) if subscriber.indexed => changes.old.push((key, &slot.terms)),
+                _ => {}
+            }
             // A slot that was replaced above does not detach its subscriber.
             if let Some(subscriber) = self.subscribers[key].take_if(|attached| Arc::ptr_eq(&attached.slot, slot)) {
                 self.keys.remove(&slot.id());
+                self.backlogs.cancel(key);
                 changes.detached.push((key, subscriber));
             }
         }
@@ -208,9 +240,6 @@ impl<E> Routes<E> {
         self.subscribers[key] = Some(SubscriberState::new(Arc::clone(slot), producer));
         self.marks[key] = Mark::default();
         self.keys.insert(slot.id(), key);
-        if slot.subscription.backlog > 0 {
-            self.joined.push(key);
-        }
         Some(key)
     }
 
@@ -256,13 +285,19 @@ impl<E: Payload> Routes<E> {
         batch.clear();
     }
 
-    /// Delivers the backlogs of newly attached subscribers.
-    pub(crate) fn deliver_backlogs(&mut self, history: &History<E>, list: &Subscribers<E>, tally: &mut Tally) {
-        for key in self.joined.drain(..) {
-            if let Some(subscriber) = &mut self.subscribers[key] {
-                subscriber.deliver_backlog(history, list, tally);
-            }
-        }
+    /// Delivers one slice of each unfinished backlog. A subscriber whose backlog has ended receives live events. The
+    /// batch must be delivered before.
+    pub(crate) fn catch_up(&mut self, history: &History<E>, list: &Subscribers<E>, tally: &mut Tally) {
+        let Routes {
+            backlogs,
+            subscribers,
+            index,
+            ..
+        } = self;
+        backlogs.advance(subscribers, history, list, tally, |key, subscriber| {
+            subscriber.indexed = true;
+            index.add(&subscriber.slot.terms, key);
+        });
     }
 
     /// Calls `push` on each producer with waiting events, and settles the results.

@@ -4,16 +4,15 @@
 
 use std::collections::BTreeSet;
 
-use crate::delivery::parcel::{Envelope, Parcel};
+use crate::delivery::parcel::Parcel;
 use crate::dispatch::batch::Batch;
-use crate::dispatch::history::History;
+use crate::dispatch::history::{History, Kept, Search};
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
 use crate::stats::Totals;
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Slot;
-use crate::sync::counted::Counted;
 use crate::sync::{Arc, panic};
 use crate::telemetry::{SubscriberTelemetry, Telemetry};
 
@@ -40,6 +39,8 @@ pub(crate) struct SubscriberState<E> {
     pub(crate) slot: Arc<Slot<E>>,
     producer: QueueProducer<E>,
     telemetry: SubscriberTelemetry,
+    /// The index holds the filter. It does not while the subscriber has an unfinished backlog.
+    pub(crate) indexed: bool,
     warned_of_panic: bool,
 }
 
@@ -49,15 +50,33 @@ impl<E> SubscriberState<E> {
             telemetry: SubscriberTelemetry::new(&slot.subscription),
             slot,
             producer,
+            indexed: false,
             warned_of_panic: false,
         }
     }
 
-    /// Returns the newest matching events of the history, up to the number that the subscriber requested.
-    fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
+    /// Returns `true` if the subscription has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.slot.subscription.queue.is_closed()
+    }
+
+    /// Begins a search of the history for the newest matching events below a sequence, up to the number that the
+    /// subscriber requested.
+    pub(crate) fn search(&self, history: &History<E>, below: u64) -> Search<E> {
         let scrolls = self.slot.terms.scrolls();
-        let limit = self.slot.subscription.backlog;
-        history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
+        history.search(self.slot.subscription.backlog, below, scrolls.as_deref())
+    }
+
+    /// Continues a search, within the budget. Returns `true` if it is finished.
+    pub(crate) fn examine(
+        &mut self,
+        history: &History<E>,
+        search: &mut Search<E>,
+        budget: &mut usize,
+        tally: &mut Tally,
+    ) -> bool {
+        let panics = &mut tally.totals.filter_panics;
+        history.examine(search, budget, |event| self.matches(event, panics))
     }
 
     /// Evaluates the filter. A panic of the filter is counted, and the event then does not match.
@@ -112,11 +131,37 @@ impl<E: Payload> SubscriberState<E> {
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Delivers the backlog that the subscriber requested.
-    pub(crate) fn deliver_backlog(&mut self, history: &History<E>, subscribers: &Subscribers<E>, tally: &mut Tally) {
+    /// Delivers found events of the history, beginning with the last, within the budget.
+    pub(crate) fn deliver_backlog(
+        &mut self,
+        found: &mut Vec<Kept<E>>,
+        budget: &mut usize,
+        subscribers: &Subscribers<E>,
+        tally: &mut Tally,
+    ) {
         let mut pushed = Pushed::default();
-        let backlog = self.backlog(history, &mut tally.totals.filter_panics);
-        self.push_each(backlog.into_iter().map(Parcel::Backlog), &mut pushed);
+        let count = found.len().min(*budget);
+        *budget -= count;
+        let events = found.drain(found.len() - count..).rev();
+        self.push_each(events.map(Parcel::Backlog), &mut pushed);
+        self.settle(pushed, subscribers, tally);
+    }
+
+    /// Matches and delivers events that were dispatched before. Each is stored with a flag, which is set if the event
+    /// matches.
+    pub(crate) fn follow<'a>(
+        &mut self,
+        events: impl Iterator<Item = &'a mut (Kept<E>, bool)>,
+        subscribers: &Subscribers<E>,
+        tally: &mut Tally,
+    ) {
+        let mut pushed = Pushed::default();
+        for (event, matched) in events {
+            if self.matches(event.event(), &mut tally.totals.filter_panics) {
+                *matched = true;
+                self.producer.push(Parcel::Event(event.clone()), &mut pushed);
+            }
+        }
         self.settle(pushed, subscribers, tally);
     }
 

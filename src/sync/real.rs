@@ -88,6 +88,9 @@ pub(crate) fn spin_until(seen: impl Fn() -> bool) {
 /// Maximum number of commands that the dispatch thread takes before it wakes receivers.
 pub(crate) const BATCH: usize = 64;
 
+/// Maximum number of events that one slice of a backlog examines or delivers.
+pub(crate) const SLICE: usize = 512;
+
 /// Minimum number of queue slots that a bundle must save to be worth its allocations.
 pub(crate) const BUNDLE: usize = 8;
 

@@ -113,6 +113,9 @@ impl AtomicWaker {
 /// A small batch, so that a model reaches its end.
 pub(crate) const BATCH: usize = 2;
 
+/// A small slice, so that a model divides a backlog.
+pub(crate) const SLICE: usize = 3;
+
 /// A small minimum, so that a model makes bundles.
 pub(crate) const BUNDLE: usize = 2;
 
