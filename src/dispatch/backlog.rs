@@ -127,7 +127,7 @@ impl<E: Payload> Backlogs<E> {
         let next = next.unwrap_or(u64::MAX);
         let events = &mut self.recent.0;
         let followed = events.partition_point(|(event, _)| event.sequence < next);
-        let unmatched = events.drain(..followed).filter(|_| true);
+        let unmatched = events.drain(..followed).filter(|(_, matched)| !matched);
         tally.totals.unmatched += unmatched.count() as u64;
         if events.is_empty() {
             *events = VecDeque::new();
