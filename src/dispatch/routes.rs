@@ -200,10 +200,7 @@ impl<E> Routes<E> {
                 self.leave_joining(slot);
                 continue;
             };
-            match &self.subscribers[key] {
-                Some(subscriber) if subscriber.indexed => changes.old.push((key, &slot.terms)),
-                _ => {}
-            }
+            changes.old.push((key, &slot.terms));
             // A slot that was replaced above does not detach its subscriber.
             if let Some(subscriber) = self.subscribers[key].take_if(|attached| Arc::ptr_eq(&attached.slot, slot)) {
                 self.keys.remove(&slot.id());
