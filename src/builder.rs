@@ -304,11 +304,13 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     ///
     /// The backlog is also limited to the capacity of the queue without its [reserve](Self::essential). The live events
     /// follow the backlog without a gap and without a duplicate, even while other threads publish.
-    /// [`Delivery::is_backlog`](crate::Delivery::is_backlog) returns `true` for the events of the backlog.
+    /// [`Delivery::is_backlog`](crate::Delivery::is_backlog) returns `true` for the events of the backlog. All events
+    /// whose `publish` returned before this subscription began count as backlog, even if the bus had not dispatched them.
     ///
     /// The dispatch thread evaluates the filter for the events of the history, newest first, until enough events match.
     /// If the filter names only scrolls, the dispatch thread searches only the history of the bus and the histories of
-    /// these scrolls. Backlog events are delivered as they were dispatched. So an event that was dispatched before its
+    /// these scrolls. A long search does not delay other subscribers: the dispatch thread examines up to 512 events at a
+    /// time and dispatches other events in between. Events that leave the history meanwhile are not found. Backlog events are delivered as they were dispatched. So an event that was dispatched before its
     /// session was registered has no scroll in the backlog either.
     ///
     /// See [`BusBuilder::history`] for an example.

@@ -245,8 +245,8 @@ impl<E: Payload> SharingBus<E> {
 impl<E: Payload> SharingBus<E> {
     /// Blocks the thread until all events accepted before this call have been dispatched.
     ///
-    /// Each of these events is then in the queues of its subscribers or counted as lost. The statistics are up to date,
-    /// and receivers dropped before this call are removed from the subscriber list. The call does not wait for
+    /// Each of these events is then in the queues of its subscribers or counted as lost. The backlogs of subscriptions
+    /// that began before this call are in their queues, too. The statistics are up to date, and receivers dropped before this call are removed from the subscriber list. The call does not wait for
     /// receivers to receive. On a closed bus, it waits until the bus has dispatched all accepted events and has ended.
     ///
     /// On the dispatch thread, which cannot wait for itself, the call returns at once.

@@ -95,7 +95,7 @@
 //!   near the capacity, the dispatch thread is the bottleneck, or host code delays it.
 //! - *Sessions*: the number of sessions that are open at the same time, plus a margin.
 //! - *History*: the number of events to hold in memory, including their payloads. Recording an event is one push into a
-//!   queue. A history per scroll adds another push, a lookup, and two tree operations.
+//!   queue. A history per scroll adds another push, a lookup, and four tree operations.
 //!
 //! # Assisted dispatch
 //!
