@@ -303,7 +303,7 @@ fn the_search_ends_with_the_subscription() {
     }
 }
 
-/// A closed bus completes the backlogs and delivers what it has accepted.
+/// A closed bus completes the backlogs and delivers all accepted events.
 #[test]
 fn closing_completes_the_backlog() {
     for assisted in [false, true] {
