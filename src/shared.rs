@@ -95,6 +95,7 @@ impl<E> Shared<E> {
         Ok(())
     }
 
+    #[inline]
     fn event_command(&self, event: BusEvent<E>) -> Command<E> {
         Command::Event(event, Stamp::new(self.subscribers.cut()))
     }

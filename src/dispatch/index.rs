@@ -182,6 +182,7 @@ impl FilterIndex {
     }
 
     /// Returns the postings under each term that the event satisfies, and the filters without terms.
+    #[inline]
     pub(crate) fn candidates<E>(&self, event: &BusEvent<E>) -> [&[Posting]; 7] {
         let routing = &event.routing;
         let connector_id = routing.connector_id.as_deref();

@@ -51,6 +51,8 @@ pub(crate) struct Routes<E> {
     /// Listed subscribers that are not attached yet. The ingress may still hold events that were published before they
     /// subscribed.
     joining: BTreeMap<SubscriberId, Arc<Slot<E>>>,
+    /// The lowest id in `joining`, or the end of the ids.
+    first_joining: SubscriberId,
     /// Attached subscribers whose filter is not in the index yet, because they still receive their backlog.
     backlogs: Backlogs<E>,
     vacant: Vec<SubscriberKey>,
@@ -68,6 +70,7 @@ impl<E> Routes<E> {
             matched: Vec::new(),
             matched_all: 0,
             joining: BTreeMap::new(),
+            first_joining: SubscriberId::END,
             backlogs: Backlogs::new(),
             vacant: Vec::new(),
             keys: HashMap::new(),
@@ -114,6 +117,7 @@ impl<E> Routes<E> {
     pub(crate) fn follow(&mut self, list: &Arc<SubscriberList<E>>) -> u64 {
         let before = std::mem::replace(&mut self.followed, Arc::clone(list));
         let changes = self.apply(&before, list);
+        self.update_first_joining();
         self.index.remove(&changes.old);
         for key in changes.new {
             if let Some(subscriber) = &self.subscribers[key] {
@@ -134,14 +138,21 @@ impl<E> Routes<E> {
 
     /// Returns `true` if a subscriber with an id below `cut` is listed and not attached.
     pub(crate) fn is_joining(&self, cut: SubscriberId) -> bool {
-        self.joining.first_key_value().is_some_and(|(first, _)| *first < cut)
+        self.first_joining < cut
+    }
+
+    fn update_first_joining(&mut self) {
+        let first = self.joining.first_key_value();
+        self.first_joining = first.map_or(SubscriberId::END, |(id, _)| *id);
     }
 
     /// Attaches the listed subscribers with ids below `cut`, and begins the backlogs that they requested. `next` is the
     /// sequence of the next event. The batch must be delivered before, because its events came before these subscribers.
     pub(crate) fn attach_before(&mut self, cut: SubscriberId, next: u64, history: Option<&History<E>>) {
         let later = self.joining.split_off(&cut);
-        for slot in std::mem::replace(&mut self.joining, later).into_values() {
+        let slots = std::mem::replace(&mut self.joining, later);
+        self.update_first_joining();
+        for slot in slots.into_values() {
             let Some(key) = self.attach(&slot) else {
                 continue;
             };
