@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::dispatch::history::{History, Keep};
 use crate::dispatch::{self, Dispatcher};
-use crate::error::BuildError;
+use crate::error::{BuildError, MAX_CAPACITY};
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
 use crate::forward::Forward;
@@ -79,7 +79,9 @@ impl<E: Payload> BusBuilder<E> {
 
     /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024.
     ///
-    /// A publisher waits only while the ingress is full. A flush request occupies one place too.
+    /// A publisher waits only while the ingress is full. A flush request occupies one place too. The bus allocates all
+    /// places when it starts, at about 100 bytes per place. If that allocation fails, the process aborts, as with any
+    /// failed allocation.
     pub fn ingress_capacity(mut self, events: usize) -> Self {
         self.ingress_capacity = events;
         self
@@ -96,6 +98,8 @@ impl<E: Payload> BusBuilder<E> {
     }
 
     /// Sets the maximum number of bound sessions. The default is 65,536.
+    ///
+    /// A session takes memory only once it is bound, so `usize::MAX` means no limit.
     ///
     /// When one more session is registered, the bus forgets the session with the oldest registration. It counts the
     /// forgotten sessions in [`BusStats::sessions_evicted`](crate::BusStats::sessions_evicted), and logs a warning for
@@ -137,7 +141,7 @@ impl<E: Payload> BusBuilder<E> {
     /// [`backlog`](SubscriptionBuilder::backlog). The default is 0, which keeps no events and costs nothing.
     ///
     /// The history includes events that matched no subscriber. It takes 8 bytes per event and keeps the event itself
-    /// alive.
+    /// alive. It allocates memory as events come, so `usize::MAX` keeps all events.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -175,13 +179,10 @@ impl<E: Payload> BusBuilder<E> {
     ///
     /// # Errors
     ///
-    /// - [`BuildError::ZeroCapacity`] if a capacity is zero.
+    /// - [`BuildError::ZeroCapacity`] if a capacity of the ingress, of queues or of sessions is zero.
+    /// - [`BuildError::CapacityTooLarge`] if a capacity of the ingress or of queues is greater than `usize::MAX / 256`.
     /// - [`BuildError::InvalidThreadName`] if the thread name contains a NUL byte.
     /// - [`BuildError::Spawn`] if the operating system does not start the thread.
-    ///
-    /// # Panics
-    ///
-    /// If a capacity exceeds the address space.
     pub fn build(self) -> Result<SharingBus<E>, BuildError> {
         self.check()?;
         let (ingress, commands) = Ingress::new(self.ingress_capacity);
@@ -221,6 +222,14 @@ impl<E: Payload> BusBuilder<E> {
         ] {
             if capacity == 0 {
                 return Err(BuildError::ZeroCapacity(setting));
+            }
+        }
+        for (setting, capacity) in [
+            ("ingress_capacity", self.ingress_capacity),
+            ("queue_capacity", self.queue_capacity),
+        ] {
+            if capacity > MAX_CAPACITY {
+                return Err(BuildError::CapacityTooLarge(setting));
             }
         }
         if self.thread_name.contains('\0') {
@@ -333,7 +342,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     ///
     /// # Panics
     ///
-    /// - If the queue capacity is zero, or exceeds the address space.
+    /// - If the queue capacity is zero, or greater than `usize::MAX / 256`.
     /// - If [essential](Self::essential) events are combined with [`Overflow::DropOldest`] or [`Overflow::Conflate`].
     /// - If the reserve for essential events is not less than the queue capacity.
     #[track_caller]
@@ -342,6 +351,10 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         assert!(
             capacity > 0,
             "a subscription needs a queue capacity of at least 1, not 0"
+        );
+        assert!(
+            capacity <= MAX_CAPACITY,
+            "a subscription needs a queue capacity of at most {MAX_CAPACITY}, not {capacity}"
         );
         let mut usable = capacity;
         if let Some(essential) = &self.queue.essential {

@@ -318,7 +318,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or exceeds the address space.
+    /// If the queue capacity is zero, or greater than `usize::MAX / 256`.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()

@@ -213,7 +213,7 @@
 //!
 //! Programming errors cause a panic with a message. The affected methods document these panics:
 //!
-//! - a queue capacity of zero, or one that exceeds the address space;
+//! - a queue capacity of zero, or one greater than `usize::MAX / 256`;
 //! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined
 //!   with an overflow rule that makes space;
 //! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow rule or a reserve that a channel cannot
