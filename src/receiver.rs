@@ -304,11 +304,16 @@ impl<E: Payload> BusReceiver<E> {
 
     /// Returns the number of queued events.
     ///
-    /// The number may be stale at once, because the dispatch thread may add events. Only this receiver takes events
-    /// out, so it can receive at least that many without waiting, unless the queue drops its oldest events. The number
-    /// exceeds the [capacity](Self::capacity) only in a conflating queue after the bus has ended.
+    /// The number may be stale at once, because the dispatch thread may add events. The receiver can receive at least
+    /// that many without waiting: only this receiver takes events out, and an event that displaces the oldest one takes
+    /// its place. The number exceeds the [capacity](Self::capacity) only in a conflating queue after the bus has ended.
     pub fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Returns bounds of the number of deliveries that follow: at least the queued ones, and none after the end.
+    fn remaining(&self) -> (usize, Option<usize>) {
+        (self.len(), self.queue.is_finished().then_some(0))
     }
 
     /// Returns `true` if no event is queued. `true` may be stale at once.
@@ -403,6 +408,10 @@ impl<E: Payload> Stream for BusReceiver<E> {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery<E>>> {
         self.poll_recv(cx).map(Result::ok)
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.remaining()
+    }
 }
 
 impl<E: Payload> FusedStream for BusReceiver<E> {
@@ -444,6 +453,10 @@ impl<E: Payload> Iterator for Iter<'_, E> {
     fn next(&mut self) -> Option<Delivery<E>> {
         self.receiver.recv().ok()
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.receiver.remaining()
+    }
 }
 
 /// An iterator over the queued deliveries that never waits; returned by [`BusReceiver::try_iter`].
@@ -457,5 +470,9 @@ impl<E: Payload> Iterator for TryIter<'_, E> {
 
     fn next(&mut self) -> Option<Delivery<E>> {
         self.receiver.try_recv().ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.receiver.remaining()
     }
 }
