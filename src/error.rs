@@ -140,7 +140,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
-            BuildError::CapacityTooLarge(setting) => write!(f, "{setting} must be at most {MAX_CAPACITY}"),
+            BuildError::CapacityTooLarge(setting) => write!(f, "{setting} exceeds {MAX_CAPACITY}"),
             BuildError::InvalidThreadName => f.write_str("the thread name holds a NUL byte"),
             BuildError::Spawn(_) => f.write_str("the dispatch thread could not be started"),
         }
