@@ -336,9 +336,9 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
 
     /// Creates the subscription and returns its receiver.
     ///
-    /// The filter is applied to every event whose `publish` begins after this call returns. If the bus has ended, the
-    /// receiver is closed from the start. The call never waits for the dispatch thread. It copies a part of the
-    /// subscriber list.
+    /// The filter is applied to every event whose `publish` begins after this call returns, and to no event whose
+    /// `publish` returned before this call began. If the bus has ended, the receiver is closed from the start. The call
+    /// never waits for the dispatch thread. It copies a part of the subscriber list, and allocates the whole queue.
     ///
     /// # Panics
     ///
@@ -402,7 +402,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// A lagging subscriber then loses its other events first, for example deltas, and its essential events last, for
     /// example completions. While at most `reserve` places are free, an event that is not essential is lost, as if the
-    /// queue were full. An essential event is lost only if the queue is full.
+    /// queue were full. An essential event is lost if the queue is full, so the reserve is no guarantee. If no event
+    /// may be lost, use [credits](crate::docs::patterns#delivery-without-loss).
     ///
     /// [`lagged`](BusReceiver::lagged) and [`missed`](crate::Delivery::missed) count all lost events.
     /// [`lagged_essential`](BusReceiver::lagged_essential) counts the lost essential events. With
@@ -499,6 +500,9 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// The capacity of the channel replaces the [`queue_capacity`](Self::queue_capacity), and it does not limit the
     /// [`backlog`](Self::backlog).
+    ///
+    /// The call never waits for the dispatch thread. The dispatch thread calls the sink for each event, so a sink must
+    /// never wait. A bus handle in the sink [keeps the bus open](crate::docs::patterns#a-handle-inside-the-bus).
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};
