@@ -51,12 +51,10 @@ fn a_cloned_value_becomes_a_shared_payload() {
 
     // These types are payloads already.
     fn is_payload<E: Payload>() {}
-    (
-        is_payload::<()>(),
-        is_payload::<String>(),
-        is_payload::<Vec<u8>>(),
-        is_payload::<u64>(),
-    );
+    is_payload::<()>();
+    is_payload::<String>();
+    is_payload::<Vec<u8>>();
+    is_payload::<u64>();
 }
 
 #[test]
