@@ -77,7 +77,8 @@ impl<E: Payload> BusBuilder<E> {
         }
     }
 
-    /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024.
+    /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024, and the limit is
+    /// `usize::MAX / 256`.
     ///
     /// A publisher waits only while the ingress is full. A flush request occupies one place too. The bus allocates all
     /// places when it starts, at about 100 bytes per place. If that allocation fails, the process aborts, as with any
@@ -87,7 +88,8 @@ impl<E: Payload> BusBuilder<E> {
         self
     }
 
-    /// Sets the default capacity of a subscriber's queue, in events. The default is 256.
+    /// Sets the default capacity of a subscriber's queue, in events. The default is 256, and the limit is
+    /// `usize::MAX / 256`.
     ///
     /// A subscription can set another capacity ([`SubscriptionBuilder::queue_capacity`]). Each subscription allocates
     /// its whole queue at once: 24 bytes per event, 32 with [`Overflow::DropOldest`], 48 with [`Overflow::Conflate`].
@@ -295,7 +297,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     }
 
     /// Sets the capacity of the queue, in events. The default is the bus's
-    /// [`queue_capacity`](BusBuilder::queue_capacity).
+    /// [`queue_capacity`](BusBuilder::queue_capacity). The subscription allocates the whole queue at once.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue.capacity = events;
         self

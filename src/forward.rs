@@ -57,8 +57,9 @@ impl<E: Payload> Forward<E> {
         self.queue.lagged()
     }
 
-    /// Returns `true` if the subscription has ended. `true` never changes back, and `false` may be stale at once. After
-    /// the channel is closed, the method returns `false` until the next matching event ends the subscription.
+    /// Returns `true` if the subscription has ended. `true` never changes back, and `false` may be stale at once. Right
+    /// after the bus was closed, the method returns `false` until the bus has dispatched all accepted events. After the
+    /// channel is closed, the method returns `false` until the next matching event ends the subscription.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
