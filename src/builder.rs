@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use crate::dispatch::history::{History, Keep};
 use crate::dispatch::{self, Dispatcher};
-use crate::error::BuildError;
+use crate::error::{BuildError, MAX_CAPACITY};
 use crate::event::{BusEvent, Event, Payload};
 use crate::filter::EventFilter;
 use crate::forward::Forward;
@@ -77,15 +77,19 @@ impl<E: Payload> BusBuilder<E> {
         }
     }
 
-    /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024.
+    /// Sets the number of accepted events that can wait for the dispatch thread. The default is 1024, and the limit is
+    /// `usize::MAX / 256`.
     ///
-    /// A publisher waits only while the ingress is full. A flush request occupies one place too.
+    /// A publisher waits only while the ingress is full. A flush request occupies one place too. The bus allocates all
+    /// places when it starts, at about 100 bytes per place. If that allocation fails, the process aborts, as with any
+    /// failed allocation.
     pub fn ingress_capacity(mut self, events: usize) -> Self {
         self.ingress_capacity = events;
         self
     }
 
-    /// Sets the default capacity of a subscriber's queue, in events. The default is 256.
+    /// Sets the default capacity of a subscriber's queue, in events. The default is 256, and the limit is
+    /// `usize::MAX / 256`.
     ///
     /// A subscription can set another capacity ([`SubscriptionBuilder::queue_capacity`]). Each subscription allocates
     /// its whole queue at once: 24 bytes per event, 32 with [`Overflow::DropOldest`], 48 with [`Overflow::Conflate`].
@@ -96,6 +100,8 @@ impl<E: Payload> BusBuilder<E> {
     }
 
     /// Sets the maximum number of bound sessions. The default is 65,536.
+    ///
+    /// A session takes memory only once it is bound, so `usize::MAX` means no limit.
     ///
     /// When one more session is registered, the bus forgets the session with the oldest registration. It counts the
     /// forgotten sessions in [`BusStats::sessions_evicted`](crate::BusStats::sessions_evicted), and logs a warning for
@@ -137,7 +143,7 @@ impl<E: Payload> BusBuilder<E> {
     /// [`backlog`](SubscriptionBuilder::backlog). The default is 0, which keeps no events and costs nothing.
     ///
     /// The history includes events that matched no subscriber. It takes 8 bytes per event and keeps the event itself
-    /// alive.
+    /// alive. It allocates memory as events come, so `usize::MAX` keeps all events.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -175,13 +181,10 @@ impl<E: Payload> BusBuilder<E> {
     ///
     /// # Errors
     ///
-    /// - [`BuildError::ZeroCapacity`] if a capacity is zero.
+    /// - [`BuildError::ZeroCapacity`] if a capacity of the ingress, of queues or of sessions is zero.
+    /// - [`BuildError::CapacityTooLarge`] if a capacity of the ingress or of queues is greater than `usize::MAX / 256`.
     /// - [`BuildError::InvalidThreadName`] if the thread name contains a NUL byte.
     /// - [`BuildError::Spawn`] if the operating system does not start the thread.
-    ///
-    /// # Panics
-    ///
-    /// If a capacity exceeds the address space.
     pub fn build(self) -> Result<SharingBus<E>, BuildError> {
         self.check()?;
         let (ingress, commands) = Ingress::new(self.ingress_capacity);
@@ -221,6 +224,14 @@ impl<E: Payload> BusBuilder<E> {
         ] {
             if capacity == 0 {
                 return Err(BuildError::ZeroCapacity(setting));
+            }
+        }
+        for (setting, capacity) in [
+            ("ingress_capacity", self.ingress_capacity),
+            ("queue_capacity", self.queue_capacity),
+        ] {
+            if capacity > MAX_CAPACITY {
+                return Err(BuildError::CapacityTooLarge(setting));
             }
         }
         if self.thread_name.contains('\0') {
@@ -286,7 +297,7 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     }
 
     /// Sets the capacity of the queue, in events. The default is the bus's
-    /// [`queue_capacity`](BusBuilder::queue_capacity).
+    /// [`queue_capacity`](BusBuilder::queue_capacity). The subscription allocates the whole queue at once.
     pub fn queue_capacity(mut self, events: usize) -> Self {
         self.queue.capacity = events;
         self
@@ -329,13 +340,13 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
 
     /// Creates the subscription and returns its receiver.
     ///
-    /// The filter is applied to every event whose `publish` begins after this call returns. If the bus has ended, the
-    /// receiver is closed from the start. The call never waits for the dispatch thread. It copies a part of the
-    /// subscriber list.
+    /// The filter is applied to every event whose `publish` begins after this call returns, and to no event whose
+    /// `publish` returned before this call began. If the bus has ended, the receiver is closed from the start. The call
+    /// never waits for the dispatch thread. It copies a part of the subscriber list, and allocates the whole queue.
     ///
     /// # Panics
     ///
-    /// - If the queue capacity is zero, or exceeds the address space.
+    /// - If the queue capacity is zero, or greater than `usize::MAX / 256`.
     /// - If [essential](Self::essential) events are combined with [`Overflow::DropOldest`] or [`Overflow::Conflate`].
     /// - If the reserve for essential events is not less than the queue capacity.
     #[track_caller]
@@ -344,6 +355,10 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
         assert!(
             capacity > 0,
             "a subscription needs a queue capacity of at least 1, not 0"
+        );
+        assert!(
+            capacity <= MAX_CAPACITY,
+            "a subscription needs a queue capacity of at most {MAX_CAPACITY}, not {capacity}"
         );
         let mut usable = capacity;
         if let Some(essential) = &self.queue.essential {
@@ -391,7 +406,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// A lagging subscriber then loses its other events first, for example deltas, and its essential events last, for
     /// example completions. While at most `reserve` places are free, an event that is not essential is lost, as if the
-    /// queue were full. An essential event is lost only if the queue is full.
+    /// queue were full. An essential event is lost if the queue is full, so the reserve is no guarantee. If no event
+    /// may be lost, use [credits](crate::docs::patterns#delivery-without-loss).
     ///
     /// [`lagged`](BusReceiver::lagged) and [`missed`](crate::Delivery::missed) count all lost events.
     /// [`lagged_essential`](BusReceiver::lagged_essential) counts the lost essential events. With
@@ -488,6 +504,9 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///
     /// The capacity of the channel replaces the [`queue_capacity`](Self::queue_capacity), and it does not limit the
     /// [`backlog`](Self::backlog).
+    ///
+    /// The call never waits for the dispatch thread. The dispatch thread calls the sink for each event, so a sink must
+    /// never wait. A bus handle in the sink [keeps the bus open](crate::docs::patterns#a-handle-inside-the-bus).
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};

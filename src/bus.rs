@@ -49,7 +49,8 @@ impl<E: Payload> SharingBus<E> {
     /// The call is one send into a channel, so its cost does not depend on the number of subscribers. With
     /// [`assisted_dispatch`](crate::BusBuilder::assisted_dispatch), a call on an idle bus also dispatches a batch.
     /// After `Ok`, the event will be dispatched, even if the bus is closed right afterward. Publishing succeeds without
-    /// any subscriber. In async code, use [`publish_async`](Self::publish_async).
+    /// any subscriber. In async code, use [`publish_async`](Self::publish_async), because this method blocks the thread
+    /// of a task without a panic.
     ///
     /// # Errors
     ///
@@ -71,7 +72,8 @@ impl<E: Payload> SharingBus<E> {
         self.shared().publish(event, Wait::Forever)
     }
 
-    /// Publishes an event if the ingress has space now. Never waits for space.
+    /// Publishes an event if the ingress has space now. Never waits for space, so threads, tasks and the dispatch
+    /// thread can call it.
     ///
     /// # Errors
     ///
@@ -82,7 +84,7 @@ impl<E: Payload> SharingBus<E> {
     }
 
     /// Publishes an event; blocks the thread for at most `timeout` while the ingress is full. On the dispatch thread,
-    /// this method never waits.
+    /// this method never waits. In async code, use [`publish_async`](Self::publish_async) with a timer of the runtime.
     ///
     /// # Errors
     ///
@@ -94,7 +96,8 @@ impl<E: Payload> SharingBus<E> {
 
     /// Publishes an event; the task waits while the ingress is full. Works on any runtime.
     ///
-    /// If the future is dropped before it is ready, the event has not been published, and is dropped with the future.
+    /// The future is cancel safe: if it is dropped before it is ready, the event has not been published, and is dropped
+    /// with the future.
     ///
     /// Do not block on this future in code that runs on the dispatch thread, such as a filter or a waker. That thread
     /// would wait for itself while the ingress is full. [`publish`](Self::publish) and
@@ -181,7 +184,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// The check is that of [`is_interested`](Self::is_interested), with the same limits, and also considers the
     /// origin. `payload` runs on the calling thread without a lock held. If it panics, no event is published. Once the
-    /// event exists, the call waits while the ingress is full, except on the dispatch thread.
+    /// event exists, the call blocks the thread while the ingress is full, except on the dispatch thread.
     ///
     /// # Errors
     ///
@@ -249,7 +252,9 @@ impl<E: Payload> SharingBus<E> {
     /// that began before this call are in their queues, too. The statistics are up to date, and receivers dropped before this call are removed from the subscriber list. The call does not wait for
     /// receivers to receive. On a closed bus, it waits until the bus has dispatched all accepted events and has ended.
     ///
-    /// On the dispatch thread, which cannot wait for itself, the call returns at once.
+    /// On the dispatch thread, which cannot wait for itself, the call returns at once. In a task, the call blocks the
+    /// thread of the runtime without a panic, so use [`flush_async`](Self::flush_async). Under [tokio's paused
+    /// clock](crate::docs::patterns#tokios-paused-clock), this blocking call is the better one.
     pub fn flush(&self) {
         let shared = self.shared();
         if !shared.ingress.on_dispatch_thread() {
@@ -266,7 +271,8 @@ impl<E: Payload> SharingBus<E> {
     /// Closes the bus. Returns `true` if this call closed it.
     ///
     /// A closed bus refuses new events and dispatches the accepted events. Each receiver then returns its queued events
-    /// and after them reports `Closed`. This method does not wait for any of these steps.
+    /// and after them reports `Closed`. This method does not wait for any of these steps, so threads, tasks and the
+    /// dispatch thread can call it.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, RecvError};
@@ -288,7 +294,7 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// The call does not wait for receivers to receive. Several calls, also from several threads, are allowed. On the
     /// dispatch thread, the call closes the bus and returns at once. In async code, call [`close`](Self::close) and
-    /// then await [`flush_async`](Self::flush_async).
+    /// then await [`flush_async`](Self::flush_async), because this method blocks the thread of a task without a panic.
     pub fn shutdown(&self) {
         self.close();
         if self.shared().ingress.on_dispatch_thread() {
@@ -301,7 +307,8 @@ impl<E: Payload> SharingBus<E> {
         }
     }
 
-    /// Returns `true` if the bus refuses new events. `true` never changes back, and `false` may be stale at once.
+    /// Returns `true` if the bus refuses new events. `true` never changes back, and `false` may be stale at once. The
+    /// receivers report the end later, see [`BusReceiver::is_closed`].
     pub fn is_closed(&self) -> bool {
         self.shared().ingress.is_closed()
     }
@@ -310,15 +317,19 @@ impl<E: Payload> SharingBus<E> {
 /// # Subscribing
 impl<E: Payload> SharingBus<E> {
     /// Subscribes to all events, with the bus's default [queue capacity](BusBuilder::queue_capacity).
+    ///
+    /// The call never waits for the dispatch thread, so threads, tasks and the dispatch thread can call it. See
+    /// [`SubscriptionBuilder::subscribe`].
     pub fn subscribe_all(&self) -> BusReceiver<E> {
         self.subscription().subscribe()
     }
 
-    /// Subscribes to the events that match `filter`, with a queue for `queue_capacity` events.
+    /// Subscribes to the events that match `filter`, with a queue for `queue_capacity` events. Never waits for the
+    /// dispatch thread.
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or exceeds the address space.
+    /// If the queue capacity is zero, or greater than `usize::MAX / 256`.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()
@@ -335,7 +346,7 @@ impl<E: Payload> SharingBus<E> {
     /// Ends a subscription. Returns `true` if this call ended it, and `false` if it had ended before or never existed.
     ///
     /// The bus queues no further events for the subscription. The queued events stay readable. After them, the receiver
-    /// reports `Closed`.
+    /// reports `Closed`. The call never waits for the dispatch thread.
     ///
     /// ```
     /// # use sharing_bus::{SharingBus, TryRecvError};
@@ -349,8 +360,8 @@ impl<E: Payload> SharingBus<E> {
         self.shared().unsubscribe(id)
     }
 
-    /// Returns the number of open subscriptions. The number may be stale at once, if other threads subscribe or
-    /// unsubscribe.
+    /// Returns the number of open subscriptions, including forwarded ones. Never waits. The number may be stale at
+    /// once, if other threads subscribe or unsubscribe.
     pub fn subscriber_count(&self) -> usize {
         self.shared().subscribers.live()
     }
@@ -358,7 +369,8 @@ impl<E: Payload> SharingBus<E> {
 
 /// # Sessions
 impl<E: Payload> SharingBus<E> {
-    /// Returns the global id to which a session is bound. The lookup allocates nothing.
+    /// Returns the global id to which a session is bound. The lookup allocates nothing. It waits only for another
+    /// access to the session cache, which is short, because no code of the host runs there.
     ///
     /// A registration takes effect when the bus dispatches it. So its id is visible after a [`flush`](Self::flush), or
     /// once a receiver has received the registration.
@@ -381,7 +393,7 @@ impl<E: Payload> SharingBus<E> {
     /// that the host restores, for example from disk.
     ///
     /// The binding takes effect at once, also for events that are accepted but not yet dispatched. A registration
-    /// dispatched later replaces it.
+    /// dispatched later replaces it. The call never waits for the dispatch of events.
     pub fn bind_session(&self, connector_id: &str, native_session_id: &str, scroll_id: Uuid) -> Option<Uuid> {
         let previous = self.shared().sessions.bind(connector_id, native_session_id, scroll_id);
         telemetry::session_bound(connector_id, native_session_id, scroll_id);
@@ -390,8 +402,8 @@ impl<E: Payload> SharingBus<E> {
 
     /// Removes a session's binding and returns the id to which the session was bound.
     ///
-    /// The removal takes effect at once, also for events that are accepted but not yet dispatched. To remove the
-    /// binding in order with the events, publish the end of the session (see
+    /// The removal takes effect at once, also for events that are accepted but not yet dispatched. The call never waits
+    /// for the dispatch of events. To remove the binding in order with the events, publish the end of the session (see
     /// [`SessionChange::Ended`](crate::SessionChange::Ended)) or flush first.
     pub fn forget_session(&self, connector_id: &str, native_session_id: &str) -> Option<Uuid> {
         self.shared().sessions.forget(connector_id, native_session_id)

@@ -7,6 +7,10 @@ use std::{error, fmt, io};
 
 use crate::event::{BusEvent, Event};
 
+/// The greatest capacity of an ingress or a queue. The bytes of such an ingress or queue fit into an `isize`, as the
+/// allocator requires.
+pub(crate) const MAX_CAPACITY: usize = usize::MAX / 256;
+
 /// The error of a publish call that did not accept the event. It contains the event.
 ///
 /// ```
@@ -124,6 +128,8 @@ impl error::Error for RecvError {}
 pub enum BuildError {
     /// A capacity is zero. The text is the name of the setting.
     ZeroCapacity(&'static str),
+    /// A capacity is greater than `usize::MAX / 256`. The text is the name of the setting.
+    CapacityTooLarge(&'static str),
     /// The thread name contains a NUL byte, which operating systems reject.
     InvalidThreadName,
     /// The operating system did not start the dispatch thread.
@@ -134,6 +140,7 @@ impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             BuildError::ZeroCapacity(setting) => write!(f, "{setting} must be at least 1"),
+            BuildError::CapacityTooLarge(setting) => write!(f, "{setting} exceeds {MAX_CAPACITY}"),
             BuildError::InvalidThreadName => f.write_str("the thread name holds a NUL byte"),
             BuildError::Spawn(_) => f.write_str("the dispatch thread could not be started"),
         }

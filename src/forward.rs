@@ -15,7 +15,8 @@ use crate::sync::Arc;
 /// A handle to a subscription that delivers into a channel of the host; returned by
 /// [`forward_to`](crate::SubscriptionBuilder::forward_to).
 ///
-/// The handle does not keep the bus alive, and dropping it does not end the subscription.
+/// The handle does not keep the bus alive, and dropping it does not end the subscription. None of its methods waits for
+/// the dispatch thread.
 pub struct Forward<E: Payload = Event> {
     shared: Arc<Shared<E>>,
     id: SubscriberId,
@@ -56,15 +57,17 @@ impl<E: Payload> Forward<E> {
         self.queue.lagged()
     }
 
-    /// Returns `true` if the subscription has ended. `true` never changes back, and `false` may be stale at once. After
-    /// the channel is closed, the method returns `false` until the next matching event ends the subscription.
+    /// Returns `true` if the subscription has ended. `true` never changes back, and `false` may be stale at once. Right
+    /// after the bus was closed, the method returns `false` until the bus has dispatched all accepted events. After the
+    /// channel is closed, the method returns `false` until the next matching event ends the subscription.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
     }
 
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
-    /// The bus forwards no further events, and the dispatch thread drops the sender of the channel.
+    /// The bus forwards no further events, and the dispatch thread drops the sender of the channel soon afterward. The
+    /// call does not wait for this.
     pub fn close(&self) -> bool {
         self.shared.unsubscribe(self.id)
     }

@@ -54,7 +54,8 @@
 //!    add up to the matching events. A queue that [conflates](#controlling-loss) also counts merged events. No event is
 //!    delivered twice.
 //! 3. A slow, stuck, dead or panicking subscriber harms no other subscriber and no publisher.
-//! 4. A subscriber sees every matching event whose `publish` began after its `subscribe` returned.
+//! 4. A subscriber sees every matching event whose `publish` began after its `subscribe` returned, and none whose
+//!    `publish` returned before its `subscribe` began.
 //! 5. [Late binding](#late-binding) has no races.
 //! 6. No wake-up is lost, and a canceled receive loses no event.
 //! 7. The slot and the memory of a dropped receiver are freed without further traffic.
@@ -93,7 +94,9 @@
 //!
 //! The bus counts losses after filtering and reports each loss at its position in the stream. [`Delivery::missed`]
 //! returns the number of events that this subscriber lost right before that delivery. [`BusReceiver::lagged`] returns
-//! the total number of lost events. A loss is not an error and never looks like a closed bus.
+//! the total number of lost events. A loss is not an error and never looks like a closed bus. No delivery may follow
+//! the last loss, so a subscriber that records losses also compares `lagged` with the sum of `missed` [at the
+//! end](docs::patterns#an-archiver).
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventRouting, SharingBus};
@@ -117,13 +120,18 @@
 //! For a slow subscriber, which events are lost matters more than how many. A view recovers from a lost token delta,
 //! but waits forever after a lost completion. Two settings of a subscription control which events are lost:
 //!
-//! - [`essential`](SubscriptionBuilder::essential) reserves the last places of the queue for essential events.
-//!   [`BusReceiver::lagged_essential`] counts lost essential events separately.
+//! - [`essential`](SubscriptionBuilder::essential) reserves the last places of the queue for essential events, so that
+//!   they are lost last. If these places are full too, essential events are lost.
+//!   [`BusReceiver::lagged_essential`] counts them separately.
 //! - [`Overflow::Conflate`] holds back the events that find the queue full, at most one event per scroll. A newer event
 //!   of the same scroll replaces the pending one, or a function passed to
 //!   [`conflate_with`](SubscriptionBuilder::conflate_with) merges the two. The bus queues a pending event as soon as
 //!   the receiver frees space. [`Delivery::merged`] returns the number of other events that went into the delivered
 //!   one.
+//!
+//! Neither setting excludes a loss. If no event may be lost, publishers must wait for the subscriber, with
+//! [credits](docs::patterns#delivery-without-loss). [`Overflow::Disconnect`] suits a subscriber that reloads its state
+//! after a loss.
 //!
 //! The counts stay exact: delivered, lost, merged and pending events add up to the matching events.
 //!
@@ -238,7 +246,8 @@
 //! [`close`](SharingBus::close), or dropping the last handle, makes the bus refuse new events. The dispatch thread
 //! dispatches the accepted events, and each receiver drains its queue before it sees `Closed`.
 //! [`shutdown`](SharingBus::shutdown) also waits for the dispatch thread. A publish that races with a close either
-//! succeeds and is delivered, or returns the event.
+//! succeeds and is delivered, or returns the event. A handle that a filter, a sink or a payload inside the bus holds
+//! [keeps the bus open](docs::patterns#a-handle-inside-the-bus).
 //!
 //! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or when another part of
 //! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. After `close` and `unsubscribe`, the receiver
@@ -284,7 +293,11 @@
 //! [`publish_async`](SharingBus::publish_async), [`recv_async`](BusReceiver::recv_async),
 //! [`flush_async`](SharingBus::flush_async) and the `Stream` implementation of [`BusReceiver`] suspend the task and
 //! work on any executor. Receiving is cancel safe, so it can be a branch of a `select!`. `try_publish` never waits and
-//! can be called anywhere. `publish`, `flush` and `shutdown` block the thread, so do not call them in tasks.
+//! can be called anywhere. `publish`, `flush`, `shutdown` and the receive methods of [threads](#threads) block the
+//! thread, so do not call them in tasks. They cannot detect a task, so they do not panic there.
+//!
+//! Tokio's paused clock does not see the dispatch thread work. See [the
+//! remedies](docs::patterns#tokios-paused-clock) for tests.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -363,7 +376,7 @@
 //! contained. The dispatch thread does not survive `fork`.
 //!
 //! To send values from one producer to one consumer, use a channel. If no event may be lost, however slow a subscriber
-//! is, use a queue with back-pressure.
+//! is, use a queue with back-pressure, or [credits](docs::patterns#delivery-without-loss).
 //!
 //! # Further reading
 //!

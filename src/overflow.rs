@@ -13,14 +13,16 @@
 #[non_exhaustive]
 pub enum Overflow {
     /// The new event is lost, and all queued events stay. This rule suits a subscriber that needs the beginning of a
-    /// session.
+    /// session. The first event that is queued after the loss reports it. If no event follows, only
+    /// [`lagged`](crate::BusReceiver::lagged) reports it.
     #[default]
     DropNewest,
     /// The oldest queued event is lost, and the new event takes its place. This rule suits a subscriber that shows the
-    /// current state.
+    /// current state. The next delivery reports the loss.
     DropOldest,
     /// The new event is lost, and the subscription ends. The receiver returns the queued events and then reports
-    /// [`Closed`](crate::TryRecvError::Closed). This rule suits a subscriber that must restart after a gap.
+    /// [`Closed`](crate::TryRecvError::Closed). This rule suits a subscriber that must restart after a gap. No delivery
+    /// follows the loss, so only [`lagged`](crate::BusReceiver::lagged) reports it.
     Disconnect,
     /// The new event waits beside the queue, one event for each scroll. The dispatch thread queues it as soon as the
     /// receiver has made space. This rule suits a subscriber that shows the current state of many sessions, such as

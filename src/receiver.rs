@@ -67,8 +67,9 @@ impl<E: Payload> BusReceiver<E> {
     /// Returns the next delivery; blocks the thread until there is one.
     ///
     /// The thread first spins and yields for some microseconds, as in crossbeam's channels, and then sleeps. In async
-    /// code, use [`recv_async`](Self::recv_async). Do not call this method on the dispatch thread, for example in a
-    /// payload's `Drop`, because that thread would wait for itself.
+    /// code, use [`recv_async`](Self::recv_async). This method does not detect a task and blocks its thread without a
+    /// panic, unlike `blocking_recv` of tokio's channels. Do not call this method on the dispatch thread, for example
+    /// in a payload's `Drop`, because that thread would wait for itself.
     ///
     /// # Errors
     ///
@@ -124,7 +125,12 @@ impl<E: Payload> BusReceiver<E> {
         self.queue.try_pop()
     }
 
-    /// Returns the next delivery; blocks the thread for at most `timeout`.
+    /// Returns the next delivery; blocks the thread for at most `timeout`. A receive that times out has taken no
+    /// delivery.
+    ///
+    /// The timeout measures real time, also under a paused clock of an async runtime. In async code, use
+    /// [`recv_async`](Self::recv_async) with a timer of the runtime, because this method blocks the thread of a task
+    /// without a panic. Do not call it on the dispatch thread, which it would only delay.
     ///
     /// # Errors
     ///
@@ -135,7 +141,8 @@ impl<E: Payload> BusReceiver<E> {
         timed(self.recv_by(Instant::now().checked_add(timeout)))
     }
 
-    /// Returns the next delivery; blocks the thread until `deadline` at most.
+    /// Returns the next delivery; blocks the thread until `deadline` at most, in the same way as
+    /// [`recv_timeout`](Self::recv_timeout).
     ///
     /// # Errors
     ///
@@ -145,7 +152,8 @@ impl<E: Payload> BusReceiver<E> {
     }
 
     /// Appends up to `max` deliveries to `buffer`; blocks the thread until there is at least one. Returns the number of
-    /// deliveries appended, which is 0 only if `max` is 0 or if the subscription has ended and the queue is empty.
+    /// deliveries appended, which is 0 only if `max` is 0 or if the subscription has ended and the queue is empty. The
+    /// call blocks in the same way as [`recv`](Self::recv).
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus};
@@ -168,13 +176,15 @@ impl<E: Payload> BusReceiver<E> {
         self.append(first, buffer, max)
     }
 
-    /// Returns an iterator that blocks the thread for each delivery. It ends once the subscription has ended and the
-    /// queue is empty.
+    /// Returns an iterator that blocks the thread for each delivery, in the same way as [`recv`](Self::recv). It ends
+    /// once the subscription has ended and the queue is empty. The lower bound of its size hint is the number of queued
+    /// events.
     pub fn iter(&mut self) -> Iter<'_, E> {
         Iter { receiver: self }
     }
 
-    /// Returns an iterator over the queued deliveries. It never waits, and ends once the queue is empty.
+    /// Returns an iterator over the queued deliveries. It never waits, and ends once the queue is empty. The lower
+    /// bound of its size hint is the number of queued events.
     pub fn try_iter(&mut self) -> TryIter<'_, E> {
         TryIter { receiver: self }
     }
@@ -241,7 +251,8 @@ impl<E: Payload> BusReceiver<E> {
         self.append(first, buffer, max)
     }
 
-    /// Polls for the next delivery.
+    /// Polls for the next delivery. Never blocks the thread. A call that returns [`Poll::Pending`] has taken no
+    /// delivery.
     ///
     /// If the queue is empty, this method returns [`Poll::Pending`] and stores the waker of `cx`, which replaces any
     /// earlier waker. The next matching event or the end of the subscription wakes the stored waker. A wake-up may be
@@ -277,9 +288,10 @@ impl<E: Payload> BusReceiver<E> {
 
     /// Returns the number of matching events that this subscriber has lost so far.
     ///
-    /// It is the sum of [`Delivery::missed`] over all deliveries and of the losses since the last delivery. It is never
-    /// less than the sum over the deliveries received so far. It may trail the dispatch thread by a batch, and is exact
-    /// after a [`flush`](crate::SharingBus::flush) if no thread publishes.
+    /// It is the sum of [`Delivery::missed`] over all deliveries and of the losses since the last delivery, which no
+    /// delivery reports if the subscription ends. It is never less than the sum over the deliveries received so far. It
+    /// may trail the dispatch thread by a batch, and is exact after a [`flush`](crate::SharingBus::flush) if no thread
+    /// publishes.
     pub fn lagged(&self) -> u64 {
         self.queue.lagged()
     }
@@ -304,11 +316,16 @@ impl<E: Payload> BusReceiver<E> {
 
     /// Returns the number of queued events.
     ///
-    /// The number may be stale at once, because the dispatch thread may add events. Only this receiver takes events
-    /// out, so it can receive at least that many without waiting, unless the queue drops its oldest events. The number
-    /// exceeds the [capacity](Self::capacity) only in a conflating queue after the bus has ended.
+    /// The number may be stale at once, because the dispatch thread may add events. The receiver can receive at least
+    /// that many without waiting: only this receiver takes events out, and an event that displaces the oldest one takes
+    /// its place. The number exceeds the [capacity](Self::capacity) only in a conflating queue after the bus has ended.
     pub fn len(&self) -> usize {
         self.queue.len()
+    }
+
+    /// Returns bounds of the number of deliveries that follow: at least the queued ones, and none after the end.
+    fn remaining(&self) -> (usize, Option<usize>) {
+        (self.len(), self.queue.is_finished().then_some(0))
     }
 
     /// Returns `true` if no event is queued. `true` may be stale at once.
@@ -326,6 +343,10 @@ impl<E: Payload> BusReceiver<E> {
     /// because the bus has ended.
     ///
     /// Events may still be queued. `true` never changes back, and `false` may be stale at once.
+    ///
+    /// Right after the bus was closed, or its last handle dropped, the method returns `false`: the bus ends only once
+    /// it has dispatched all accepted events. It returns `true` after a [`shutdown`](crate::SharingBus::shutdown), or
+    /// after [`close`](crate::SharingBus::close) and a [`flush`](crate::SharingBus::flush).
     pub fn is_closed(&self) -> bool {
         self.subscription.queue.is_closed()
     }
@@ -396,12 +417,16 @@ impl<E: Payload> Future for Recv<'_, E> {
 }
 
 /// A stream of deliveries. It ends once the subscription has ended and the queue is empty. A future of its next item is
-/// cancel safe.
+/// cancel safe. The lower bound of its size hint is the number of queued events.
 impl<E: Payload> Stream for BusReceiver<E> {
     type Item = Delivery<E>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Delivery<E>>> {
         self.poll_recv(cx).map(Result::ok)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.remaining()
     }
 }
 
@@ -444,6 +469,10 @@ impl<E: Payload> Iterator for Iter<'_, E> {
     fn next(&mut self) -> Option<Delivery<E>> {
         self.receiver.recv().ok()
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.receiver.remaining()
+    }
 }
 
 /// An iterator over the queued deliveries that never waits; returned by [`BusReceiver::try_iter`].
@@ -457,5 +486,9 @@ impl<E: Payload> Iterator for TryIter<'_, E> {
 
     fn next(&mut self) -> Option<Delivery<E>> {
         self.receiver.try_recv().ok()
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.receiver.remaining()
     }
 }

@@ -27,7 +27,11 @@ use crate::sync::{Arc, Mutex};
 /// A handle to a bus, for publishing and subscribing.
 ///
 /// A clone is another handle to the same bus and costs one increment of a reference count. Dropping the last handle
-/// closes the bus, as [`close`](Self::close) does, and does not wait.
+/// closes the bus, as [`close`](Self::close) does, and does not wait. The bus then dispatches the accepted events, and
+/// until it has ended, [`BusReceiver::is_closed`](crate::BusReceiver::is_closed) returns `false`.
+///
+/// A handle that the bus itself owns, in a filter, a sink, a merge function or a payload, [keeps the bus
+/// open](crate::docs::patterns#a-handle-inside-the-bus).
 ///
 /// ```
 /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};

@@ -9,9 +9,12 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use sharing_bus::{
-    BuildError, BusBuilder, BusEvent, EventFilter, EventRouting, Overflow, Payload, PublishError, RecvError,
+    BuildError, BusBuilder, BusEvent, Delivery, EventFilter, EventRouting, Overflow, Payload, PublishError, RecvError,
     RecvTimeoutError, SharingBus, TryRecvError,
 };
+
+/// The smallest capacity of an ingress or a queue that is refused.
+const TOO_LARGE: usize = usize::MAX / 256 + 1;
 
 #[test]
 fn a_zero_capacity_is_a_build_error_that_names_the_setting() {
@@ -26,6 +29,82 @@ fn a_zero_capacity_is_a_build_error_that_names_the_setting() {
         assert!(matches!(error, BuildError::ZeroCapacity(setting) if setting == name));
         assert_eq!(error.to_string(), format!("{name} must be at least 1"));
     }
+}
+
+#[test]
+fn a_capacity_that_no_allocation_can_have_is_a_build_error_that_names_the_setting() {
+    type Setting = fn(BusBuilder<Number>, usize) -> BusBuilder<Number>;
+    let settings: [(&str, Setting); 2] = [
+        ("ingress_capacity", |builder, capacity| {
+            builder.ingress_capacity(capacity)
+        }),
+        ("queue_capacity", |builder, capacity| builder.queue_capacity(capacity)),
+    ];
+    for (name, set) in settings {
+        for capacity in [TOO_LARGE, usize::MAX / 2, usize::MAX] {
+            let error = set(SharingBus::builder(), capacity).build().unwrap_err();
+            assert!(matches!(error, BuildError::CapacityTooLarge(setting) if setting == name));
+            assert_eq!(error.to_string(), format!("{name} exceeds {}", usize::MAX / 256));
+        }
+    }
+    // A bus allocates no queue, so it can have the greatest default capacity.
+    SharingBus::<Number>::builder()
+        .queue_capacity(TOO_LARGE - 1)
+        .build()
+        .unwrap();
+}
+
+#[test]
+fn a_queue_capacity_that_no_allocation_can_have_panics_with_a_clear_message() {
+    let bus = SharingBus::<Number>::new();
+    let overflows = [
+        Overflow::DropNewest,
+        Overflow::DropOldest,
+        Overflow::Disconnect,
+        Overflow::Conflate,
+    ];
+    for overflow in overflows {
+        for capacity in [TOO_LARGE, usize::MAX / 2, usize::MAX] {
+            let subscribe = || drop(subscribe_with(&bus, overflow, capacity));
+            let panic = catch_unwind(AssertUnwindSafe(subscribe)).unwrap_err();
+            let message = panic
+                .downcast_ref::<String>()
+                .expect("the panic message must be formatted");
+            assert!(message.contains("queue capacity of at most"), "{message}");
+        }
+    }
+    let subscribe = || drop(bus.subscribe_filtered(EventFilter::All, usize::MAX));
+    assert!(catch_unwind(AssertUnwindSafe(subscribe)).is_err());
+    let reserve = || {
+        let subscription = bus.subscription().queue_capacity(8);
+        drop(subscription.essential(EventFilter::All, usize::MAX).subscribe());
+    };
+    assert!(catch_unwind(AssertUnwindSafe(reserve)).is_err());
+    assert_eq!(bus.subscriber_count(), 0);
+}
+
+#[test]
+fn the_greatest_number_of_sessions_events_in_the_history_or_in_the_backlog_means_no_limit() {
+    let bus = SharingBus::builder()
+        .session_capacity(usize::MAX)
+        .history(usize::MAX)
+        .history_per_scroll(usize::MAX)
+        .build()
+        .unwrap();
+    publish_all(&bus, (0..300).map(|n| scroll_event(n, 7)));
+    for n in 0..300 {
+        assert_eq!(bus.bind_session("c", &format!("s{n}"), scroll(n)), None);
+    }
+    assert_eq!((bus.session_count(), bus.stats().sessions_evicted), (300, 0));
+
+    let subscription = bus.subscription().queue_capacity(1000).backlog(usize::MAX);
+    let mut late = subscription.subscribe();
+    let (sender, forwarded) = crossbeam_channel::bounded(1000);
+    bus.subscription().backlog(usize::MAX).forward_to(sender);
+    bus.flush();
+    let late = drain(&mut late);
+    assert!(late.len() == 300 && late.iter().all(Delivery::is_backlog));
+    assert_eq!(forwarded.len(), 300);
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod common;
 use std::alloc::System;
 
 use common::*;
-use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, SharingBus};
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventOrigin, EventRouting, Overflow, SharingBus};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 use uuid::Uuid;
 
@@ -49,6 +49,22 @@ fn ended_subscriptions_events_and_sessions_free_their_memory() {
     bus.publish(session_event(EventKind::Output)).unwrap();
     drop(bus.subscribe_all());
     assert!(view.recv().is_ok());
+
+    #[cfg(target_pointer_width = "64")]
+    for (overflow, documented) in [
+        (Overflow::DropNewest, 24),
+        (Overflow::DropOldest, 32),
+        (Overflow::Disconnect, 24),
+        (Overflow::Conflate, 48),
+    ] {
+        const PLACES: usize = 65_536;
+        bus.flush();
+        let before = live_bytes();
+        let receiver = subscribe_with(&bus, overflow, PLACES);
+        let allocated = live_bytes() - before;
+        assert_eq!(receiver.capacity(), PLACES);
+        assert_eq!(allocated / PLACES as isize, documented, "bytes per place, {overflow:?}");
+    }
 
     assert_frees_memory(&bus, "10,000 subscriptions one after the other", || {
         for n in 0..10_000 {

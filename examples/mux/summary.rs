@@ -25,9 +25,15 @@ impl Tally {
         self.last_sequence = delivery.sequence();
     }
 
+    /// Returns the number of events that were lost after the last delivery, which no delivery reports. Call this method
+    /// after the receiver has returned the end.
+    pub(crate) fn missed_at_end(&self, receiver: &BusReceiver<Record>) -> u64 {
+        receiver.lagged().saturating_sub(self.missed)
+    }
+
     /// Adds the events that were lost after the last delivery.
     pub(crate) fn finish(mut self, receiver: &BusReceiver<Record>) -> Self {
-        self.missed = self.missed.max(receiver.lagged());
+        self.missed += self.missed_at_end(receiver);
         self
     }
 
@@ -173,6 +179,7 @@ mod tests {
         while let Ok(delivery) = receiver.recv() {
             tally.count(&delivery);
         }
+        assert_eq!(tally.missed_at_end(&receiver), 2);
         let mut tally = tally.finish(&receiver);
         assert_eq!((tally.received, tally.missed), (3, 2));
         change(&mut tally, &mut stats);

@@ -69,7 +69,8 @@
 //!
 //! Not guaranteed:
 //!
-//! - A delivery that reports the last loss, because no delivery may follow it. Call `lagged` at the end.
+//! - A delivery that reports the last loss, because no delivery may follow it. At the end, compare `lagged` with the
+//!   sum of `missed`, as [an archiver](super::patterns#an-archiver) does.
 //! - Anything about events that were still queued when the receiver was dropped.
 //! - A match when the filter panics. The panic counts as no match and is counted in
 //!   [`filter_panics`](crate::BusStats::filter_panics).
@@ -110,13 +111,23 @@
 //!
 //! # 4. Subscribers see later events
 //!
-//! A subscriber sees every event whose publishing call began after its `subscribe` call returned. To *see* an event
-//! means to match it against the filter. The same holds for a new filter after
-//! [`set_filter`](crate::BusReceiver::set_filter) has returned.
+//! A new subscriber receives every matching event whose publish began after its subscribe returned. It receives none
+//! whose publish returned before its subscribe began, apart from a requested [backlog](crate#late-joiners). Overlapping
+//! calls go either way.
 //!
-//! Not guaranteed: that the subscriber sees no earlier event. An event that was accepted but not yet dispatched may
-//! reach it. Flush before subscribing if this matters. To receive earlier events, request [a
-//! backlog](crate#late-joiners).
+//! A state of the host can therefore be copied first, before the subscription, or afterward. Copied first, the state
+//! lacks the events between the copy and the subscription. Copied afterward, the state may already contain the first
+//! events of the subscription, and no event is missing. [A view that joins
+//! late](super::patterns#a-view-that-joins-late) uses the second order.
+//!
+//! After [`set_filter`](crate::BusReceiver::set_filter) has returned, each event whose publish begins is matched
+//! against the new filter.
+//!
+//! Not guaranteed:
+//!
+//! - Which filter an event is matched against that was accepted before `set_filter` returned. Flush before the call to
+//!   apply the old filter to all earlier events.
+//! - That the backlog holds an earlier event. A [history](crate::BusBuilder::history) keeps a limited number of events.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -213,7 +224,7 @@
 //!
 //! Programming errors cause a panic with a message. The affected methods document these panics:
 //!
-//! - a queue capacity of zero, or one that exceeds the address space;
+//! - a queue capacity of zero, or one greater than `usize::MAX / 256`;
 //! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined
 //!   with an overflow rule that makes space;
 //! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow rule or a reserve that a channel cannot

@@ -15,6 +15,16 @@
 //!   [credits](super::patterns#delivery-without-loss).
 //! - **Events do not survive the process.** An archiver is an ordinary subscriber. If the process crashes, the events
 //!   in the archiver's queue are lost.
+//! - **Async runtimes do not see the dispatch thread work.** Under a [paused
+//!   clock](super::patterns#tokios-paused-clock) of tokio, a time limit around a receive elapses at once.
+//! - **There is no weak handle.** A handle that a filter, a sink, a merge function or a kept payload holds keeps the
+//!   bus open. The [remedies](super::patterns#a-handle-inside-the-bus) are a `Weak` of an `Arc` around the handle, and
+//!   an explicit [`close`](crate::SharingBus::close).
+//! - **Blocking calls do not detect an async runtime.** [`recv`](crate::BusReceiver::recv), `recv_timeout`, `flush`,
+//!   `publish` and `shutdown` block the thread of a task without a panic, unlike `blocking_recv` of tokio. In a runtime
+//!   with one thread, a task that waits this way for another task waits forever.
+//! - **No queue can guarantee the arrival of an event.** [Essential](crate::SubscriptionBuilder::essential) events have
+//!   reserved places, but are lost if these are full. [Credits](super::patterns#delivery-without-loss) prevent losses.
 //! - **Each subscription has one consumer.** A receiver is not `Clone`. To share the work of one subscription, forward
 //!   it to a channel with several receivers:
 //!
@@ -57,7 +67,8 @@
 //! - **The capacity of a queue is fixed.** To change it, subscribe again, and then drop the old receiver. Both
 //!   receivers get the events in between, and [`sequence`](crate::Delivery::sequence) identifies the duplicates.
 //! - **A queue allocates its memory at once**: 24 bytes per place, 32 bytes if it drops the oldest event, and 48 bytes
-//!   if it conflates. Large queues for many subscribers need much memory.
+//!   if it conflates. Large queues for many subscribers need much memory. The ingress also allocates its memory at
+//!   once, about 100 bytes per place. If such an allocation fails, the process aborts.
 //! - **A forwarded subscription cannot drop its oldest event**, because that event is in the host's channel. It also
 //!   cannot conflate or reserve places, because a channel does not report its free space.
 //! - **A queue either conflates or reserves places, not both.** An essential event that overtook the pending events

@@ -3,8 +3,8 @@
 //!
 //! - [`guarantees`]: the exact wording of the nine guarantees, and their limits.
 //! - [`internals`]: the path of an event through the bus, and the synchronization along it.
-//! - [`patterns`]: an archiver, a view, a request with its answer, delivery without loss, a shutdown, a test, a late
-//!   joiner.
+//! - [`patterns`]: an archiver, a view, a request with its answer, delivery without loss, a handle inside the bus, a
+//!   shutdown, a test, a late joiner.
 //! - [`performance`]: the cost of each operation, and the settings that change it.
 //! - [`limitations`]: features that the bus does not have, and alternatives.
 //! - [`migrating`]: call-by-call tables for `tokio::sync::broadcast`, `async-broadcast` and custom buses.

@@ -9,33 +9,50 @@
 //! [`recv_many`](crate::BusReceiver::recv_many), and the default overflow rule, which keeps the oldest events. The
 //! archive marks each gap at its position.
 //!
+//! A delivery reports the gap before it, so no delivery reports a gap at the very end. After the last delivery, the
+//! archiver compares [`lagged`](crate::BusReceiver::lagged) with the sum of all [`missed`](crate::Delivery::missed),
+//! and marks the difference. Without this step, an archive that lost its last events looks complete.
+//!
 //! ```
-//! use sharing_bus::{BusEvent, BusReceiver, Event, EventRouting, SharingBus};
+//! use sharing_bus::{BusEvent, BusReceiver, EventRouting, SharingBus};
 //! use std::io::{self, Write};
 //! use std::thread;
 //!
-//! fn archive(mut events: BusReceiver, mut file: impl Write) -> io::Result<u64> {
+//! fn archive(mut events: BusReceiver<u64>, mut file: impl Write) -> io::Result<u64> {
 //!     let mut batch = Vec::new();
+//!     let mut marked = 0;
 //!     while events.recv_many(&mut batch, 256) > 0 {
 //!         for delivery in batch.drain(..) {
-//!             if delivery.missed() > 0 {
-//!                 writeln!(file, "-- {} missing --", delivery.missed())?;
-//!             }
-//!             writeln!(file, "{} {:?}", delivery.sequence(), delivery.event)?;
+//!             mark_gap(&mut file, delivery.missed())?;
+//!             marked += delivery.missed();
+//!             writeln!(file, "{}", delivery.event)?;
 //!         }
 //!         file.flush()?; // Once per batch.
 //!     }
+//!     mark_gap(&mut file, events.lagged() - marked)?; // The gap at the end.
+//!     file.flush()?;
 //!     Ok(events.lagged())
+//! }
+//!
+//! fn mark_gap(file: &mut impl Write, missing: u64) -> io::Result<()> {
+//!     if missing == 0 { Ok(()) } else { writeln!(file, "-- {missing} missing --") }
 //! }
 //!
 //! let bus = SharingBus::new();
 //! let events = bus.subscription().queue_capacity(65_536).label("archive").subscribe();
 //! let archiver = thread::spawn(move || archive(events, Vec::new()));
-//! for _ in 0..1000 {
-//!     bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+//! // An archiver that is too slow, with a queue that is too small.
+//! let late = bus.subscription().queue_capacity(2).subscribe();
+//! for number in 1..=1000 {
+//!     bus.publish(BusEvent::new(EventRouting::default(), number)).unwrap();
 //! }
 //! bus.shutdown();
-//! assert_eq!(archiver.join().unwrap().unwrap(), 0);
+//! assert_eq!(archiver.join().unwrap()?, 0);
+//!
+//! let mut file = Vec::new();
+//! assert_eq!(archive(late, &mut file)?, 998);
+//! assert_eq!(String::from_utf8_lossy(&file), "1\n2\n-- 998 missing --\n");
+//! # Ok::<(), io::Error>(())
 //! ```
 //!
 //! # A view of one session
@@ -152,12 +169,52 @@
 //! assert_eq!(consumer.join().unwrap(), (500_500, 0));
 //! ```
 //!
-//! There are two alternatives:
+//! A credit covers only the events for which publishers take it. Give such a subscription a filter that matches no
+//! other events. There are two alternatives:
 //!
 //! - [`Overflow::Disconnect`](crate::Overflow::Disconnect) suits a subscriber that restarts from a
 //!   [backlog](crate#late-joiners) or an archive after a loss.
 //! - [`forward_to`](crate::SubscriptionBuilder::forward_to) an unbounded channel loses no event and delays no
 //!   publisher. Only memory limits the channel.
+//!
+//! # A handle inside the bus
+//!
+//! A handle keeps the bus open. This includes a handle that the bus itself owns: in a custom filter, a
+//! [`Sink`](crate::Sink), a merge function, or the payload of an event in a queue or in the
+//! [history](crate::BusBuilder::history). The bus and such a handle keep each other alive. If the host then drops its
+//! own handles, the bus does not close, its thread does not end, and its receivers wait forever.
+//!
+//! There are three remedies:
+//!
+//! - Give the code a [`Weak`](std::sync::Weak) reference. The host puts its handle into an `Arc`, and the code upgrades
+//!   the reference for each use. After the host has dropped the `Arc`, no upgrade succeeds. There must be no other
+//!   handle, so share the `Arc` instead of clones of the handle.
+//! - Call [`close`](crate::SharingBus::close) or [`shutdown`](crate::SharingBus::shutdown) explicitly. A closed bus
+//!   ends with all handles still alive, and drops the filters, the sinks and the history.
+//! - Give the code the sender of a channel instead. A thread of the host receives from the channel and publishes.
+//!
+//! ```
+//! use sharing_bus::{BusEvent, EventFilter, EventKind, EventRouting, SharingBus};
+//! use std::sync::Arc;
+//!
+//! let bus = Arc::new(SharingBus::new());
+//! let weak = Arc::downgrade(&bus);
+//! // Publishes an alarm for each large number. Filters run on the dispatch thread, where publishing never waits.
+//! let alarm = EventFilter::custom(move |event: &BusEvent<u64>| {
+//!     if let (true, Some(bus)) = (*event.event > 100, weak.upgrade()) {
+//!         let routing = EventRouting { kind: EventKind::Error, ..Default::default() };
+//!         let _ = bus.try_publish(BusEvent::new(routing, 0));
+//!     }
+//!     false
+//! });
+//! let _alarm = bus.subscribe_filtered(alarm, 1);
+//! let mut errors = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8);
+//! bus.publish(BusEvent::new(EventRouting::default(), 101)).unwrap();
+//! assert_eq!(*errors.recv().unwrap().event, 0);
+//!
+//! drop(bus); // Closes the bus, because the filter holds no handle.
+//! assert!(errors.recv().is_err());
+//! ```
 //!
 //! # Shutting down a host
 //!
@@ -222,6 +279,40 @@
 //! assert_eq!(bus.stats().published, 1);
 //! ```
 //!
+//! ## Tokio's paused clock
+//!
+//! Under a paused clock (`start_paused = true`), tokio advances the time to the next timer as soon as the runtime has
+//! nothing to do. The work of the dispatch thread is invisible to the runtime, so the runtime counts as idle while an
+//! event is on its way. A limit such as `timeout(Duration::from_secs(2), receiver.recv_async())` then elapses at once.
+//! The same holds for a limit around `flush_async` and around `publish_async` on a full ingress. The canceled call
+//! loses nothing. These remedies work:
+//!
+//! - Call the blocking [`flush`](crate::SharingBus::flush) between the publish and the receive. A blocked runtime does
+//!   not advance its clock, and after the flush the receive finds its event at once. This is the simplest remedy.
+//! - Await [`flush_async`](crate::SharingBus::flush_async) outside any time limit. Other timers of the runtime may
+//!   elapse during the flush.
+//! - Keep the clock from advancing during a part of the test. A running `spawn_blocking` task has this effect, for
+//!   example one that waits until the test drops a sender. The test then moves the time with `tokio::time::advance`.
+//! - Call `tokio::time::resume`. Later limits measure real time.
+//!
+//! A receive without any time limit needs no remedy, unless another timer ends the test.
+//! [`recv_timeout`](crate::BusReceiver::recv_timeout) measures real time and ignores the paused clock.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+//! use sharing_bus::{BusEvent, EventRouting, SharingBus};
+//! use std::time::Duration;
+//! use tokio::time::timeout;
+//!
+//! let bus = SharingBus::new();
+//! let mut receiver = bus.subscribe_all();
+//! bus.publish_async(BusEvent::new(EventRouting::default(), 7_u64)).await.unwrap();
+//! bus.flush(); // Without this call, the time limit may elapse at once.
+//! let delivery = timeout(Duration::from_secs(2), receiver.recv_async()).await.unwrap();
+//! assert_eq!(*delivery.unwrap().event, 7);
+//! # });
+//! ```
+//!
 //! # A view that joins late
 //!
 //! If the most recent events are enough, request a [backlog](crate#late-joiners). With
@@ -230,7 +321,8 @@
 //!
 //! If the present state is the sum of all events, a keeper must maintain that state and the sequence of the last event
 //! in it. A new view first subscribes, then copies the state, and then skips the events that the state already
-//! contains.
+//! contains. In the other order, the events between the copy and the subscription are missing. That order suits a view
+//! which tolerates a gap, or a host that publishes nothing in between.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, EventRouting, SharingBus};
@@ -248,7 +340,7 @@
 //!
 //! publish(1);
 //! publish(2);
-//! let mut view = bus.subscribe_all(); // May also receive earlier events.
+//! let mut view = bus.subscribe_all();
 //! publish(3);
 //! bus.flush();
 //! keep();
@@ -305,9 +397,11 @@
 //! # Losing less important events first
 //!
 //! A view that misses a token delta shows a gap. A view that misses the end of an answer shows a spinner forever. Name
-//! the events that must not be lost, and [reserve](crate::SubscriptionBuilder::essential) places for the largest number
-//! of them that may arrive at once. Check [`lagged_essential`](crate::BusReceiver::lagged_essential): while it returns
-//! 0, the state of the view is valid. Otherwise, the view should reload its state.
+//! the events that should be lost last, and [reserve](crate::SubscriptionBuilder::essential) places for the largest
+//! number of them that may arrive at once. A reserve is capacity, not a guarantee: if more of these events arrive while
+//! the view is stuck, they are lost too. Check [`lagged_essential`](crate::BusReceiver::lagged_essential): while it
+//! returns 0, the state of the view is valid. Otherwise, the view should reload its state. If no event may be lost, use
+//! [credits](#delivery-without-loss).
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};

@@ -241,13 +241,10 @@ struct Failed;
 
 /// Records session changes in the order of the bus.
 async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut changes: BusReceiver<E>) {
+    let mut reported = 0;
     while let Ok(delivery) = changes.recv_async().await {
-        if delivery.missed() > 0 {
-            log_warning!(
-                "NATS bridge: {} session changes were lost before they reached the bucket",
-                delivery.missed()
-            );
-        }
+        reported += delivery.missed();
+        warn_of_losses(delivery.missed());
         match panic::catch(|| delivery.event.session_change()).flatten() {
             Some(SessionChange::Registered {
                 connector_id,
@@ -266,5 +263,13 @@ async fn record_changes<E: Payload>(registrations: Arc<SharedRegistrations>, mut
             _ => continue,
         }
         registrations.changed.notify_one();
+    }
+    // No delivery reports the changes that were lost after the last one.
+    warn_of_losses(changes.lagged().saturating_sub(reported));
+}
+
+fn warn_of_losses(lost: u64) {
+    if lost > 0 {
+        log_warning!("NATS bridge: {lost} session changes were lost before they reached the bucket");
     }
 }
