@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::end_reason::EndReason;
 use crate::event::{Event, Payload};
 use crate::filter::EventFilter;
 use crate::queue::QueueState;
@@ -60,6 +61,12 @@ impl<E: Payload> Forward<E> {
     /// the channel is closed, the method returns `false` until the next matching event ends the subscription.
     pub fn is_closed(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    /// Returns the reason for which the subscription has ended, or `None` while it is open. A reason never changes, and
+    /// `None` may be stale at once, as for [`is_closed`](Self::is_closed).
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.queue.end_reason()
     }
 
     /// Ends the subscription. Returns `true` if this call ended it.

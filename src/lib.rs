@@ -348,7 +348,7 @@
 //!
 //! | name | meaning |
 //! |---|---|
-//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, equal to the fields of [`BusStats`] |
+//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total`, `…_failed_total` | counters, equal to the fields of [`BusStats`] |
 //! | `sharing_bus_ingress_depth`, `sharing_bus_subscribers`, `sharing_bus_sessions` | gauges |
 //! | `sharing_bus_dispatch_latency_seconds` | histogram of the time from the publishing call (including its wait for space) to the end of the event's batch |
 //! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_lagged_essential_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | four counters and a gauge for all subscriptions with the same label; the metric label `subscriber` holds the subscription's label, or `unlabelled` |
@@ -381,6 +381,7 @@ mod bus;
 mod delivery;
 mod dispatch;
 pub mod docs;
+mod end_reason;
 mod error;
 mod event;
 mod filter;
@@ -406,6 +407,7 @@ struct Readme;
 
 pub use builder::{BusBuilder, SubscriptionBuilder};
 pub use delivery::Delivery;
+pub use end_reason::EndReason;
 pub use error::{BuildError, PublishError, RecvError, RecvTimeoutError, TryRecvError};
 pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange};
 pub use filter::{CustomFilter, EventFilter};

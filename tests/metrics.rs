@@ -178,6 +178,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         "filter_panics",
         "payload_panics",
         "reaped",
+        "failed",
     ]
     .map(|name| counter(&format!("sharing_bus_{name}_total")));
     let expected = [
@@ -190,6 +191,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         stats.filter_panics,
         stats.payload_panics,
         stats.reaped,
+        stats.failed,
     ];
     assert_eq!(counted, expected);
     let shown = ["ingress_depth", "subscribers", "sessions"].map(|name| gauge(&format!("sharing_bus_{name}")) as u64);

@@ -145,9 +145,8 @@ impl<E: Payload> Dispatcher<E> {
         self.bind(&mut event);
         self.follow_list();
         let totals = &mut self.tally.totals;
-        let pushes = self
-            .routes
-            .mark(&event, sequence, self.batch.len(), &mut totals.filter_panics);
+        let list = &self.shared.subscribers;
+        let pushes = self.routes.mark(&event, sequence, self.batch.len(), list, totals);
         totals.unmatched += u64::from(pushes == 0);
         totals.dispatched = sequence;
         if let Some(history) = &mut self.history {
@@ -208,7 +207,7 @@ impl<E: Payload> Dispatcher<E> {
         self.deliver_pending(QueueProducer::push_pending);
     }
 
-    fn deliver_pending(&mut self, push: fn(&mut QueueProducer<E>) -> Pushed) {
+    fn deliver_pending(&mut self, push: fn(&mut QueueProducer<E>, &mut Pushed)) {
         self.routes
             .deliver_pending(push, &self.shared.subscribers, &mut self.tally);
     }

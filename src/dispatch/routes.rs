@@ -12,6 +12,7 @@ use crate::dispatch::index::{FilterIndex, SubscriberKey, shrunk};
 use crate::dispatch::subscriber_state::{SubscriberState, Tally};
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
+use crate::stats::Totals;
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::{Slot, SubscriberList};
@@ -73,7 +74,14 @@ impl<E> Routes<E> {
 
     /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the sequence of
     /// the event, and `place` is its place in the batch.
-    pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
+    pub(crate) fn mark(
+        &mut self,
+        event: &BusEvent<E>,
+        sequence: u64,
+        place: usize,
+        list: &Subscribers<E>,
+        totals: &mut Totals,
+    ) -> usize {
         let mut count = self.index.match_all.len();
         if count > 0 {
             self.matched_all |= 1 << place;
@@ -85,7 +93,7 @@ impl<E> Routes<E> {
                     continue;
                 }
                 mark.considered = sequence;
-                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, panics) {
+                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, list, totals) {
                     continue;
                 }
                 if mark.matched == 0 {
@@ -139,7 +147,7 @@ impl<E> Routes<E> {
             let attached = self.keys.get(&slot.id()).map(|key| (*key, &mut self.subscribers[*key]));
             match attached {
                 Some((key, Some(subscriber))) => {
-                    subscriber.slot = Arc::clone(slot);
+                    subscriber.replace_slot(Arc::clone(slot));
                     changes.new.push(key);
                 }
                 _ => changes.new.extend(self.attach(slot)),
@@ -234,7 +242,7 @@ impl<E: Payload> Routes<E> {
     /// Calls `push` on each producer with waiting events, and settles the results.
     pub(crate) fn deliver_pending(
         &mut self,
-        push: fn(&mut QueueProducer<E>) -> Pushed,
+        push: fn(&mut QueueProducer<E>, &mut Pushed),
         list: &Subscribers<E>,
         tally: &mut Tally,
     ) {
@@ -248,8 +256,13 @@ impl<E: Payload> Routes<E> {
 }
 
 /// Returns `true` if the subscriber is attached and its filter matches.
-fn matches<E>(subscriber: &mut Option<SubscriberState<E>>, event: &BusEvent<E>, panics: &mut u64) -> bool {
+fn matches<E>(
+    subscriber: &mut Option<SubscriberState<E>>,
+    event: &BusEvent<E>,
+    list: &Subscribers<E>,
+    totals: &mut Totals,
+) -> bool {
     subscriber
         .as_mut()
-        .is_some_and(|subscriber| subscriber.matches(event, panics))
+        .is_some_and(|subscriber| subscriber.matches(event, list, totals))
 }

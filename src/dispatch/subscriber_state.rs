@@ -7,14 +7,16 @@ use std::collections::BTreeSet;
 use crate::delivery::parcel::{Envelope, Parcel};
 use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
+use crate::end_reason::EndReason;
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
 use crate::stats::Totals;
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Slot;
+use crate::sync::Arc;
 use crate::sync::counted::Counted;
-use crate::sync::{Arc, panic};
+use crate::sync::panic::{self, MAX_PANICS, Streak};
 use crate::telemetry::{SubscriberTelemetry, Telemetry};
 
 /// The results of dispatch, over all subscribers.
@@ -40,6 +42,8 @@ pub(crate) struct SubscriberState<E> {
     pub(crate) slot: Arc<Slot<E>>,
     producer: QueueProducer<E>,
     telemetry: SubscriberTelemetry,
+    /// The consecutive panics of the filter.
+    panics: Streak,
     warned_of_panic: bool,
 }
 
@@ -49,25 +53,62 @@ impl<E> SubscriberState<E> {
             telemetry: SubscriberTelemetry::new(&slot.subscription),
             slot,
             producer,
+            panics: Streak::default(),
             warned_of_panic: false,
         }
     }
 
-    /// Returns the newest matching events of the history, up to the number that the subscriber requested.
-    fn backlog(&mut self, history: &History<E>, panics: &mut u64) -> Vec<Counted<Envelope<E>>> {
-        let scrolls = self.slot.terms.scrolls();
-        let limit = self.slot.subscription.backlog;
-        history.newest(limit, scrolls.as_deref(), |event| self.matches(event, panics))
+    /// Replaces the slot by one with another filter.
+    pub(crate) fn replace_slot(&mut self, slot: Arc<Slot<E>>) {
+        self.slot = slot;
+        self.panics = Streak::default();
     }
 
-    /// Evaluates the filter. A panic of the filter is counted, and the event then does not match.
-    pub(crate) fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
+    /// Returns the newest matching events of the history, up to the number that the subscriber requested.
+    fn backlog(
+        &mut self,
+        history: &History<E>,
+        subscribers: &Subscribers<E>,
+        totals: &mut Totals,
+    ) -> Vec<Counted<Envelope<E>>> {
+        let scrolls = self.slot.terms.scrolls();
+        let limit = self.slot.subscription.backlog;
+        history.newest(limit, scrolls.as_deref(), |event| {
+            self.matches(event, subscribers, totals)
+        })
+    }
+
+    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then does
+    /// not match. Too many consecutive panics end the subscription.
+    pub(crate) fn matches(&mut self, event: &BusEvent<E>, subscribers: &Subscribers<E>, totals: &mut Totals) -> bool {
+        if self.producer.state().is_closed() {
+            return false;
+        }
         let filter = &self.slot.filter;
-        panic::run(|| filter.matches(event)).unwrap_or_else(|_| {
-            *panics += 1;
+        let result = panic::run(|| filter.matches(event));
+        let failed = self.panics.record(&result);
+        result.unwrap_or_else(|_| {
+            totals.filter_panics += 1;
             self.warn_of_panic("a filter", "counted as no match");
+            if failed {
+                self.end(EndReason::Failed, subscribers, totals);
+            }
             false
         })
+    }
+
+    /// Ends the subscription, unless it has ended already.
+    fn end(&mut self, reason: EndReason, subscribers: &Subscribers<E>, totals: &mut Totals) {
+        if subscribers.close(&self.slot.subscription, reason) && reason == EndReason::Failed {
+            totals.failed += 1;
+            let id = self.slot.id();
+            panic::log_warning!(
+                "subscriber {id} ended, because its filters or its merge function panicked {MAX_PANICS} times in a row, \
+                 or its sink panicked"
+            );
+        }
+        // The dispatch thread runs its upkeep when the batch ends, so no thread needs to be woken.
+        subscribers.request_upkeep();
     }
 
     /// Logs the first panic of the subscriber's functions, and how the bus treats the event. Later panics are only
@@ -115,7 +156,7 @@ impl<E: Payload> SubscriberState<E> {
     /// Delivers the backlog that the subscriber requested.
     pub(crate) fn deliver_backlog(&mut self, history: &History<E>, subscribers: &Subscribers<E>, tally: &mut Tally) {
         let mut pushed = Pushed::default();
-        let backlog = self.backlog(history, &mut tally.totals.filter_panics);
+        let backlog = self.backlog(history, subscribers, &mut tally.totals);
         self.push_each(backlog.into_iter().map(Parcel::Backlog), &mut pushed);
         self.settle(pushed, subscribers, tally);
     }
@@ -123,20 +164,21 @@ impl<E: Payload> SubscriberState<E> {
     /// Queues waiting events with `push`, which is one of the producer's methods.
     pub(crate) fn deliver_pending(
         &mut self,
-        push: fn(&mut QueueProducer<E>) -> Pushed,
+        push: fn(&mut QueueProducer<E>, &mut Pushed),
         subscribers: &Subscribers<E>,
         tally: &mut Tally,
     ) {
-        let pushed = push(&mut self.producer);
+        let mut pushed = Pushed::default();
+        push(&mut self.producer, &mut pushed);
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Pushes parcels, until one ends the subscription.
+    /// Pushes parcels, until one must end the subscription.
     #[inline]
     fn push_each(&mut self, parcels: impl Iterator<Item = Parcel<E>>, pushed: &mut Pushed) {
         for parcel in parcels {
             self.producer.push(parcel, pushed);
-            if pushed.ends {
+            if pushed.end.is_some() {
                 break;
             }
         }
@@ -158,10 +200,8 @@ impl<E: Payload> SubscriberState<E> {
         if pushed.waits {
             tally.waiting.insert(self.slot.id());
         }
-        if pushed.ends {
-            subscribers.close(&self.slot.subscription);
-            // The dispatch thread runs its upkeep when the batch ends, so no thread needs to be woken.
-            subscribers.request_upkeep();
+        if let Some(reason) = pushed.end {
+            self.end(reason, subscribers, &mut tally.totals);
         }
         self.telemetry
             .batch_delivered(pushed, &self.slot.subscription, &mut tally.telemetry);
