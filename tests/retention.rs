@@ -118,7 +118,11 @@ fn a_queue_that_drops_its_oldest_events_keeps_at_most_one_displaced_part_of_a_bu
     for burst in 1..10 {
         // Each burst displaces ten events, except that the last one of a bundle displaces its rest.
         fixture.burst(std::iter::repeat_n(1, 10));
-        let displaced = if burst <= 6 { 10 * burst } else { (10 * burst - BURST) % 10 };
+        let displaced = if burst <= 6 {
+            10 * burst
+        } else {
+            (10 * burst - BURST) % 10
+        };
         assert_eq!(fixture.alive(), BURST + displaced, "after {burst} small bursts");
     }
     drain(&mut receiver);

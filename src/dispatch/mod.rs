@@ -134,6 +134,10 @@ impl<E: Payload> Dispatcher<E> {
         self.shared.ingress.notify_space(received);
         if self.shared.subscribers.take_upkeep() {
             self.run_upkeep();
+            // A backlog can end its subscription during the upkeep. Its removal does not wait for the next event.
+            if self.shared.subscribers.take_upkeep() {
+                self.shared.request_upkeep();
+            }
         }
         self.end_batch();
         received
@@ -144,9 +148,8 @@ impl<E: Payload> Dispatcher<E> {
         let sequence = self.tally.totals.dispatched + 1;
         self.bind(&mut event);
         self.follow_list();
+        let pushes = self.routes.mark(&event, sequence, self.batch.len(), &mut self.tally);
         let totals = &mut self.tally.totals;
-        let list = &self.shared.subscribers;
-        let pushes = self.routes.mark(&event, sequence, self.batch.len(), list, totals);
         totals.unmatched += u64::from(pushes == 0);
         totals.dispatched = sequence;
         if let Some(history) = &mut self.history {

@@ -10,9 +10,9 @@ use crate::dispatch::batch::Batch;
 use crate::dispatch::history::History;
 use crate::dispatch::index::{FilterIndex, SubscriberKey, shrunk};
 use crate::dispatch::subscriber_state::{SubscriberState, Tally};
+use crate::end_reason::EndReason;
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
-use crate::stats::Totals;
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::{Slot, SubscriberList};
@@ -74,14 +74,7 @@ impl<E> Routes<E> {
 
     /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the sequence of
     /// the event, and `place` is its place in the batch.
-    pub(crate) fn mark(
-        &mut self,
-        event: &BusEvent<E>,
-        sequence: u64,
-        place: usize,
-        list: &Subscribers<E>,
-        totals: &mut Totals,
-    ) -> usize {
+    pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, tally: &mut Tally) -> usize {
         let mut count = self.index.match_all.len();
         if count > 0 {
             self.matched_all |= 1 << place;
@@ -93,7 +86,7 @@ impl<E> Routes<E> {
                     continue;
                 }
                 mark.considered = sequence;
-                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, list, totals) {
+                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, tally) {
                     continue;
                 }
                 if mark.matched == 0 {
@@ -228,6 +221,7 @@ impl<E: Payload> Routes<E> {
             }
         }
         batch.clear();
+        self.end_failing(list, tally);
     }
 
     /// Delivers the backlogs of newly attached subscribers.
@@ -235,6 +229,16 @@ impl<E: Payload> Routes<E> {
         for key in self.joined.drain(..) {
             if let Some(subscriber) = &mut self.subscribers[key] {
                 subscriber.deliver_backlog(history, list, tally);
+            }
+        }
+        self.end_failing(list, tally);
+    }
+
+    /// Ends the subscriptions whose filter has panicked too often in a row.
+    fn end_failing(&mut self, list: &Subscribers<E>, tally: &mut Tally) {
+        while let Some(id) = tally.failing.pop() {
+            if let Some(subscriber) = self.attached(id) {
+                subscriber.end(EndReason::Failed, list, &mut tally.totals);
             }
         }
     }
@@ -247,22 +251,20 @@ impl<E: Payload> Routes<E> {
         tally: &mut Tally,
     ) {
         for id in std::mem::take(&mut tally.waiting) {
-            let attached = self.keys.get(&id).and_then(|key| self.subscribers[*key].as_mut());
-            if let Some(subscriber) = attached {
+            if let Some(subscriber) = self.attached(id) {
                 subscriber.deliver_pending(push, list, tally);
             }
         }
     }
+
+    fn attached(&mut self, id: SubscriberId) -> Option<&mut SubscriberState<E>> {
+        self.keys.get(&id).and_then(|key| self.subscribers[*key].as_mut())
+    }
 }
 
 /// Returns `true` if the subscriber is attached and its filter matches.
-fn matches<E>(
-    subscriber: &mut Option<SubscriberState<E>>,
-    event: &BusEvent<E>,
-    list: &Subscribers<E>,
-    totals: &mut Totals,
-) -> bool {
+fn matches<E>(subscriber: &mut Option<SubscriberState<E>>, event: &BusEvent<E>, tally: &mut Tally) -> bool {
     subscriber
         .as_mut()
-        .is_some_and(|subscriber| subscriber.matches(event, list, totals))
+        .is_some_and(|subscriber| subscriber.matches(event, tally))
 }

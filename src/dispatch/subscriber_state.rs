@@ -25,6 +25,8 @@ pub(crate) struct Tally {
     pub(crate) telemetry: Telemetry,
     /// Subscribers with events that wait for space in their queue.
     pub(crate) waiting: BTreeSet<SubscriberId>,
+    /// Subscribers whose filter has panicked too often in a row. They end after the next delivery.
+    pub(crate) failing: Vec<SubscriberId>,
 }
 
 impl Tally {
@@ -33,6 +35,7 @@ impl Tally {
             totals: Totals::default(),
             telemetry,
             waiting: BTreeSet::new(),
+            failing: Vec::new(),
         }
     }
 }
@@ -65,40 +68,33 @@ impl<E> SubscriberState<E> {
     }
 
     /// Returns the newest matching events of the history, up to the number that the subscriber requested.
-    fn backlog(
-        &mut self,
-        history: &History<E>,
-        subscribers: &Subscribers<E>,
-        totals: &mut Totals,
-    ) -> Vec<Counted<Envelope<E>>> {
+    fn backlog(&mut self, history: &History<E>, tally: &mut Tally) -> Vec<Counted<Envelope<E>>> {
         let scrolls = self.slot.terms.scrolls();
         let limit = self.slot.subscription.backlog;
-        history.newest(limit, scrolls.as_deref(), |event| {
-            self.matches(event, subscribers, totals)
-        })
+        history.newest(limit, scrolls.as_deref(), |event| self.matches(event, tally))
     }
 
     /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then does
-    /// not match. Too many consecutive panics end the subscription.
-    pub(crate) fn matches(&mut self, event: &BusEvent<E>, subscribers: &Subscribers<E>, totals: &mut Totals) -> bool {
-        if self.producer.state().is_closed() {
+    /// not match. After too many consecutive panics, the subscription ends once it has received the events that the
+    /// filter matched before.
+    pub(crate) fn matches(&mut self, event: &BusEvent<E>, tally: &mut Tally) -> bool {
+        if self.panics.is_over() || self.producer.state().is_closed() {
             return false;
         }
         let filter = &self.slot.filter;
         let result = panic::run(|| filter.matches(event));
-        let failed = self.panics.record(&result);
+        if self.panics.record(&result) {
+            tally.failing.push(self.slot.id());
+        }
         result.unwrap_or_else(|_| {
-            totals.filter_panics += 1;
+            tally.totals.filter_panics += 1;
             self.warn_of_panic("a filter", "counted as no match");
-            if failed {
-                self.end(EndReason::Failed, subscribers, totals);
-            }
             false
         })
     }
 
     /// Ends the subscription, unless it has ended already.
-    fn end(&mut self, reason: EndReason, subscribers: &Subscribers<E>, totals: &mut Totals) {
+    pub(crate) fn end(&mut self, reason: EndReason, subscribers: &Subscribers<E>, totals: &mut Totals) {
         if subscribers.close(&self.slot.subscription, reason) && reason == EndReason::Failed {
             totals.failed += 1;
             let id = self.slot.id();
@@ -156,7 +152,7 @@ impl<E: Payload> SubscriberState<E> {
     /// Delivers the backlog that the subscriber requested.
     pub(crate) fn deliver_backlog(&mut self, history: &History<E>, subscribers: &Subscribers<E>, tally: &mut Tally) {
         let mut pushed = Pushed::default();
-        let backlog = self.backlog(history, subscribers, &mut tally.totals);
+        let backlog = self.backlog(history, tally);
         self.push_each(backlog.into_iter().map(Parcel::Backlog), &mut pushed);
         self.settle(pushed, subscribers, tally);
     }

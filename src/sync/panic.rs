@@ -45,6 +45,11 @@ impl Streak {
             Ok(_) => self.0 = 0,
             Err(Panicked) => self.0 += 1,
         }
+        self.is_over()
+    }
+
+    /// Returns `true` if the function has panicked [`MAX_PANICS`] times in a row.
+    pub(crate) fn is_over(&self) -> bool {
         self.0 >= MAX_PANICS
     }
 }
