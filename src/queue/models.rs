@@ -136,3 +136,19 @@ fn receive_races_a_waiting_event() {
         assert_eq!(consumer.try_pop().unwrap().sequence(), 2);
     });
 }
+
+/// Of two ends, one comes first. Its reason is the only one that any thread sees.
+#[test]
+fn two_ends_race() {
+    loom::model(|| {
+        let (producer, _consumer) = plain(1, Overflow::DropNewest);
+        let state = Arc::clone(producer.state());
+        let ending = loom::thread::spawn(move || state.close(EndReason::Unsubscribed));
+        let closed = producer.state().close(EndReason::Closed);
+        let seen = producer.state().end_reason();
+        let unsubscribed = ending.join().unwrap();
+        assert_ne!(closed, unsubscribed, "the subscription must end once");
+        let first = if closed { EndReason::Closed } else { EndReason::Unsubscribed };
+        assert_eq!((seen, producer.state().end_reason()), (Some(first), Some(first)));
+    });
+}
