@@ -241,8 +241,9 @@
 //! succeeds and is delivered, or returns the event.
 //!
 //! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or when another part of
-//! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. After `close` and `unsubscribe`, the receiver
-//! can still read its queued events.
+//! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. It also ends if its queue
+//! [overflows](Overflow::Disconnect) or if its functions [keep panicking](EventFilter::custom). The receiver can still
+//! read its queued events, and [`BusReceiver::end_reason`] returns the reason.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};

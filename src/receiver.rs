@@ -322,8 +322,7 @@ impl<E: Payload> BusReceiver<E> {
         self.subscription.queue.capacity()
     }
 
-    /// Returns `true` if the subscription has ended, for one of the reasons that
-    /// [`end_reason`](Self::end_reason) distinguishes.
+    /// Returns `true` if the subscription has ended. [`end_reason`](Self::end_reason) returns the reason.
     ///
     /// Events may still be queued. `true` never changes back, and `false` may be stale at once.
     pub fn is_closed(&self) -> bool {
@@ -351,8 +350,9 @@ impl<E: Payload> BusReceiver<E> {
 
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
-    /// The bus queues no further events. The queued events stay readable. After them, every receive method reports the
-    /// end of the subscription.
+    /// The bus queues no further events, and calls none of the subscription's functions again. [The
+    /// guarantees](crate::docs::guarantees#the-end-of-a-subscription) define which event can still be under way. The
+    /// queued events stay readable. After them, every receive method reports the end of the subscription.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};

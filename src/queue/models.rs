@@ -148,7 +148,11 @@ fn two_ends_race() {
         let seen = producer.state().end_reason();
         let unsubscribed = ending.join().unwrap();
         assert_ne!(closed, unsubscribed, "the subscription must end once");
-        let first = if closed { EndReason::Closed } else { EndReason::Unsubscribed };
+        let first = if closed {
+            EndReason::Closed
+        } else {
+            EndReason::Unsubscribed
+        };
         assert_eq!((seen, producer.state().end_reason()), (Some(first), Some(first)));
     });
 }

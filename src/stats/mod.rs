@@ -124,7 +124,7 @@ pub struct BusStats {
     /// [merge functions](crate::SubscriptionBuilder::conflate_with). In these two cases, one event counted as not
     /// essential, or one event was lost.
     pub filter_panics: u64,
-    /// Number of panics in [`Payload::session_change`](crate::Payload::session_change).
+    /// Number of panics in [`Payload::session_change`](crate::Payload::session_change). They end no subscription.
     pub payload_panics: u64,
     /// Number of events accepted but not yet dispatched, including the event being dispatched.
     pub ingress_depth: u64,
