@@ -516,6 +516,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///   capacity.
     #[track_caller]
     pub fn forward_to(self, sink: impl Sink<E>) -> Forward<E> {
+        // Guarded before the checks: if a check panics, a second panic in the sink's `Drop` would abort the process.
+        let sink = GuardedSink::new(Box::new(sink));
         let overflow = self.queue.overflow;
         assert!(
             overflow != Overflow::DropOldest,
@@ -525,7 +527,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
             overflow != Overflow::Conflate && self.queue.essential.is_none(),
             "a channel does not report its free capacity"
         );
-        let producer = QueueProducer::into_sink(GuardedSink::new(Box::new(sink)), overflow);
+        let producer = QueueProducer::into_sink(sink, overflow);
         let subscription = list(self.shared, self.label, self.filter, producer, self.backlog);
         Forward::new(Arc::clone(self.shared), &subscription)
     }

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use common::*;
 use futures::StreamExt;
 use sharing_bus::{
-    BusEvent, BusReceiver, Delivery, EndReason, EventFilter, RecvError, SharingBus, Sink, SinkError,
-    SubscriptionBuilder,
+    BusEvent, BusReceiver, Delivery, EndReason, EventFilter, EventRouting, Overflow, Payload, RecvError,
+    RecvTimeoutError, SharingBus, Sink, SinkError, SubscriptionBuilder,
 };
 
 /// Number of consecutive panics that end a subscription, as documented at `EventFilter::custom`.
@@ -170,10 +170,7 @@ fn a_filter_that_panics_on_the_history_ends_its_subscription() {
     publish_numbers(&bus, 1..=50);
     let panics = EventFilter::custom(|_: &BusEvent<Number>| panic_quietly());
     let mut late = bus.subscription().filter(panics).backlog(10).subscribe();
-    assert_eq!(
-        late.recv_timeout(DEADLINE).unwrap_err(),
-        sharing_bus::RecvTimeoutError::Closed
-    );
+    assert_eq!(late.recv_timeout(DEADLINE).unwrap_err(), RecvTimeoutError::Closed);
     bus.flush();
     assert_eq!(
         (late.end_reason(), bus.stats().filter_panics),
@@ -238,5 +235,132 @@ fn a_sink_fails_with_its_first_panic() {
         assert_eq!(forward.end_reason(), Some(EndReason::Failed));
         assert_eq!((forward.delivered(), forward.lagged()), (0, 1));
         assert_eq!((bus.stats().failed, bus.stats().filter_panics), (1, 0));
+    }
+}
+
+/// A panic whose payload panics again when it is dropped.
+fn panic_with_a_bomb() -> ! {
+    std::panic::resume_unwind(Box::new(Bomb))
+}
+
+/// A value that panics when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic_quietly();
+    }
+}
+
+/// A payload that panics when it is dropped.
+struct Hostile(u64);
+
+impl Payload for Hostile {}
+
+impl Drop for Hostile {
+    fn drop(&mut self) {
+        panic_quietly();
+    }
+}
+
+fn hostile(number: u64) -> BusEvent<Hostile> {
+    BusEvent::new(EventRouting::default(), Hostile(number))
+}
+
+/// A sink that refuses each delivery, and panics with a bomb as its last act.
+struct HostileSink(Bomb);
+
+impl Sink<Hostile> for HostileSink {
+    fn try_send(&mut self, delivery: Delivery<Hostile>) -> Result<(), SinkError<Hostile>> {
+        match delivery.event.0 {
+            0..20 => Err(SinkError::Full(delivery)),
+            20 => panic_with_a_bomb(),
+            _ => Err(SinkError::Closed(delivery)),
+        }
+    }
+}
+
+struct WakesWithABomb;
+
+impl std::task::Wake for WakesWithABomb {
+    fn wake(self: Arc<Self>) {
+        panic_with_a_bomb();
+    }
+}
+
+/// Each function and each value of a subscriber panics, and the values that panics carry panic as well. No panic ends
+/// the bus, and the healthy subscriber receives every event.
+#[test]
+fn no_user_value_can_end_the_bus() {
+    let bus = SharingBus::<Hostile>::builder().history(3).build().unwrap();
+    let mut healthy = bus.subscription().queue_capacity(1000).subscribe();
+    let bomb = || {
+        let owned = Bomb;
+        EventFilter::custom(move |event: &BusEvent<Hostile>| {
+            let _ = &owned;
+            if event.event.0 % 2 == 1 {
+                panic_with_a_bomb();
+            }
+            true
+        })
+    };
+    let queue = |overflow| bus.subscription().filter(bomb()).overflow(overflow).queue_capacity(2);
+    let merged = Bomb;
+    let mut receivers = vec![
+        queue(Overflow::DropNewest).subscribe(),
+        queue(Overflow::DropOldest).subscribe(),
+        queue(Overflow::Disconnect).subscribe(),
+        queue(Overflow::Conflate).subscribe(),
+        queue(Overflow::DropNewest).essential(bomb(), 1).subscribe(),
+        bus.subscription()
+            .queue_capacity(1)
+            .conflate_with(move |_, newer: BusEvent<Hostile>| {
+                let _ = &merged;
+                match newer.event.0 % 3 {
+                    0 => panic_with_a_bomb(),
+                    1 => None,
+                    _ => Some(hostile(newer.event.0)),
+                }
+            })
+            .subscribe(),
+    ];
+    let waker = std::task::Waker::from(Arc::new(WakesWithABomb));
+    for receiver in &mut receivers {
+        let polled = receiver.poll_recv(&mut std::task::Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    let _forward = bus.subscription().forward_to(HostileSink(Bomb));
+    for burst in 0..3 {
+        let block = Block::new(&bus, hostile(0));
+        (1..=20).for_each(|n| bus.publish(hostile(20 * burst + n)).unwrap());
+        block.release();
+        bus.flush();
+        receivers.push(bus.subscription().filter(bomb()).backlog(3).subscribe());
+        // Receive a part. The rest stays in the queues.
+        receivers.iter_mut().for_each(|receiver| drop(receiver.try_recv()));
+    }
+    // The payload has no `Debug`, so formatting a delivery runs no code of the host.
+    let formatted = format!("{:?}", healthy.recv_timeout(DEADLINE).unwrap());
+    assert!(formatted.starts_with("Delivery"));
+    drop(receivers);
+    assert_eq!(drain(&mut healthy).len(), 3 * 21 - 1);
+    bus.publish(hostile(1)).unwrap();
+    bus.flush();
+    assert!(!bus.is_closed() && healthy.try_recv().is_ok());
+    bus.shutdown();
+    let refused = bus.publish(hostile(1)).unwrap_err();
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(refused))).is_err());
+    assert_closed(&mut healthy);
+}
+
+/// The sink is dropped while the panic of `forward_to` unwinds. A second panic would abort the process.
+#[test]
+fn a_refused_sink_may_panic_when_it_is_dropped() {
+    for overflow in [Overflow::DropOldest, Overflow::Conflate] {
+        let refused = std::panic::catch_unwind(move || {
+            let bus = SharingBus::<Hostile>::new();
+            bus.subscription().overflow(overflow).forward_to(HostileSink(Bomb))
+        });
+        assert!(refused.is_err());
     }
 }
