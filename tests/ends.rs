@@ -325,9 +325,11 @@ fn nothing_follows_an_end_by_the_subscriptions_own_code() {
     }
 }
 
+type EndingCall = fn(Delivery<Item>) -> Result<(), SinkError<Item>>;
+
 /// A sink that ends the subscription itself with its third event.
 struct EndingSink {
-    end: fn(Delivery<Item>) -> Result<(), SinkError<Item>>,
+    end: EndingCall,
     calls: Arc<AtomicU64>,
 }
 
@@ -343,7 +345,7 @@ impl Sink<Item> for EndingSink {
 
 #[test]
 fn a_sink_that_ends_its_subscription_is_not_called_again() {
-    let ends: [(fn(Delivery<Item>) -> Result<(), SinkError<Item>>, u64, EndReason); 3] = [
+    let ends: [(EndingCall, u64, EndReason); 3] = [
         (|delivery| Err(SinkError::Closed(delivery)), 0, EndReason::Closed),
         (|delivery| Err(SinkError::Full(delivery)), 1, EndReason::Overflowed),
         (|_| panic_quietly(), 1, EndReason::Failed),
