@@ -415,7 +415,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// order of dispatch.
     ///
     /// This filter does not affect which events the subscription matches. The dispatch thread evaluates it only while
-    /// the queue is short of space. If it panics, the event counts as not essential.
+    /// the queue is short of space. If it panics, the event counts as not essential. After eight consecutive panics, the
+    /// event is lost and the subscription ends, as for a [custom filter](EventFilter::custom).
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -452,7 +453,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// A later call of [`overflow`](Self::overflow) removes the function.
     ///
     /// The function runs on the dispatch thread, and only while the queue is full. It must return quickly. If it
-    /// panics, the newer event is lost. The returned event goes only to this subscriber. The bus does not bind or match
+    /// panics, the newer event is lost. After eight consecutive panics, the subscription ends, as for a [custom
+    /// filter](EventFilter::custom). The returned event goes only to this subscriber. The bus does not bind or match
     /// it again. It waits as the event of the original scroll, regardless of its own routing.
     ///
     /// ```
@@ -508,6 +510,10 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// The call never waits for the dispatch thread. The dispatch thread calls the sink for each event, so a sink must
     /// never wait. A bus handle in the sink [keeps the bus open](crate::docs::patterns#a-handle-inside-the-bus).
     ///
+    /// Deliveries of one batch share their memory, as [`Delivery`](crate::Delivery) describes. After the first loss, each
+    /// event is sent without the others. So a channel that is often full keeps at most 63 lost events alive, those of one
+    /// batch.
+    ///
     /// ```
     /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};
     ///
@@ -531,6 +537,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     ///   capacity.
     #[track_caller]
     pub fn forward_to(self, sink: impl Sink<E>) -> Forward<E> {
+        // Guarded before the checks: if a check panics, a second panic in the sink's `Drop` would abort the process.
+        let sink = GuardedSink::new(Box::new(sink));
         let overflow = self.queue.overflow;
         assert!(
             overflow != Overflow::DropOldest,
@@ -540,7 +548,7 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
             overflow != Overflow::Conflate && self.queue.essential.is_none(),
             "a channel does not report its free capacity"
         );
-        let producer = QueueProducer::into_sink(GuardedSink::new(Box::new(sink)), overflow);
+        let producer = QueueProducer::into_sink(sink, overflow);
         let subscription = list(self.shared, self.label, self.filter, producer, self.backlog);
         Forward::new(Arc::clone(self.shared), &subscription)
     }

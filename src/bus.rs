@@ -345,8 +345,11 @@ impl<E: Payload> SharingBus<E> {
 
     /// Ends a subscription. Returns `true` if this call ended it, and `false` if it had ended before or never existed.
     ///
-    /// The bus queues no further events for the subscription. The queued events stay readable. After them, the receiver
-    /// reports `Closed`. The call never waits for the dispatch thread.
+    /// The bus queues no further events for the subscription, and calls none of its functions again. [The
+    /// guarantees](crate::docs::guarantees#the-end-of-a-subscription) define which event can still be under way. The
+    /// queued events stay readable. After them, the receiver reports `Closed`. Its reason is
+    /// [`EndReason::Unsubscribed`](crate::EndReason::Unsubscribed). The call never waits for the
+    /// dispatch thread.
     ///
     /// ```
     /// # use sharing_bus::{SharingBus, TryRecvError};

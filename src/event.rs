@@ -45,7 +45,8 @@ pub trait Payload: Send + Sync + 'static {
     /// The dispatch thread calls this method once per event. The method must return quickly and must not wait for the
     /// bus. If it panics, the bus catches the panic and counts it in
     /// [`BusStats::payload_panics`](crate::BusStats::payload_panics). The bus then delivers the event as one that
-    /// changes no session.
+    /// changes no session. Such a panic ends no subscription, because no subscriber caused it. Each panic delays
+    /// dispatch, so an increasing count is a fault of the payload type that the host must repair.
     ///
     /// [`publish_with`](crate::SharingBus::publish_with) decides whether to publish before the payload exists, so it
     /// cannot call this method. It never skips an event of kind [`EventKind::SessionLifecycle`]. Therefore, give that

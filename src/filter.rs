@@ -135,7 +135,14 @@ impl<E> EventFilter<E> {
     /// The predicate runs on the dispatch thread, so a slow predicate delays every subscriber. It must return quickly
     /// and must never wait. It may use the bus, because publishing on the dispatch thread never waits. If it panics,
     /// the bus catches the panic, counts it in [`BusStats::filter_panics`](crate::BusStats::filter_panics), and treats
-    /// the event as no match. The panic affects no other subscriber.
+    /// the event as no match.
+    ///
+    /// Each panic takes time on the dispatch thread, up to a millisecond if the panic hook prints a backtrace. Therefore,
+    /// a subscription ends when its filter panics for the eighth time in a row. The reason is
+    /// [`EndReason::Failed`](crate::EndReason::Failed). The receiver first gets the events that the filter matched
+    /// before. An evaluation that returns resets the count, and so does a new filter. The same rule applies to the filter
+    /// of [essential](crate::SubscriptionBuilder::essential) events and to the [merge
+    /// function](crate::SubscriptionBuilder::conflate_with), each with its own count.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventFilter, EventRouting};

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::end_reason::EndReason;
 use crate::event::{Event, Payload};
 use crate::filter::EventFilter;
 use crate::queue::QueueState;
@@ -51,7 +52,7 @@ impl<E: Payload> Forward<E> {
     }
 
     /// Returns the number of matching events lost so far: those that found the channel full, and the event during which
-    /// a [`Sink`](crate::Sink) panicked. The number may trail the dispatch thread by a batch, and is exact after a
+    /// the [`Sink`](crate::Sink) panicked. The number may trail the dispatch thread by a batch, and is exact after a
     /// [`flush`](crate::SharingBus::flush) if no thread publishes.
     pub fn lagged(&self) -> u64 {
         self.queue.lagged()
@@ -64,10 +65,18 @@ impl<E: Payload> Forward<E> {
         self.queue.is_closed()
     }
 
+    /// Returns the reason for which the subscription has ended, or `None` while it is open. A reason never changes, and
+    /// `None` may be stale at once, as for [`is_closed`](Self::is_closed).
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.queue.end_reason()
+    }
+
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
-    /// The bus forwards no further events, and the dispatch thread drops the sender of the channel soon afterward. The
-    /// call does not wait for this.
+    /// The bus forwards no further events, and the dispatch thread soon drops the sender of the channel. A call on the
+    /// dispatch thread, for example in the [`Sink`](crate::Sink), is exact: the sink is not called again. After a call on
+    /// another thread, the sink can still accept one event: the one that the dispatch thread is sending at that moment.
+    /// See also [the guarantees](crate::docs::guarantees#the-end-of-a-subscription).
     pub fn close(&self) -> bool {
         self.shared.unsubscribe(self.id)
     }

@@ -250,8 +250,9 @@
 //! [keeps the bus open](docs::patterns#a-handle-inside-the-bus).
 //!
 //! A single subscription ends when its receiver is dropped or closed ([`BusReceiver::close`]), or when another part of
-//! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. After `close` and `unsubscribe`, the receiver
-//! can still read its queued events.
+//! the host calls [`unsubscribe`](SharingBus::unsubscribe) with its id. It also ends if its queue
+//! [overflows](Overflow::Disconnect) or if its functions [keep panicking](EventFilter::custom). The receiver can still
+//! read its queued events, and [`BusReceiver::end_reason`] returns the reason.
 //!
 //! ```
 //! use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};
@@ -361,7 +362,7 @@
 //!
 //! | name | meaning |
 //! |---|---|
-//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total` | counters, equal to the fields of [`BusStats`] |
+//! | `sharing_bus_published_total`, `…_dispatched_total`, `…_delivered_total`, `…_lagged_total`, `…_merged_total`, `…_unmatched_total`, `…_filter_panics_total`, `…_payload_panics_total`, `…_reaped_total`, `…_failed_total` | counters, equal to the fields of [`BusStats`] |
 //! | `sharing_bus_ingress_depth`, `sharing_bus_subscribers`, `sharing_bus_sessions` | gauges |
 //! | `sharing_bus_dispatch_latency_seconds` | histogram of the time from the publishing call (including its wait for space) to the end of the event's batch |
 //! | `sharing_bus_subscriber_delivered_total`, `…_subscriber_lagged_total`, `…_subscriber_lagged_essential_total`, `…_subscriber_merged_total`, `sharing_bus_queue_depth` | four counters and a gauge for all subscriptions with the same label; the metric label `subscriber` holds the subscription's label, or `unlabelled` |
@@ -394,6 +395,7 @@ mod bus;
 mod delivery;
 mod dispatch;
 pub mod docs;
+mod end_reason;
 mod error;
 mod event;
 mod filter;
@@ -419,6 +421,7 @@ struct Readme;
 
 pub use builder::{BusBuilder, SubscriptionBuilder};
 pub use delivery::Delivery;
+pub use end_reason::EndReason;
 pub use error::{BuildError, PublishError, RecvError, RecvTimeoutError, TryRecvError};
 pub use event::{BusEvent, Event, EventKind, EventOrigin, EventRouting, ParseNameError, Payload, SessionChange};
 pub use filter::{CustomFilter, EventFilter};

@@ -6,7 +6,8 @@
 /// The rule for an event that arrives while its subscriber's queue is full.
 ///
 /// Each lost event is counted. See [`Delivery::missed`](crate::Delivery::missed) and
-/// [`BusReceiver::lagged`](crate::BusReceiver::lagged).
+/// [`BusReceiver::lagged`](crate::BusReceiver::lagged). [Memory](crate::docs::performance#memory) states for each rule
+/// which events a queue keeps alive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -20,9 +21,11 @@ pub enum Overflow {
     /// The oldest queued event is lost, and the new event takes its place. This rule suits a subscriber that shows the
     /// current state. The next delivery reports the loss.
     DropOldest,
-    /// The new event is lost, and the subscription ends. The receiver returns the queued events and then reports
-    /// [`Closed`](crate::TryRecvError::Closed). This rule suits a subscriber that must restart after a gap. No delivery
-    /// follows the loss, so only [`lagged`](crate::BusReceiver::lagged) reports it.
+    /// The new event is lost, and the subscription ends. The lost event is the last one that counts as matching, and
+    /// nothing follows it. The receiver returns the queued events and then reports
+    /// [`Closed`](crate::TryRecvError::Closed). Its reason is
+    /// [`EndReason::Overflowed`](crate::EndReason::Overflowed). This rule suits a subscriber that must restart after a
+    /// gap. No delivery follows the loss, so only [`lagged`](crate::BusReceiver::lagged) reports it.
     Disconnect,
     /// The new event waits beside the queue, one event for each scroll. The dispatch thread queues it as soon as the
     /// receiver has made space. This rule suits a subscriber that shows the current state of many sessions, such as

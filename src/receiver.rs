@@ -13,6 +13,7 @@ use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use crate::delivery::Delivery;
+use crate::end_reason::EndReason;
 use crate::error::{RecvError, RecvTimeoutError, TryRecvError};
 use crate::event::{Event, Payload};
 use crate::filter::EventFilter;
@@ -338,9 +339,7 @@ impl<E: Payload> BusReceiver<E> {
         self.subscription.queue.capacity()
     }
 
-    /// Returns `true` if the subscription has ended: by [`close`](Self::close), by
-    /// [`unsubscribe`](crate::SharingBus::unsubscribe), by [`Overflow::Disconnect`](crate::Overflow::Disconnect), or
-    /// because the bus has ended.
+    /// Returns `true` if the subscription has ended. [`end_reason`](Self::end_reason) returns the reason.
     ///
     /// Events may still be queued. `true` never changes back, and `false` may be stale at once.
     ///
@@ -351,10 +350,30 @@ impl<E: Payload> BusReceiver<E> {
         self.subscription.queue.is_closed()
     }
 
+    /// Returns the reason for which the subscription has ended, or `None` while it is open.
+    ///
+    /// Events may still be queued. A reason never changes, and `None` may be stale at once.
+    ///
+    /// ```
+    /// # use sharing_bus::{BusEvent, EndReason, Event, EventRouting, Overflow, SharingBus};
+    /// let bus = SharingBus::new();
+    /// let strict = bus.subscription().queue_capacity(1).overflow(Overflow::Disconnect).subscribe();
+    /// assert_eq!(strict.end_reason(), None);
+    /// for _ in 0..2 {
+    ///     bus.publish(BusEvent::new(EventRouting::default(), Event::Connected)).unwrap();
+    /// }
+    /// bus.flush();
+    /// assert_eq!(strict.end_reason(), Some(EndReason::Overflowed));
+    /// ```
+    pub fn end_reason(&self) -> Option<EndReason> {
+        self.subscription.queue.end_reason()
+    }
+
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
-    /// The bus queues no further events. The queued events stay readable. After them, every receive method reports the
-    /// end of the subscription.
+    /// The bus queues no further events, and calls none of the subscription's functions again. [The
+    /// guarantees](crate::docs::guarantees#the-end-of-a-subscription) define which event can still be under way. The
+    /// queued events stay readable. After them, every receive method reports the end of the subscription.
     ///
     /// ```
     /// # use sharing_bus::{BusEvent, Event, EventRouting, SharingBus, TryRecvError};

@@ -9,6 +9,7 @@
 
 use std::task::Wake;
 
+use crate::end_reason::EndReason;
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
 use crate::filter::EventFilter;
@@ -166,9 +167,10 @@ impl<E> Shared<E> {
 
 /// # Upkeep
 impl<E> Shared<E> {
-    /// Ends a subscription, and requests its removal from the list. Returns `true` if this call ended it.
+    /// Ends a subscription for its receiver, and requests its removal from the list. Returns `true` if this call ended
+    /// it.
     pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
-        let closed = self.subscribers.close(subscription);
+        let closed = self.subscribers.close(subscription, EndReason::Closed);
         if closed {
             self.request_upkeep();
         }
@@ -221,6 +223,7 @@ impl<E> Shared<E> {
             merged: totals.merged,
             unmatched: totals.unmatched,
             reaped: self.subscribers.reaped(),
+            failed: totals.failed,
             filter_panics: totals.filter_panics,
             payload_panics: totals.payload_panics,
             ingress_depth: published - totals.dispatched,

@@ -40,7 +40,9 @@ pub trait Sink<E>: Send + 'static {
     /// Sends a delivery without waiting.
     ///
     /// The dispatch thread calls this method for one event after another. The method must return quickly and must never
-    /// wait. If it panics, the event is lost and the subscription ends.
+    /// wait. If it panics, the event is lost, and the subscription ends with the reason
+    /// [`EndReason::Failed`](crate::EndReason::Failed). A sink is not called again after its first panic, because the
+    /// panic may have left it in an invalid state.
     ///
     /// # Errors
     ///

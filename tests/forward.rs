@@ -263,3 +263,17 @@ fn a_full_channel_does_not_delay_other_subscribers() {
     assert_eq!(other.recv_timeout(Duration::ZERO).unwrap().missed(), 0);
     assert_eq!(deliveries.len(), 1);
 }
+
+/// The backlog ends the subscription. No event is published afterward.
+#[test]
+fn a_channel_that_is_too_small_for_the_backlog_disconnects_without_further_traffic() {
+    let bus = SharingBus::builder().history(10).build().unwrap();
+    publish_numbers(&bus, 1..=6);
+    let (sender, deliveries) = crossbeam_channel::bounded(2);
+    let subscription = bus.subscription().overflow(Overflow::Disconnect).backlog(5);
+    let forward = subscription.forward_to(sender);
+    assert_eq!(deliveries.recv_timeout(DEADLINE).unwrap().event.0, 2);
+    assert_eq!(deliveries.recv_timeout(DEADLINE).unwrap().event.0, 3);
+    assert_disconnected(&deliveries);
+    assert_eq!(forward.lagged(), 1);
+}

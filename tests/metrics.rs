@@ -178,6 +178,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         "filter_panics",
         "payload_panics",
         "reaped",
+        "failed",
     ]
     .map(|name| counter(&format!("sharing_bus_{name}_total")));
     let expected = [
@@ -190,6 +191,7 @@ fn assert_totals<E: sharing_bus::Payload>(bus: &SharingBus<E>) {
         stats.filter_panics,
         stats.payload_panics,
         stats.reaped,
+        stats.failed,
     ];
     assert_eq!(counted, expected);
     let shown = ["ingress_depth", "subscribers", "sessions"].map(|name| gauge(&format!("sharing_bus_{name}")) as u64);
@@ -236,7 +238,7 @@ fn totals_equal_the_statistics_after_each_flush() {
     assert_totals(&bus);
     let stats = bus.stats();
     assert_eq!((stats.reaped, stats.unmatched, stats.sessions), (3, 1, 1));
-    assert!(stats.lagged > 0 && stats.filter_panics > 0);
+    assert!(stats.lagged > 0 && stats.filter_panics > 0 && stats.failed > 0);
     assert!(
         latencies()
             .iter()
@@ -440,7 +442,7 @@ fn each_metric_is_described_once_for_a_bus() {
     names.sort();
     let before = names.len();
     names.dedup();
-    assert_eq!((before, names.len()), (18, 18));
+    assert_eq!((before, names.len()), (19, 19));
     let base = |name: &String| name.split('{').next().unwrap_or_default().to_owned();
     let counters = lock(&RECORDER.counters);
     let gauges = lock(&RECORDER.gauges);

@@ -335,6 +335,7 @@ fn statistics_survive_a_round_trip() {
             "merged": 0,
             "unmatched": 0,
             "reaped": 0,
+            "failed": 0,
             "filter_panics": 0,
             "payload_panics": 0,
             "ingress_depth": 0,

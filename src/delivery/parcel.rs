@@ -5,6 +5,9 @@
 //! events that matched all of its subscribers. So a queue keeps no event alive that its subscriber did not match. A
 //! delivery keeps its whole bundle alive, which is at most one batch of events.
 //!
+//! If a subscriber loses a part of a bundle, the rest is packed again for this subscriber alone
+//! ([`repacked`](Parcel::repacked), [`detach`](Parcel::detach)). So the rest does not keep the lost events alive.
+//!
 //! A parcel is immutable once it is made, so only the reference counts need synchronization.
 
 use crate::event::BusEvent;
@@ -32,6 +35,11 @@ impl<E> Envelope<E> {
     pub(crate) fn event(&self) -> &BusEvent<E> {
         &self.event
     }
+
+    /// Returns an envelope that shares the payload.
+    fn copy(&self) -> Self {
+        Envelope::new(self.sequence, self.event().clone())
+    }
 }
 
 /// Events of one batch, in dispatch order.
@@ -58,6 +66,14 @@ impl<E> Bundle<E> {
         match self {
             Bundle::Owned(events) => &events[place],
             Bundle::Counted(events) => &events[place],
+        }
+    }
+
+    /// Returns the event at this place with a reference count of its own, so that it does not keep the bundle alive.
+    fn detached(&self, place: u8) -> Counted<Envelope<E>> {
+        match self {
+            Bundle::Owned(_) => Counted::new(self.envelope(place).copy()),
+            Bundle::Counted(events) => Counted::clone(&events[usize::from(place)]),
         }
     }
 }
@@ -112,26 +128,30 @@ impl<E> Parcel<E> {
         }
     }
 
-    /// Keeps only the first `len` events. `len` is at least 1.
-    pub(crate) fn truncate(&mut self, len: u64) {
-        if let Parcel::Bundle { from, to, .. } = self {
-            *to = (*to).min(*from + len as u8);
+    /// Returns the first `len` events, at least one, in a parcel that does not keep the other events alive.
+    #[inline(never)]
+    pub(crate) fn repacked(&self, len: u64) -> Self {
+        match self {
+            Parcel::Bundle { bundle, from, .. } if len > 1 => {
+                let events = (*from..*from + len as u8).map(|place| bundle.detached(place));
+                Parcel::whole(Counted::new(Bundle::Counted(events.collect())))
+            }
+            Parcel::Bundle { bundle, from, .. } => Parcel::Event(bundle.detached(*from)),
+            single => single.clone(),
         }
     }
 
-    /// Splits off the first `len` events. Returns `None` if either part would be empty.
-    pub(crate) fn split(&mut self, len: u64) -> Option<Self> {
-        match self {
-            Parcel::Bundle { bundle, from, to } if len > 0 && len < u64::from(*to - *from) => {
-                let first = Parcel::Bundle {
-                    bundle: Counted::clone(bundle),
-                    from: *from,
-                    to: *from + len as u8,
-                };
-                *from += len as u8;
-                Some(first)
-            }
-            _ => None,
+    /// Makes a parcel of one event independent of the event's bundle, so that it does not keep the bundle alive.
+    pub(crate) fn detach(&mut self) {
+        if let Parcel::Bundle { bundle, from, .. } = self {
+            *self = Parcel::Event(bundle.detached(*from));
+        }
+    }
+
+    /// Removes the first `events` events. At least one must be left.
+    pub(crate) fn skip(&mut self, events: u64) {
+        if let Parcel::Bundle { from, .. } = self {
+            *from += events as u8;
         }
     }
 

@@ -138,11 +138,16 @@ impl<E: Payload> Dispatcher<E> {
         }
         self.deliver();
         self.shared.ingress.notify_space(received);
-        if self.shared.subscribers.take_upkeep() {
-            self.run_upkeep();
-        }
         self.attach_if_drained();
         self.catch_up();
+        if self.shared.subscribers.take_upkeep() {
+            self.run_upkeep();
+            self.attach_if_drained();
+            // A backlog can end its subscription during the upkeep. Its removal does not wait for the next event.
+            if self.shared.subscribers.take_upkeep() {
+                self.shared.request_upkeep();
+            }
+        }
         self.end_batch();
         received
     }
@@ -153,10 +158,8 @@ impl<E: Payload> Dispatcher<E> {
         self.bind(&mut event);
         self.follow_list();
         self.attach_before(cut);
+        let pushes = self.routes.mark(&event, sequence, self.batch.len(), &mut self.tally);
         let totals = &mut self.tally.totals;
-        let pushes = self
-            .routes
-            .mark(&event, sequence, self.batch.len(), &mut totals.filter_panics);
         totals.dispatched = sequence;
         if let Some(history) = &mut self.history {
             let (kept, handles) = Handles::new(Envelope::new(sequence, event), pushes);
@@ -251,7 +254,7 @@ impl<E: Payload> Dispatcher<E> {
         self.deliver_pending(QueueProducer::push_pending);
     }
 
-    fn deliver_pending(&mut self, push: fn(&mut QueueProducer<E>) -> Pushed) {
+    fn deliver_pending(&mut self, push: fn(&mut QueueProducer<E>, &mut Pushed)) {
         self.routes
             .deliver_pending(push, &self.shared.subscribers, &mut self.tally);
     }

@@ -11,6 +11,7 @@ use crate::dispatch::batch::Batch;
 use crate::dispatch::history::{History, Kept};
 use crate::dispatch::index::{FilterIndex, SubscriberKey, shrunk};
 use crate::dispatch::subscriber_state::{SubscriberState, Tally};
+use crate::end_reason::EndReason;
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
 use crate::subscribers::Subscribers;
@@ -81,7 +82,7 @@ impl<E> Routes<E> {
 
     /// Marks each subscriber whose filter matches the event, and returns their number. `sequence` is the sequence of
     /// the event, and `place` is its place in the batch.
-    pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, panics: &mut u64) -> usize {
+    pub(crate) fn mark(&mut self, event: &BusEvent<E>, sequence: u64, place: usize, tally: &mut Tally) -> usize {
         let mut count = self.index.match_all.len();
         if count > 0 {
             self.matched_all |= 1 << place;
@@ -93,7 +94,7 @@ impl<E> Routes<E> {
                     continue;
                 }
                 mark.considered = sequence;
-                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, panics) {
+                if !posting.exact && !matches(&mut self.subscribers[posting.subscriber], event, tally) {
                     continue;
                 }
                 if mark.matched == 0 {
@@ -198,7 +199,7 @@ impl<E> Routes<E> {
             let attached = self.keys.get(&slot.id()).map(|key| (*key, &mut self.subscribers[*key]));
             match attached {
                 Some((key, Some(subscriber))) => {
-                    subscriber.slot = Arc::clone(slot);
+                    subscriber.replace_slot(Arc::clone(slot));
                     changes.new.extend(subscriber.indexed.then_some(key));
                 }
                 _ => {
@@ -291,6 +292,7 @@ impl<E: Payload> Routes<E> {
             }
         }
         batch.clear();
+        self.end_failing(list, tally);
     }
 
     /// Delivers one slice of each unfinished backlog. A subscriber whose backlog has ended receives live events. The
@@ -306,27 +308,40 @@ impl<E: Payload> Routes<E> {
             subscriber.indexed = true;
             index.add(&subscriber.slot.terms, key);
         });
+        self.end_failing(list, tally);
+    }
+
+    /// Ends the subscriptions whose filter has panicked too often in a row.
+    fn end_failing(&mut self, list: &Subscribers<E>, tally: &mut Tally) {
+        while let Some(id) = tally.failing.pop() {
+            if let Some(subscriber) = self.attached(id) {
+                subscriber.end(EndReason::Failed, list, &mut tally.totals);
+            }
+        }
     }
 
     /// Calls `push` on each producer with waiting events, and settles the results.
     pub(crate) fn deliver_pending(
         &mut self,
-        push: fn(&mut QueueProducer<E>) -> Pushed,
+        push: fn(&mut QueueProducer<E>, &mut Pushed),
         list: &Subscribers<E>,
         tally: &mut Tally,
     ) {
         for id in std::mem::take(&mut tally.waiting) {
-            let attached = self.keys.get(&id).and_then(|key| self.subscribers[*key].as_mut());
-            if let Some(subscriber) = attached {
+            if let Some(subscriber) = self.attached(id) {
                 subscriber.deliver_pending(push, list, tally);
             }
         }
     }
+
+    fn attached(&mut self, id: SubscriberId) -> Option<&mut SubscriberState<E>> {
+        self.keys.get(&id).and_then(|key| self.subscribers[*key].as_mut())
+    }
 }
 
 /// Returns `true` if the subscriber is attached and its filter matches.
-fn matches<E>(subscriber: &mut Option<SubscriberState<E>>, event: &BusEvent<E>, panics: &mut u64) -> bool {
+fn matches<E>(subscriber: &mut Option<SubscriberState<E>>, event: &BusEvent<E>, tally: &mut Tally) -> bool {
     subscriber
         .as_mut()
-        .is_some_and(|subscriber| subscriber.matches(event, panics))
+        .is_some_and(|subscriber| subscriber.matches(event, tally))
 }

@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 use crate::delivery::parcel::Parcel;
 use crate::dispatch::batch::Batch;
 use crate::dispatch::history::{History, Kept, Search};
+use crate::end_reason::EndReason;
 use crate::event::{BusEvent, Payload};
 use crate::queue::{Pushed, QueueProducer};
 use crate::stats::Totals;
 use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Slot;
-use crate::sync::{Arc, panic};
+use crate::sync::Arc;
+use crate::sync::panic::{self, MAX_PANICS, Streak};
 use crate::telemetry::{SubscriberTelemetry, Telemetry};
 
 /// The results of dispatch, over all subscribers.
@@ -22,6 +24,8 @@ pub(crate) struct Tally {
     pub(crate) telemetry: Telemetry,
     /// Subscribers with events that wait for space in their queue.
     pub(crate) waiting: BTreeSet<SubscriberId>,
+    /// Subscribers whose filter has panicked too often in a row. They end after the next delivery.
+    pub(crate) failing: Vec<SubscriberId>,
 }
 
 impl Tally {
@@ -30,6 +34,7 @@ impl Tally {
             totals: Totals::default(),
             telemetry,
             waiting: BTreeSet::new(),
+            failing: Vec::new(),
         }
     }
 }
@@ -41,6 +46,8 @@ pub(crate) struct SubscriberState<E> {
     telemetry: SubscriberTelemetry,
     /// The index holds the filter. It does not while the subscriber has an unfinished backlog.
     pub(crate) indexed: bool,
+    /// The consecutive panics of the filter.
+    panics: Streak,
     warned_of_panic: bool,
 }
 
@@ -51,6 +58,7 @@ impl<E> SubscriberState<E> {
             slot,
             producer,
             indexed: false,
+            panics: Streak::default(),
             warned_of_panic: false,
         }
     }
@@ -75,18 +83,46 @@ impl<E> SubscriberState<E> {
         budget: &mut usize,
         tally: &mut Tally,
     ) -> bool {
-        let panics = &mut tally.totals.filter_panics;
-        history.examine(search, budget, |event| self.matches(event, panics))
+        history.examine(search, budget, |event| self.matches(event, tally))
     }
 
-    /// Evaluates the filter. A panic of the filter is counted, and the event then does not match.
-    pub(crate) fn matches(&mut self, event: &BusEvent<E>, panics: &mut u64) -> bool {
+    /// Replaces the slot by one with another filter.
+    pub(crate) fn replace_slot(&mut self, slot: Arc<Slot<E>>) {
+        self.slot = slot;
+        self.panics = Streak::default();
+    }
+
+    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then does
+    /// not match. After too many consecutive panics, the subscription ends once it has received the events that the
+    /// filter matched before.
+    pub(crate) fn matches(&mut self, event: &BusEvent<E>, tally: &mut Tally) -> bool {
+        if self.panics.is_over() || self.producer.state().is_closed() {
+            return false;
+        }
         let filter = &self.slot.filter;
-        panic::run(|| filter.matches(event)).unwrap_or_else(|_| {
-            *panics += 1;
+        let result = panic::run(|| filter.matches(event));
+        if self.panics.record(&result) {
+            tally.failing.push(self.slot.id());
+        }
+        result.unwrap_or_else(|_| {
+            tally.totals.filter_panics += 1;
             self.warn_of_panic("a filter", "counted as no match");
             false
         })
+    }
+
+    /// Ends the subscription, unless it has ended already.
+    pub(crate) fn end(&mut self, reason: EndReason, subscribers: &Subscribers<E>, totals: &mut Totals) {
+        if subscribers.close(&self.slot.subscription, reason) && reason == EndReason::Failed {
+            totals.failed += 1;
+            let id = self.slot.id();
+            panic::log_warning!(
+                "subscriber {id} ended, because its filters or its merge function panicked {MAX_PANICS} times in a row, \
+                 or its sink panicked"
+            );
+        }
+        // The dispatch thread runs its upkeep when the batch ends, so no thread needs to be woken.
+        subscribers.request_upkeep();
     }
 
     /// Logs the first panic of the subscriber's functions, and how the bus treats the event. Later panics are only
@@ -157,9 +193,12 @@ impl<E: Payload> SubscriberState<E> {
     ) {
         let mut pushed = Pushed::default();
         for (event, matched) in events {
-            if self.matches(event.event(), &mut tally.totals.filter_panics) {
+            if self.matches(event.event(), tally) {
                 *matched = true;
                 self.producer.push(Parcel::Event(event.clone()), &mut pushed);
+                if pushed.end.is_some() {
+                    break;
+                }
             }
         }
         self.settle(pushed, subscribers, tally);
@@ -168,20 +207,21 @@ impl<E: Payload> SubscriberState<E> {
     /// Queues waiting events with `push`, which is one of the producer's methods.
     pub(crate) fn deliver_pending(
         &mut self,
-        push: fn(&mut QueueProducer<E>) -> Pushed,
+        push: fn(&mut QueueProducer<E>, &mut Pushed),
         subscribers: &Subscribers<E>,
         tally: &mut Tally,
     ) {
-        let pushed = push(&mut self.producer);
+        let mut pushed = Pushed::default();
+        push(&mut self.producer, &mut pushed);
         self.settle(pushed, subscribers, tally);
     }
 
-    /// Pushes parcels, until one ends the subscription.
+    /// Pushes parcels, until one must end the subscription.
     #[inline]
     fn push_each(&mut self, parcels: impl Iterator<Item = Parcel<E>>, pushed: &mut Pushed) {
         for parcel in parcels {
             self.producer.push(parcel, pushed);
-            if pushed.ends {
+            if pushed.end.is_some() {
                 break;
             }
         }
@@ -203,10 +243,8 @@ impl<E: Payload> SubscriberState<E> {
         if pushed.waits {
             tally.waiting.insert(self.slot.id());
         }
-        if pushed.ends {
-            subscribers.close(&self.slot.subscription);
-            // The dispatch thread runs its upkeep when the batch ends, so no thread needs to be woken.
-            subscribers.request_upkeep();
+        if let Some(reason) = pushed.end {
+            self.end(reason, subscribers, &mut tally.totals);
         }
         self.telemetry
             .batch_delivered(pushed, &self.slot.subscription, &mut tally.telemetry);

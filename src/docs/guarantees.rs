@@ -74,8 +74,9 @@
 //! - Anything about events that were still queued when the receiver was dropped.
 //! - A match when the filter panics. The panic counts as no match and is counted in
 //!   [`filter_panics`](crate::BusStats::filter_panics).
-//! - A match after the end of a subscription. With [`Overflow::Disconnect`](crate::Overflow::Disconnect), the event
-//!   that ends the subscription is its last loss. Without essential events, it is also the only loss.
+//! - A match after [the end of a subscription](#the-end-of-a-subscription). With
+//!   [`Overflow::Disconnect`](crate::Overflow::Disconnect), the event that ends the subscription is its last loss.
+//!   Without essential events, it is also the only loss.
 //! - Exact counters on a busy bus, where they can trail by one batch. After a [`flush`](crate::SharingBus::flush)
 //!   without concurrent publishing, they are exact.
 //!
@@ -101,7 +102,9 @@
 //! thread, but never for a subscriber.
 //!
 //! A panic in a filter, a merge function, a waker, a payload's hook or `Drop`, or the logger ends only that call. A
-//! panic in a [`Sink`](crate::Sink) also ends the sink's subscription.
+//! panic in a [`Sink`](crate::Sink) also ends the sink's subscription. [Eight consecutive
+//! panics](crate::EventFilter::custom) of a filter or of a merge function end its subscription. So a function that
+//! always panics does not slow the other subscribers for long.
 //!
 //! Not guaranteed:
 //!
@@ -214,6 +217,25 @@
 //!   receivers, join the threads or tasks that receive.
 //! - Dispatch after `main` has returned. Without a shutdown, the process may end before the dispatch thread has
 //!   finished.
+//!
+//! ## The end of a subscription
+//!
+//! A subscription ends once, and [`EndReason`](crate::EndReason) lists the reasons. After the end, no event is
+//! queued or forwarded. The filter, the filter of essential events, the merge function and the sink are not called
+//! again. Later events do not count as matching, and neither do matched events of the current batch that are not yet
+//! delivered. Events that are queued before the end stay readable, and no event is received after `Closed`.
+//!
+//! Code of the host can end a subscription while the dispatch thread delivers to it:
+//!
+//! - On the dispatch thread, the end is exact. This concerns calls in a filter, a merge function, a sink, a waker or a
+//!   payload's `Drop`. An event during whose delivery the end comes is delivered if it was already queued or if the sink
+//!   accepts it. Otherwise, it is lost.
+//! - On another thread, one delivery can still be under way when the call returns. It is a single event in these cases:
+//!   a sink, a backlog, a reserve, a conflating queue without space, and
+//!   [`DropOldest`](crate::Overflow::DropOldest). Otherwise, it can be the matching events of one batch, which the
+//!   dispatch thread queues in one step.
+//!
+//! Events that wait in a conflating queue when the subscription ends are lost.
 //!
 //! # 9. Bad input
 //!

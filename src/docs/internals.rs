@@ -77,7 +77,7 @@
 //! thread updates its routing table with the differences. A subscription that was made before a publish began is
 //! therefore in the table when that event is matched.
 //!
-//! A dropped receiver sets the closed flag of its queue, records its id and wakes the dispatch thread. The dispatch
+//! A dropped receiver stores the reason of the end in its queue, records its id and wakes the dispatch thread. The dispatch
 //! thread removes all recorded ids from the list in one write.
 //!
 //! # Queues (`queue/`)

@@ -82,8 +82,26 @@
 //! [`recv_many`](crate::BusReceiver::recv_many) or [`try_iter`](crate::BusReceiver::try_iter). Work that is not
 //! necessary for every event, such as a repaint or a file flush, belongs at the end of each batch.
 //!
-//! A retained delivery may keep up to 63 other events alive. To retain few events for a long time, keep
-//! `delivery.event.clone()` instead.
+//! # Memory
+//!
+//! The events of a batch that match the same subscribers are stored together. That memory is freed when the last of its
+//! deliveries is dropped. So a queue also keeps those events alive that the receiver has already taken from the batch
+//! that it is receiving, at most 63. A retained delivery may keep up to 63 other events alive. To retain few events for
+//! a long time, keep `delivery.event.clone()` instead.
+//!
+//! If a subscriber loses a part of a batch, the bus stores the delivered part again, without the lost events. This table
+//! states which lost, displaced or merged events stay alive because of the events that were delivered:
+//!
+//! | delivery | such events |
+//! |---|---|
+//! | [`DropNewest`](crate::Overflow::DropNewest), [`Disconnect`](crate::Overflow::Disconnect), a [reserve](crate::SubscriptionBuilder::essential) | none |
+//! | [`DropOldest`](crate::Overflow::DropOldest) | at most 63: the displaced part of the oldest batch in the queue. A retained delivery keeps those of its own batch. |
+//! | [`Conflate`](crate::Overflow::Conflate), with or without a merge function | none; each waiting event keeps only itself alive |
+//! | [`forward_to`](crate::SubscriptionBuilder::forward_to) | those of the first batch with a loss, at most 63 for all deliveries together |
+//! | a [backlog](crate::SubscriptionBuilder::backlog) | none; each of its events keeps only itself alive |
+//!
+//! A closed receiver keeps its queued events alive until they are received or the receiver is dropped. A leaked receiver
+//! keeps them forever. A [history](crate::BusBuilder::history) keeps its own events alive.
 //!
 //! # Capacities
 //!

@@ -4,6 +4,7 @@
 //! Private to the dispatch thread. [`Account::commit`] publishes the counts through the shared [`QueueState`].
 
 use crate::delivery::parcel::Parcel;
+use crate::end_reason::EndReason;
 use crate::overflow::Overflow;
 use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
@@ -19,25 +20,42 @@ pub(crate) struct Pushed {
     pub(crate) merged: u64,
     /// Panics of the subscriber's functions.
     pub(crate) panics: u64,
-    /// The subscription must end: by its overflow rule, or because its channel is closed.
-    pub(crate) ends: bool,
+    /// The subscription must end for this reason.
+    pub(crate) end: Option<EndReason>,
     /// Events wait for space.
     pub(crate) waits: bool,
 }
 
-/// The result of pushing a single event.
-pub(super) enum Outcome {
-    Queued,
-    /// The event was lost, or an older one that it displaced.
-    Lost,
-    /// The event was lost, and the subscription must end.
-    LostAndEnds,
-    /// The subscription had ended before the event.
-    Ends,
-    /// The event was added to the waiting events. That lost `lost` events: the event itself, or older ones.
-    Waits {
-        lost: u64,
-    },
+/// The result of pushing a single event, in numbers of events.
+#[derive(Default)]
+pub(super) struct Outcome {
+    queued: u64,
+    /// Lost events: the pushed one, or older ones that it displaced.
+    lost: u64,
+    /// The subscription must end for this reason.
+    end: Option<EndReason>,
+}
+
+impl Outcome {
+    pub(super) fn queued() -> Self {
+        Outcome {
+            queued: 1,
+            ..Outcome::default()
+        }
+    }
+
+    pub(super) fn lost(events: u64) -> Self {
+        Outcome {
+            lost: events,
+            ..Outcome::default()
+        }
+    }
+
+    /// Adds a reason for which the subscription must end.
+    pub(super) fn and_ends(mut self, reason: EndReason) -> Self {
+        self.end = Some(reason);
+        self
+    }
 }
 
 /// The dispatch thread's counts of a queue.
@@ -83,7 +101,7 @@ impl Account {
         self.lagged += lost;
         if queued > 0 {
             if queued < len {
-                parcel.truncate(queued);
+                parcel = parcel.repacked(queued);
             }
             // The ring has at least as many places as events may be queued, so it refuses none.
             let refused = ring.push(Entry { parcel, position });
@@ -91,10 +109,13 @@ impl Account {
         }
         pushed.queued += queued;
         pushed.lost += lost;
-        pushed.ends |= self.state.disconnects && lost > 0;
+        if self.state.disconnects && lost > 0 {
+            pushed.end = Some(EndReason::Overflowed);
+        }
     }
 
-    /// Pushes the events of a parcel one by one, until one ends the subscription.
+    /// Pushes the events of a parcel one by one, until the subscription ends. User code can end it during each push, and
+    /// other threads at any time.
     pub(super) fn push_each<E>(
         &mut self,
         parcel: Parcel<E>,
@@ -102,22 +123,24 @@ impl Account {
         mut push: impl FnMut(&mut Self, Parcel<E>) -> Outcome,
     ) {
         for event in parcel.into_singles() {
-            let (queued, lost, ends) = match push(self, event) {
-                Outcome::Queued => (1, 0, false),
-                Outcome::Lost => (0, 1, false),
-                Outcome::LostAndEnds => (0, 1, true),
-                Outcome::Ends => (0, 0, true),
-                Outcome::Waits { lost } => (0, lost, false),
-            };
+            if self.state.is_closed() {
+                break;
+            }
+            let Outcome { queued, lost, end } = push(self, event);
             self.delivered += queued;
-            self.lagged += lost;
+            self.lose(lost, pushed);
             pushed.queued += queued;
-            pushed.lost += lost;
-            if ends {
-                pushed.ends = true;
+            if end.is_some() {
+                pushed.end = end;
                 break;
             }
         }
+    }
+
+    /// Counts lost events.
+    pub(super) fn lose(&mut self, events: u64, pushed: &mut Pushed) {
+        self.lagged += events;
+        pushed.lost += events;
     }
 
     /// Returns the free space in events, but at most `wanted`.

@@ -1,9 +1,10 @@
 //! The overflow rule of a conflating queue: events without space wait, and are queued once the receiver has made space.
 //!
-//! Private to the dispatch thread. While events wait, the dispatch thread requests a notification from the receiver.
+//! Private to the dispatch thread. Waiting events do not keep the other events of their bundles alive. While events wait, the dispatch thread requests a notification from the receiver.
 //! The request is a flag that both threads swap. After the request, the dispatch thread checks for space once more.
 
 use crate::delivery::parcel::Parcel;
+use crate::end_reason::EndReason;
 use crate::queue::account::{Account, Outcome, Pushed};
 use crate::queue::pending::PendingEvents;
 use crate::queue::state::Entry;
@@ -35,33 +36,23 @@ impl<E> ConflatingTail<E> {
     pub(super) fn push(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
         self.fill_space(account, pushed);
         if let Some(rest) = self.queue_fitting(account, parcel, pushed) {
-            let mut panics = 0;
-            account.push_each(rest, pushed, |_, parcel| {
-                let added = self.pending.add(parcel);
-                panics += added.panics;
-                Outcome::Waits { lost: added.lost }
-            });
-            pushed.panics += panics;
+            self.add_pending(account, rest, pushed);
         }
         self.wait_for_space(account, pushed);
     }
 
     /// Queues waiting events as far as there is space, and requests a notification if some still wait.
-    pub(super) fn push_pending(&mut self, account: &mut Account) -> Pushed {
-        let mut pushed = Pushed::default();
-        self.fill_space(account, &mut pushed);
-        self.wait_for_space(account, &mut pushed);
-        pushed
+    pub(super) fn push_pending(&mut self, account: &mut Account, pushed: &mut Pushed) {
+        self.fill_space(account, pushed);
+        self.wait_for_space(account, pushed);
     }
 
     /// Queues all waiting events, beyond the capacity if necessary.
-    pub(super) fn push_all_pending(&mut self, account: &mut Account) -> Pushed {
-        let mut pushed = Pushed::default();
-        while !self.pending.is_empty() {
-            self.queue_oldest(account, &mut pushed);
+    pub(super) fn push_all_pending(&mut self, account: &mut Account, pushed: &mut Pushed) {
+        while self.has_pending(account) {
+            self.queue_oldest(account, pushed);
         }
         self.commit(account);
-        pushed
     }
 
     /// Loses all waiting events, and returns their number.
@@ -72,6 +63,29 @@ impl<E> ConflatingTail<E> {
         lost
     }
 
+    /// Returns `true` if events wait and may still be queued. After the end of the subscription, they are lost.
+    fn has_pending(&self, account: &Account) -> bool {
+        !self.pending.is_empty() && !account.state.is_closed()
+    }
+
+    /// Adds the events of a parcel to the waiting events, until the subscription ends.
+    fn add_pending(&mut self, account: &mut Account, parcel: Parcel<E>, pushed: &mut Pushed) {
+        let first = parcel.first().sequence;
+        let mut panics = 0;
+        account.push_each(parcel, pushed, |_, parcel| {
+            let added = self.pending.add(parcel);
+            panics += u64::from(added.panicked);
+            let outcome = Outcome::lost(added.lost);
+            if added.failed {
+                outcome.and_ends(EndReason::Failed)
+            } else {
+                outcome
+            }
+        });
+        self.pending.detach_from(first);
+        pushed.panics += panics;
+    }
+
     /// Queues the part of a parcel for which there is space, unless other events wait already. Returns the rest.
     fn queue_fitting(
         &mut self,
@@ -79,15 +93,18 @@ impl<E> ConflatingTail<E> {
         mut parcel: Parcel<E>,
         pushed: &mut Pushed,
     ) -> Option<Parcel<E>> {
-        if !self.pending.is_empty() {
+        if !self.pending.is_empty() || account.state.is_closed() {
             return Some(parcel);
         }
         let len = parcel.len();
-        let space = account.space(len);
-        let (fitting, rest) = match parcel.split(space) {
-            Some(fitting) => (fitting, Some(parcel)),
-            None if space == len => (parcel, None),
-            None => return Some(parcel),
+        let (fitting, rest) = match account.space(len) {
+            0 => return Some(parcel),
+            space if space == len => (parcel, None),
+            space => {
+                let fitting = parcel.repacked(space);
+                parcel.skip(space);
+                (fitting, Some(parcel))
+            }
         };
         account.delivered += fitting.len();
         pushed.queued += fitting.len();
@@ -97,17 +114,17 @@ impl<E> ConflatingTail<E> {
     }
 
     fn wait_for_space(&mut self, account: &mut Account, pushed: &mut Pushed) {
-        if !self.pending.is_empty() {
+        if self.has_pending(account) {
             account.state.request_space();
             // The receiver does not notify of space that it made before it could see the request.
             self.fill_space(account, pushed);
         }
-        pushed.waits = !self.pending.is_empty();
+        pushed.waits = self.has_pending(account);
         self.commit(account);
     }
 
     fn fill_space(&mut self, account: &mut Account, pushed: &mut Pushed) {
-        while !self.pending.is_empty() && account.space(1) > 0 {
+        while self.has_pending(account) && account.space(1) > 0 {
             self.queue_oldest(account, pushed);
         }
     }

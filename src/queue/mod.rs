@@ -1,6 +1,6 @@
 //! A subscriber's queue: the ring, the overflow rule, the count of losses, and the waker.
 //!
-//! 1. `state`: the atomics that both ends and the bus share (closed flag, counters, waker), and the type of the
+//! 1. `state`: the atomics that both ends and the bus share (end reason, counters, waker), and the type of the
 //!    entries.
 //! 2. `account`: the dispatch thread's counts of a queue: positions, free space, delivered and lost events.
 //! 3. `producer`: the dispatch thread's end. `QueueProducer::push` applies the overflow rule: it drops the oldest event

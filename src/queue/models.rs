@@ -2,6 +2,7 @@
 
 use super::parcels::{bundle, plain, push, single};
 use super::*;
+use crate::end_reason::EndReason;
 use crate::sync::wait::models::Count;
 use std::task::Context;
 
@@ -15,7 +16,7 @@ fn check_losses(capacity: usize, overflow: Overflow, matched: u64, pushes: fn(&m
     let (mut producer, mut consumer) = plain(capacity, overflow);
     let pushing = loom::thread::spawn(move || {
         pushes(&mut producer);
-        producer.state().close();
+        producer.state().close(EndReason::Closed);
     });
     let mut deliveries = Vec::new();
     deliveries.extend(consumer.try_pop());
@@ -107,7 +108,7 @@ fn push_races_poll() {
 #[test]
 fn close_races_poll() {
     wakes(|producer| {
-        producer.state().close();
+        producer.state().close(EndReason::Closed);
         producer.state().wake();
     });
 }
@@ -131,7 +132,27 @@ fn receive_races_a_waiting_event() {
             !waits || notified.get() == 1,
             "the receiver does not notify of the space"
         );
-        producer.push_pending();
+        producer.push_pending(&mut Pushed::default());
         assert_eq!(consumer.try_pop().unwrap().sequence(), 2);
+    });
+}
+
+/// Of two ends, one comes first. Its reason is the only one that any thread sees.
+#[test]
+fn two_ends_race() {
+    loom::model(|| {
+        let (producer, _consumer) = plain(1, Overflow::DropNewest);
+        let state = Arc::clone(producer.state());
+        let ending = loom::thread::spawn(move || state.close(EndReason::Unsubscribed));
+        let closed = producer.state().close(EndReason::Closed);
+        let seen = producer.state().end_reason();
+        let unsubscribed = ending.join().unwrap();
+        assert_ne!(closed, unsubscribed, "the subscription must end once");
+        let first = if closed {
+            EndReason::Closed
+        } else {
+            EndReason::Unsubscribed
+        };
+        assert_eq!((seen, producer.state().end_reason()), (Some(first), Some(first)));
     });
 }

@@ -11,7 +11,7 @@ use crate::delivery::parcel::{Envelope, Merged, Parcel};
 use crate::event::{BusEvent, EventRouting};
 use crate::sync::Arc;
 use crate::sync::counted::Counted;
-use crate::sync::panic::{self, DropGuarded};
+use crate::sync::panic::{self, DropGuarded, Streak};
 
 /// A function that merges a newer event into a waiting one. It returns `None` to refuse the newer event. The function is
 /// dropped with its queue, on any thread, so it is guarded.
@@ -50,7 +50,10 @@ struct Pending<E> {
 pub(super) struct Added {
     /// Number of lost events: the added one, or older ones that it displaced.
     pub(super) lost: u64,
-    pub(super) panics: u64,
+    /// The merge function panicked.
+    pub(super) panicked: bool,
+    /// The merge function has panicked too often in a row.
+    pub(super) failed: bool,
 }
 
 /// An event that no longer waits.
@@ -64,6 +67,8 @@ pub(super) struct Taken<E> {
 pub(super) struct PendingEvents<E> {
     limit: usize,
     merge: Option<Merge<E>>,
+    /// The consecutive panics of the merge function.
+    merge_panics: Streak,
     by_sequence: BTreeMap<u64, Pending<E>>,
     /// The sequence of the event that waits for each owner.
     sequences: HashMap<Owner, u64>,
@@ -78,6 +83,7 @@ impl<E> PendingEvents<E> {
         PendingEvents {
             limit,
             merge,
+            merge_panics: Streak::default(),
             by_sequence: BTreeMap::new(),
             sequences: HashMap::new(),
             waiting: 0,
@@ -141,6 +147,13 @@ impl<E> PendingEvents<E> {
         }
     }
 
+    /// Makes the events from this sequence on independent of their bundles, which hold events that no longer wait.
+    pub(super) fn detach_from(&mut self, sequence: u64) {
+        for (_, pending) in self.by_sequence.range_mut(sequence..) {
+            pending.parcel.detach();
+        }
+    }
+
     fn insert(&mut self, owner: Owner, parcel: Parcel<E>) -> Added {
         let mut added = Added::default();
         if self.by_sequence.len() == self.limit {
@@ -161,10 +174,12 @@ impl<E> PendingEvents<E> {
 
     /// Replaces the waiting event with a newer one, or merges the two events. The result moves to the end.
     fn merge_into(&mut self, sequence: u64, newer: Parcel<E>) -> Added {
+        let mut failed = false;
         let merged = match (&self.merge, self.by_sequence.get(&sequence)) {
             (Some(merge), Some(older)) => {
                 let (older, newer) = (older.parcel.first(), newer.first());
                 let merged = panic::run(|| merge(older.event(), newer.event().clone()));
+                failed = self.merge_panics.record(&merged);
                 merged.map(|event| event.map(|event| Parcel::Event(Counted::new(Envelope::new(newer.sequence, event)))))
             }
             _ => Ok(Some(newer)),
@@ -178,7 +193,8 @@ impl<E> PendingEvents<E> {
                 self.lost_after += 1;
                 Added {
                     lost: 1,
-                    panics: u64::from(refused.is_err()),
+                    panicked: refused.is_err(),
+                    failed,
                 }
             }
         }
@@ -307,7 +323,7 @@ mod tests {
             Some(DropGuarded::new(Box::new(|_: &BusEvent<u64>, _| panic!("on purpose")))),
         );
         let added = add(&mut pending, &[1, 1]);
-        assert_eq!((added[1].lost, added[1].panics), (1, 1));
+        assert_eq!((added[1].lost, added[1].panicked, added[1].failed), (1, true, false));
         assert_eq!(drain(&mut pending), [(1, 0, 0)]);
     }
 

@@ -73,24 +73,20 @@ impl<E> QueueProducer<E> {
         account.commit();
     }
 
-    /// Queues waiting events, as far as there is space.
-    pub(crate) fn push_pending(&mut self) -> Pushed {
-        self.push_waiting(ConflatingTail::push_pending)
+    /// Queues waiting events as far as there is space, and adds the result to `pushed`.
+    pub(crate) fn push_pending(&mut self, pushed: &mut Pushed) {
+        self.push_waiting(ConflatingTail::push_pending, pushed);
     }
 
-    /// Queues all waiting events, beyond the capacity if necessary, because the bus ends.
-    pub(crate) fn push_all_pending(&mut self) -> Pushed {
-        self.push_waiting(ConflatingTail::push_all_pending)
+    /// Queues all waiting events, beyond the capacity if necessary, because the bus ends. Adds the result to `pushed`.
+    pub(crate) fn push_all_pending(&mut self, pushed: &mut Pushed) {
+        self.push_waiting(ConflatingTail::push_all_pending, pushed);
     }
 
-    fn push_waiting(&mut self, push: fn(&mut ConflatingTail<E>, &mut Account) -> Pushed) -> Pushed {
-        match &mut self.tail {
-            Tail::Conflating(tail) if !self.account.state.is_closed() => {
-                let pushed = push(tail, &mut self.account);
-                self.account.commit();
-                pushed
-            }
-            _ => Pushed::default(),
+    fn push_waiting(&mut self, push: fn(&mut ConflatingTail<E>, &mut Account, &mut Pushed), pushed: &mut Pushed) {
+        if let Tail::Conflating(tail) = &mut self.tail {
+            push(tail, &mut self.account, pushed);
+            self.account.commit();
         }
     }
 
@@ -105,13 +101,27 @@ impl<E> QueueProducer<E> {
     }
 }
 
-/// Pushes each event, which displaces the oldest one if there is no space.
-fn push_over_oldest<E>(account: &mut Account, queue: &ArrayQueue<Entry<E>>, parcel: Parcel<E>, pushed: &mut Pushed) {
-    account.push_each(parcel, pushed, |account, parcel| {
+/// Pushes each event, which displaces the oldest one if there is no space. Of a parcel that is longer than the queue,
+/// only the last events are pushed, because these would displace the others.
+fn push_over_oldest<E>(
+    account: &mut Account,
+    queue: &ArrayQueue<Entry<E>>,
+    mut parcel: Parcel<E>,
+    pushed: &mut Pushed,
+) {
+    let surplus = parcel.len().saturating_sub(account.state.capacity as u64);
+    if surplus > 0 {
+        account.lose(surplus, pushed);
+        parcel.skip(surplus);
+    }
+    account.push_each(parcel, pushed, |account, mut parcel| {
+        if surplus > 0 {
+            parcel.detach();
+        }
         let position = account.next_position();
         match queue.force_push(Entry { parcel, position }) {
-            None => Outcome::Queued,
-            Some(_displaced) => Outcome::Lost,
+            None => Outcome::queued(),
+            Some(_displaced) => Outcome::lost(1),
         }
     });
 }

@@ -3,12 +3,13 @@
 //! Private to the dispatch thread. The filter of essential events runs only while the queue is short of space.
 
 use crate::delivery::parcel::Parcel;
-use crate::event::BusEvent;
+use crate::end_reason::EndReason;
 use crate::filter::EventFilter;
 use crate::queue::account::{Account, Outcome, Pushed};
 use crate::queue::state::Entry;
 use crate::sync::atomic::Ordering;
-use crate::sync::{panic, ring};
+use crate::sync::panic::{self, Streak};
+use crate::sync::ring;
 
 /// The filter of essential events, and the number of places reserved for them.
 pub(crate) struct Essential<E> {
@@ -17,20 +18,12 @@ pub(crate) struct Essential<E> {
     pub(crate) reserve: usize,
 }
 
-impl<E> Essential<E> {
-    /// Evaluates the filter. A panic of the filter is counted, and the event is then not essential.
-    fn is_essential(&self, event: &BusEvent<E>, panics: &mut u64) -> bool {
-        panic::run(|| self.filter.matches(event)).unwrap_or_else(|_| {
-            *panics += 1;
-            false
-        })
-    }
-}
-
 /// A ring with a reserve.
 pub(super) struct ReservingTail<E> {
     ring: ring::Producer<Entry<E>>,
     essential: Essential<E>,
+    /// The consecutive panics of the filter of essential events.
+    panics: Streak,
     lagged_essential: u64,
 }
 
@@ -39,6 +32,7 @@ impl<E> ReservingTail<E> {
         ReservingTail {
             ring,
             essential,
+            panics: Streak::default(),
             lagged_essential: 0,
         }
     }
@@ -54,8 +48,15 @@ impl<E> ReservingTail<E> {
         }
         let mut panics = 0;
         account.push_each(parcel, pushed, |account, parcel| {
-            let is_essential = self.essential.is_essential(parcel.first().event(), &mut panics);
-            self.push_one(account, parcel, is_essential)
+            let result = panic::run(|| self.essential.filter.matches(parcel.first().event()));
+            panics += u64::from(result.is_err());
+            let failed = self.panics.record(&result);
+            let outcome = self.push_one(account, parcel, result.unwrap_or(false), failed);
+            if failed {
+                outcome.and_ends(EndReason::Failed)
+            } else {
+                outcome
+            }
         });
         pushed.panics += panics;
         // Ordering: Relaxed, see the counters of `QueueState`.
@@ -65,19 +66,24 @@ impl<E> ReservingTail<E> {
             .store(self.lagged_essential, Ordering::Relaxed);
     }
 
-    fn push_one(&mut self, account: &mut Account, parcel: Parcel<E>, is_essential: bool) -> Outcome {
+    /// Queues one event if the reserve permits it. `ends` means that the event is the subscription's last loss.
+    fn push_one(&mut self, account: &mut Account, mut parcel: Parcel<E>, is_essential: bool, ends: bool) -> Outcome {
         let reserve = if is_essential { 0 } else { self.essential.reserve as u64 };
-        if account.space(reserve + 1) > reserve {
+        // The filter of essential events may have ended the subscription.
+        let open = !ends && !account.state.is_closed();
+        if open && account.space(reserve + 1) > reserve {
             let position = account.next_position();
+            // Other events of the bundle may be lost.
+            parcel.detach();
             let refused = self.ring.push(Entry { parcel, position });
             debug_assert!(refused.is_ok());
-            return Outcome::Queued;
+            return Outcome::queued();
         }
         self.lagged_essential += u64::from(is_essential);
         if is_essential && account.state.disconnects {
-            Outcome::LostAndEnds
+            Outcome::lost(1).and_ends(EndReason::Overflowed)
         } else {
-            Outcome::Lost
+            Outcome::lost(1)
         }
     }
 }

@@ -4,8 +4,24 @@
 //! may close.
 
 use crate::delivery::parcel::Parcel;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::end_reason::EndReason;
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use crate::sync::{AtomicWaker, panic};
+
+/// The value of [`QueueState::end`] while the subscription has not ended.
+const OPEN: u8 = 0;
+
+const REASONS: [EndReason; 4] = [
+    EndReason::Closed,
+    EndReason::Unsubscribed,
+    EndReason::Overflowed,
+    EndReason::Failed,
+];
+
+/// Returns the value of [`QueueState::end`] for a reason. It differs from [`OPEN`].
+fn code(reason: EndReason) -> u8 {
+    reason as u8 + 1
+}
 
 /// The content of one place in a queue.
 pub(super) struct Entry<E> {
@@ -30,7 +46,8 @@ pub(crate) struct QueueState {
     pub(super) capacity: usize,
     /// The loss of an event ends the subscription.
     pub(super) disconnects: bool,
-    closed: AtomicBool,
+    /// [`OPEN`], or the code of the reason for which the subscription ended.
+    end: AtomicU8,
     // The dispatch thread updates the counters below after each push. No other thread writes them.
     /// Number of matching events that were queued and not displaced.
     pub(super) delivered: AtomicU64,
@@ -50,7 +67,7 @@ impl QueueState {
         QueueState {
             capacity,
             disconnects,
-            closed: AtomicBool::new(false),
+            end: AtomicU8::new(OPEN),
             delivered: AtomicU64::new(0),
             lagged: AtomicU64::new(0),
             lagged_essential: AtomicU64::new(0),
@@ -65,16 +82,27 @@ impl QueueState {
     }
 
     /// Ends the subscription: no further event is queued, and queued events stay readable. Returns `true` if this call
-    /// ended it. If so, the caller must [`wake`](Self::wake) the receiver.
-    pub(crate) fn close(&self) -> bool {
-        // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the flag set by the
-        // dispatch thread sees every push before it. Acquire orders this call after the close that came first.
-        !self.closed.swap(true, Ordering::AcqRel)
+    /// ended it. If so, the caller must [`wake`](Self::wake) the receiver. The reason of the first call stays.
+    pub(crate) fn close(&self, reason: EndReason) -> bool {
+        // Ordering: AcqRel. Release pairs with the Acquire in `is_closed`: a receiver that sees the end set by the
+        // dispatch thread sees every push before it. Acquire, also if this call comes later, orders it after the close
+        // that came first.
+        let ended = self
+            .end
+            .compare_exchange(OPEN, code(reason), Ordering::AcqRel, Ordering::Acquire);
+        ended.is_ok()
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         // Ordering: Acquire, pairs with `close`.
-        self.closed.load(Ordering::Acquire)
+        self.end.load(Ordering::Acquire) != OPEN
+    }
+
+    /// Returns the reason for which the subscription ended, or `None` while it is open.
+    pub(crate) fn end_reason(&self) -> Option<EndReason> {
+        // Ordering: Acquire, as in `is_closed`.
+        let end = self.end.load(Ordering::Acquire);
+        REASONS.into_iter().find(|reason| code(*reason) == end)
     }
 
     /// Wakes the receiver if it waits. Its waker is user code.

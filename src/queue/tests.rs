@@ -4,6 +4,7 @@ use super::parcels::{bundle, plain, push, single};
 use super::state::Entry;
 use super::*;
 use crate::delivery::parcel::Parcel;
+use crate::end_reason::EndReason;
 use crate::sync::atomic::Ordering;
 
 /// Receives all queued events. Returns the sequence and `missed` of each.
@@ -65,8 +66,11 @@ fn space_is_counted_in_events_within_a_partly_received_bundle() {
 fn one_event_of_a_bundle_that_disconnects_counts_as_lost() {
     let (mut producer, mut consumer) = plain(2, Overflow::Disconnect);
     let outcome = push(&mut producer, bundle(1..=5));
-    assert_eq!((outcome.queued, outcome.lost, outcome.ends), (2, 1, true));
-    producer.state().close();
+    assert_eq!(
+        (outcome.queued, outcome.lost, outcome.end),
+        (2, 1, Some(EndReason::Overflowed))
+    );
+    producer.state().close(EndReason::Closed);
     assert_eq!(push(&mut producer, bundle(6..=7)), pushed(0, 0));
     assert_eq!(drain(&mut consumer), [(1, 0), (2, 0)]);
     assert_eq!(consumer.lagged(), 1);
@@ -104,6 +108,12 @@ fn conflating(capacity: usize) -> (QueueProducer<()>, QueueConsumer<()>) {
     queue(QueueConfig::new(capacity, Overflow::Conflate), || Waker::noop().clone())
 }
 
+fn push_pending(producer: &mut QueueProducer<()>) -> Pushed {
+    let mut pushed = Pushed::default();
+    producer.push_pending(&mut pushed);
+    pushed
+}
+
 /// Receives all queued events. Returns the sequence, `missed` and `merged` of each.
 fn drain_merged(consumer: &mut QueueConsumer<()>) -> Vec<(u64, u64, u64)> {
     std::iter::from_fn(|| consumer.try_pop().ok())
@@ -118,7 +128,7 @@ fn the_part_of_a_bundle_that_does_not_fit_waits_and_is_merged() {
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (3, 0, true));
     assert_eq!((consumer.len(), producer.state().pending()), (3, 3));
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (2, 0, 0), (3, 0, 0)]);
-    let outcome = producer.push_pending();
+    let outcome = push_pending(&mut producer);
     assert_eq!((outcome.queued, outcome.merged, outcome.waits), (1, 2, false));
     assert_eq!(drain_merged(&mut consumer), [(6, 0, 2)]);
 }
@@ -139,13 +149,15 @@ fn no_event_overtakes_a_waiting_one() {
 fn the_end_of_the_bus_queues_waiting_events_and_an_earlier_end_loses_them() {
     let (mut producer, mut consumer) = conflating(1);
     push(&mut producer, bundle(1..=3));
-    assert_eq!(producer.push_all_pending().queued, 1);
+    let mut all = Pushed::default();
+    producer.push_all_pending(&mut all);
+    assert_eq!(all.queued, 1);
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0), (3, 0, 1)]);
 
     let (mut producer, mut consumer) = conflating(1);
     push(&mut producer, bundle(1..=3));
-    producer.state().close();
-    assert_eq!(producer.push_pending(), Pushed::default());
+    producer.state().close(EndReason::Closed);
+    assert_eq!(push_pending(&mut producer), Pushed::default());
     assert_eq!(producer.lose_pending(), 2);
     assert_eq!((consumer.lagged(), producer.state().merged()), (2, 0));
     assert_eq!(drain_merged(&mut consumer), [(1, 0, 0)]);

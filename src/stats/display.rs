@@ -39,7 +39,7 @@ const ALIGNED_RIGHT: [bool; COLUMNS] = [true, false, false, true, true, true, tr
 ///     "\
 /// events       3 published, 3 dispatched, 0 of 1024 in the ingress
 /// deliveries   1 delivered, 2 lagged, 0 merged; 0 events unmatched
-/// subscribers  2 listed, 0 reaped
+/// subscribers  2 listed, 0 reaped, 0 failed
 /// sessions     0 bound, 0 evicted
 /// panics       0 of filters, 0 of payloads
 ///
@@ -76,7 +76,11 @@ fn write_totals(stats: &BusStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         stats.delivered, stats.lagged, stats.merged, stats.unmatched
     )?;
     let listed = stats.subscribers.len();
-    writeln!(f, "subscribers  {listed} listed, {} reaped", stats.reaped)?;
+    writeln!(
+        f,
+        "subscribers  {listed} listed, {} reaped, {} failed",
+        stats.reaped, stats.failed
+    )?;
     writeln!(
         f,
         "sessions     {} bound, {} evicted",
@@ -182,6 +186,7 @@ mod tests {
             merged: 4,
             unmatched: 8,
             reaped: 7,
+            failed: 1,
             filter_panics: 6,
             payload_panics: 5,
             ingress_depth: 1,
@@ -199,7 +204,7 @@ deliveries   10 delivered, 9 lagged, 4 merged; 8 events unmatched";
     #[test]
     fn stats_without_subscribers_print_only_the_totals() {
         let rest = "
-subscribers  0 listed, 7 reaped
+subscribers  0 listed, 7 reaped, 1 failed
 sessions     3 bound, 2 evicted
 panics       6 of filters, 5 of payloads";
         assert_eq!(stats(Vec::new()).to_string(), format!("{TOTALS}{rest}"));
@@ -218,7 +223,7 @@ panics       6 of filters, 5 of payloads";
     #[test]
     fn rows_are_aligned_by_chars_and_long_names_are_truncated() {
         let rest = "
-subscribers  3 listed, 7 reaped
+subscribers  3 listed, 7 reaped, 1 failed
 sessions     3 bound, 2 evicted
 panics       6 of filters, 5 of payloads
 

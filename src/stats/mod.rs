@@ -21,6 +21,7 @@ pub(crate) struct Totals {
     pub(crate) lagged: u64,
     pub(crate) merged: u64,
     pub(crate) unmatched: u64,
+    pub(crate) failed: u64,
     pub(crate) filter_panics: u64,
     pub(crate) payload_panics: u64,
 }
@@ -41,6 +42,7 @@ pub(crate) struct Counters {
     lagged: AtomicU64,
     merged: AtomicU64,
     unmatched: AtomicU64,
+    failed: AtomicU64,
     filter_panics: AtomicU64,
     payload_panics: AtomicU64,
 }
@@ -53,6 +55,7 @@ impl Counters {
             lagged: AtomicU64::new(0),
             merged: AtomicU64::new(0),
             unmatched: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
             filter_panics: AtomicU64::new(0),
             payload_panics: AtomicU64::new(0),
         }
@@ -66,6 +69,7 @@ impl Counters {
         self.lagged.store(totals.lagged, Ordering::Relaxed);
         self.merged.store(totals.merged, Ordering::Relaxed);
         self.unmatched.store(totals.unmatched, Ordering::Relaxed);
+        self.failed.store(totals.failed, Ordering::Relaxed);
         self.filter_panics.store(totals.filter_panics, Ordering::Relaxed);
         self.payload_panics.store(totals.payload_panics, Ordering::Relaxed);
     }
@@ -78,6 +82,7 @@ impl Counters {
             lagged: self.lagged.load(Ordering::Relaxed),
             merged: self.merged.load(Ordering::Relaxed),
             unmatched: self.unmatched.load(Ordering::Relaxed),
+            failed: self.failed.load(Ordering::Relaxed),
             filter_panics: self.filter_panics.load(Ordering::Relaxed),
             payload_panics: self.payload_panics.load(Ordering::Relaxed),
         }
@@ -108,15 +113,18 @@ pub struct BusStats {
     /// Number of events that matched no subscriber.
     pub unmatched: u64,
     /// Number of subscriptions removed from the list because their receiver was dropped or closed, or because of an
-    /// overflow or a closed channel. Subscriptions that ended by
+    /// overflow, a closed channel or panics. Subscriptions that ended by
     /// [`unsubscribe`](crate::SharingBus::unsubscribe) do not count.
     pub reaped: u64,
+    /// Number of subscriptions that ended because their functions panicked
+    /// ([`EndReason::Failed`](crate::EndReason::Failed)).
+    pub failed: u64,
     /// Number of panics in filters. For each panic, one event did not match one subscriber. The number includes panics
     /// in filters of [essential](crate::SubscriptionBuilder::essential) events and in
     /// [merge functions](crate::SubscriptionBuilder::conflate_with). In these two cases, one event counted as not
     /// essential, or one event was lost.
     pub filter_panics: u64,
-    /// Number of panics in [`Payload::session_change`](crate::Payload::session_change).
+    /// Number of panics in [`Payload::session_change`](crate::Payload::session_change). They end no subscription.
     pub payload_panics: u64,
     /// Number of events accepted but not yet dispatched, including the event being dispatched.
     pub ingress_depth: u64,

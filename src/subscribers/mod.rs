@@ -13,9 +13,9 @@
 //! the filters. A new filter is counted before the list with it is stored, and an old filter until a list without it is
 //! stored.
 //!
-//! A subscription ends when the closed flag of its queue is set. An unsubscribe sets the flag and removes the slot in
-//! one write. A close or drop of the receiver, or an overflow that disconnects, sets the flag and records the id for
-//! the next reap.
+//! A subscription ends when the state of its queue gets an end reason, which closes the queue. An unsubscribe closes the
+//! queue and removes the slot in one write. All other ends close the queue and record the id for the next reap: a close
+//! or drop of the receiver, an overflow that disconnects, and user code that keeps panicking.
 //!
 //! The dispatch thread reaps: one write removes all recorded slots, so ten thousand dropped receivers cost one copy.
 //! The routing table then detaches the removed subscribers (`dispatch/routes.rs`) and drops their producers. This frees
@@ -27,6 +27,7 @@ pub(crate) mod list;
 mod term_counts;
 pub(crate) mod terms;
 
+use crate::end_reason::EndReason;
 use crate::filter::EventFilter;
 use crate::queue::QueueProducer;
 use crate::subscribers::id::SubscriberId;
@@ -130,7 +131,7 @@ impl<E> Subscribers<E> {
                 producer: Mutex::new(Some(producer)),
             });
             if self.ended.load(Ordering::Relaxed) {
-                subscription.queue.close();
+                subscription.queue.close(EndReason::Closed);
                 return (None, (subscription, Some(filter)));
             }
             // Ordering: Relaxed, a count that publishes nothing.
@@ -170,7 +171,7 @@ impl<E> Subscribers<E> {
             let Some(slot) = list.get(id) else {
                 return (None, None);
             };
-            if !slot.subscription.queue.close() {
+            if !slot.subscription.queue.close(EndReason::Unsubscribed) {
                 return (None, None);
             }
             (Some(Change::without(list, &[id])), Some(Arc::clone(&slot.subscription)))
@@ -182,8 +183,8 @@ impl<E> Subscribers<E> {
     }
 
     /// Ends a subscription, which stays listed until the next reap. Returns `true` if this call ended it.
-    pub(crate) fn close(&self, subscription: &Subscription<E>) -> bool {
-        let closed = subscription.queue.close();
+    pub(crate) fn close(&self, subscription: &Subscription<E>, reason: EndReason) -> bool {
+        let closed = subscription.queue.close(reason);
         if closed {
             self.closed.lock().push(subscription.id);
             self.finish_close(subscription);
@@ -228,7 +229,7 @@ impl<E> Subscribers<E> {
             (Some(change), last)
         });
         for slot in last {
-            self.close(&slot.subscription);
+            self.close(&slot.subscription, EndReason::Closed);
         }
         // The subscriptions just recorded as closed are no longer listed.
         *self.closed.lock() = Vec::new();

@@ -27,6 +27,33 @@ pub(crate) fn run<T>(f: impl FnOnce() -> T) -> Result<T, Panicked> {
     Ok(f())
 }
 
+/// Number of consecutive panics of a subscriber's function that end its subscription. Each panic can take a
+/// millisecond, because the panic hook may print a backtrace, and all subscribers wait meanwhile.
+pub(crate) const MAX_PANICS: u8 = 8;
+
+/// The consecutive panics of one function of a subscriber.
+#[derive(Default)]
+pub(crate) struct Streak(u8);
+
+impl Streak {
+    /// Records the result of a call. Returns `true` if the function has now panicked [`MAX_PANICS`] times in a row.
+    #[inline]
+    pub(crate) fn record<T>(&mut self, result: &Result<T, Panicked>) -> bool {
+        match result {
+            // The usual case writes nothing, so that evaluating many filters does not dirty their cache lines.
+            Ok(_) if self.0 == 0 => {}
+            Ok(_) => self.0 = 0,
+            Err(Panicked) => self.0 += 1,
+        }
+        self.is_over()
+    }
+
+    /// Returns `true` if the function has panicked [`MAX_PANICS`] times in a row.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0 >= MAX_PANICS
+    }
+}
+
 /// Drops a user value. A panic of its `Drop` is reported by the panic hook and caught here.
 pub(crate) fn discard<T>(value: T) {
     let _ = run(|| drop(value));

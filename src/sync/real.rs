@@ -14,7 +14,7 @@ pub(crate) use parking_lot::Mutex;
 use atomic::{AtomicU64, Ordering};
 
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 }
 
 /// The atomics of reference counts. A loom build selects them separately from the other atomics.

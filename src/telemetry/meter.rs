@@ -20,7 +20,7 @@ use crate::sync::panic::{self, DropGuarded};
 use crate::sync::{Arc, BATCH};
 
 /// Names and descriptions, in the order of [`Figures`].
-const COUNTERS: [(&str, &str); 9] = [
+const COUNTERS: [(&str, &str); 10] = [
     ("sharing_bus_published_total", "events accepted from publishers"),
     ("sharing_bus_dispatched_total", "events dispatched"),
     (
@@ -42,6 +42,10 @@ const COUNTERS: [(&str, &str); 9] = [
         "panics in the session hooks of payloads",
     ),
     ("sharing_bus_reaped_total", "subscriptions reaped"),
+    (
+        "sharing_bus_failed_total",
+        "subscriptions ended because their functions panicked",
+    ),
 ];
 const GAUGES: [(&str, &str); 3] = [
     ("sharing_bus_ingress_depth", "events accepted but not yet dispatched"),
@@ -80,6 +84,7 @@ impl Figures {
                 totals.filter_panics,
                 totals.payload_panics,
                 bus.reaped,
+                totals.failed,
             ],
             gauges: [
                 bus.published - totals.dispatched,

@@ -26,7 +26,7 @@ use std::task::Waker;
 pub(crate) type Hashing = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 }
 
 /// The atomics of reference counts. Only the unit models of the crate use loom atomics here. In models of the whole
