@@ -43,6 +43,26 @@ fn deltas(numbers: std::ops::Range<u64>) -> impl Iterator<Item = BusEvent<Number
     numbers.map(|n| event(n, 1, false))
 }
 
+/// The dispatch thread queues many waiting events in slices. Each arrives without a flush and without another event.
+#[test]
+fn many_waiting_events_arrive_without_traffic() {
+    const CAPACITY: usize = 3_000;
+    for assisted in [false, true] {
+        let builder = SharingBus::builder().assisted_dispatch(assisted);
+        let bus = builder.ingress_capacity(2 * CAPACITY).build().unwrap();
+        let mut view = subscribe_with(&bus, Overflow::Conflate, CAPACITY);
+        publish_all(&bus, (0..2 * CAPACITY as u64).map(|n| scroll_event(n, n.into())));
+        let first = drain(&mut view);
+        assert!(first.len() >= CAPACITY);
+        let mut received = numbers(&first);
+        while received.len() < 2 * CAPACITY {
+            received.push(view.recv_timeout(DEADLINE).unwrap().event.0);
+        }
+        assert!(received.into_iter().eq(0..2 * CAPACITY as u64));
+        assert_eq!((view.lagged(), view.merged()), (0, 0));
+    }
+}
+
 #[test]
 fn the_reserve_admits_only_essential_events_and_keeps_the_order() {
     let bus = SharingBus::new();

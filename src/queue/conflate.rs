@@ -9,7 +9,7 @@ use crate::queue::account::{Account, Outcome, Pushed};
 use crate::queue::pending::PendingEvents;
 use crate::queue::state::Entry;
 use crate::sync::atomic::Ordering;
-use crate::sync::ring;
+use crate::sync::{SLICE, ring};
 
 /// A ring, and the events that wait for space in it.
 pub(super) struct ConflatingTail<E> {
@@ -123,8 +123,13 @@ impl<E> ConflatingTail<E> {
         self.commit(account);
     }
 
+    /// Queues waiting events as far as there is space, but at most one slice, because the subscriber chooses the capacity.
+    /// The receiver notifies the dispatch thread when it takes one of these events, and the next slice follows.
     fn fill_space(&mut self, account: &mut Account, pushed: &mut Pushed) {
-        while self.has_pending(account) && account.space(1) > 0 {
+        for _ in 0..SLICE {
+            if !self.has_pending(account) || account.space(1) == 0 {
+                return;
+            }
             self.queue_oldest(account, pushed);
         }
     }
