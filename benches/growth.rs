@@ -1,4 +1,5 @@
-//! The cost of a subscriber by the number of subscribers: the calls that change the subscriber list, and memory.
+//! The cost of a subscriber: the calls that change the subscriber list, by the number of subscribers, the delay that one
+//! subscriber causes to another, and memory.
 //!
 //! `cargo bench -p sharing-bus-benches --bench growth` writes `results/growth.md`. `cargo test --benches` only checks
 //! that the bench runs. The bench is a separate binary because it counts allocations.
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventRouting, SharingBus};
+use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, EventRouting, Overflow, SharingBus};
 use sharing_bus_benches::report::{quantile, short};
 use sharing_bus_benches::workload::scroll;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -35,6 +36,7 @@ fn main() {
     for subscribers in sizes {
         text.push_str(&calls(*subscribers));
     }
+    text.push_str(&delays(if quick { 1_000 } else { 400_000 }));
     text.push_str("\n**Memory per subscriber** (bytes)\n\n| queue of 256 | idle | full |\n|---|---:|---:|\n");
     for (name, measure) in [
         ("sharing-bus", memory as fn() -> (isize, isize)),
@@ -85,6 +87,86 @@ fn calls(subscribers: usize) -> String {
     bus.shutdown();
     let per_receiver = short(dropped * 1000.0 / count as f64);
     format!("| {subscribers} | {} | {per_receiver} |\n", cells.join(" | "))
+}
+
+/// Work on the dispatch thread that one subscriber causes. It returns the values to drop after the measurement.
+type Work = fn(&SharingBus<u64>, usize) -> Vec<BusReceiver<u64>>;
+
+/// Times one event to a subscriber, from `publish` to `recv`, while the dispatch thread works for another subscriber.
+fn delays(kept: usize) -> String {
+    let mut text = format!(
+        "\n**Delay of an event while the dispatch thread works for another subscriber** ({kept} events kept; µs: median, \
+         maximum)\n\n| work | µs |\n|---|---:|\n"
+    );
+    let works: [(&str, Work); 6] = [
+        ("none", |_, _| vec![]),
+        ("a backlog of 1 event", |bus, _| {
+            vec![bus.subscription().backlog(1).subscribe()]
+        }),
+        ("a backlog for which nothing matches", |bus, _| {
+            let nothing = EventFilter::custom(|_| false);
+            vec![bus.subscription().filter(nothing).backlog(1).subscribe()]
+        }),
+        ("a backlog of everything", |bus, kept| {
+            vec![bus.subscription().queue_capacity(kept).backlog(kept).subscribe()]
+        }),
+        ("a filter of 10,000 scrolls", |bus, _| {
+            let scrolls = (0..10_000).map(|number| EventFilter::ScrollId(scroll(number)));
+            vec![bus.subscribe_filtered(EventFilter::any(scrolls), 1)]
+        }),
+        ("10,000 waiting events of a queue that conflates", |bus, _| {
+            let conflating = bus.subscription().overflow(Overflow::Conflate).queue_capacity(10_000);
+            let mut receiver = conflating.subscribe();
+            for number in 0..20_000 {
+                publish(bus, number, EventKind::Output);
+            }
+            bus.flush();
+            while receiver.len() > 9_000 {
+                assert!(receiver.try_recv().is_ok(), "the queue is empty");
+            }
+            assert!(receiver.try_iter().count() > 0, "the queue is empty");
+            vec![receiver]
+        }),
+    ];
+    for (name, work) in works {
+        let bus: SharingBus<u64> = SharingBus::builder()
+            .history(kept / 4)
+            .history_per_scroll(20)
+            .build()
+            .unwrap_or_else(|error| panic!("the bus could not be started: {error}"));
+        for number in 0..kept {
+            publish(&bus, number % 20_000, EventKind::Output);
+        }
+        let mut other = bus.subscribe_filtered(EventFilter::Kind(EventKind::Error), 8);
+        bus.flush();
+        let times: Vec<_> = (0..31)
+            .map(|_| {
+                let receivers = work(&bus, kept);
+                let time = micros(|| {
+                    publish(&bus, 0, EventKind::Error);
+                    assert!(other.recv().is_ok(), "the bus is closed");
+                });
+                drop(receivers);
+                bus.flush();
+                time
+            })
+            .collect();
+        // The dispatch thread must not free memory during a later measurement.
+        bus.shutdown();
+        let [median, most] = [0.5, 1.0].map(|fraction| short(quantile(&times, fraction)));
+        let _ = writeln!(text, "| {name} | {median}, {most} |");
+    }
+    text
+}
+
+fn publish(bus: &SharingBus<u64>, number: usize, kind: EventKind) {
+    let routing = EventRouting {
+        scroll_id: Some(scroll(number)),
+        kind,
+        ..EventRouting::default()
+    };
+    let published = bus.publish(BusEvent::new(routing, number as u64));
+    assert!(published.is_ok(), "the bus is closed");
 }
 
 fn micros(call: impl FnOnce()) -> f64 {
