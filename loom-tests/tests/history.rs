@@ -52,3 +52,27 @@ fn a_backlog_holds_the_events_before_the_cut() {
         assert!(late.recv().unwrap().is_backlog(), "an event before the cut is live");
     });
 }
+
+/// The backlog takes more than one slice. An event that is dispatched between two slices follows it, once.
+#[test]
+fn an_unfinished_backlog_races_publish() {
+    model("an_unfinished_backlog_races_publish", 2, || {
+        let bus: SharingBus = SharingBus::builder().ingress_capacity(4).history(2).build().unwrap();
+        bus.publish(event()).unwrap();
+        bus.publish(event()).unwrap();
+        bus.flush();
+        let other = bus.clone();
+        let publisher = thread::spawn(move || other.publish(event()).unwrap());
+        let mut late = bus.subscription().queue_capacity(4).backlog(2).subscribe();
+        publisher.join().unwrap();
+        bus.shutdown();
+
+        let seen: Vec<_> = late.try_iter().collect();
+        let sequences: Vec<_> = seen.iter().map(|delivery| delivery.sequence()).collect();
+        assert!(
+            sequences == [1, 2, 3] || sequences == [2, 3],
+            "the sequences have a gap or a duplicate"
+        );
+        assert!(seen.is_sorted_by_key(|delivery| !delivery.is_backlog()));
+    });
+}
