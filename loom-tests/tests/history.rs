@@ -42,14 +42,19 @@ fn a_backlog_races_its_receiver() {
     });
 }
 
-/// An event published before a subscription is part of its backlog, and never live, even if dispatch has not seen it.
+/// Events published before a subscription are part of its backlog, and never live, even if dispatch has not seen them.
+/// They do not fit into one batch.
 #[test]
 fn a_backlog_holds_the_events_before_the_cut() {
     model("a_backlog_holds_the_events_before_the_cut", 3, || {
-        let bus: SharingBus = SharingBus::builder().ingress_capacity(2).history(1).build().unwrap();
-        bus.publish(event()).unwrap();
-        let mut late = bus.subscription().queue_capacity(2).backlog(1).subscribe();
-        assert!(late.recv().unwrap().is_backlog(), "an event before the cut is live");
+        let bus: SharingBus = SharingBus::builder().ingress_capacity(4).history(3).build().unwrap();
+        for _ in 0..3 {
+            bus.publish(event()).unwrap();
+        }
+        let mut late = bus.subscription().queue_capacity(4).backlog(3).subscribe();
+        for _ in 0..3 {
+            assert!(late.recv().unwrap().is_backlog(), "an event before the cut is live");
+        }
     });
 }
 
