@@ -318,7 +318,8 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or exceeds the address space.
+    /// - If the queue capacity is zero, or exceeds the address space.
+    /// - If the filter is [nested](EventFilter#nesting) too deeply.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()

@@ -31,7 +31,7 @@ use crate::filter::EventFilter;
 use crate::queue::QueueProducer;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::interest::Interest;
-use crate::subscribers::list::{Slot, SlotRefs, SubscriberList, Subscription};
+use crate::subscribers::list::{Analyzed, Slot, SlotRefs, SubscriberList, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, Cache, Mutex};
 
@@ -110,6 +110,7 @@ impl<E> Subscribers<E> {
         backlog: usize,
     ) -> Arc<Subscription<E>> {
         let queue = Arc::clone(producer.state());
+        let filter = Analyzed::new(filter);
         let (subscription, unused) = self.write(|list| {
             // Ordering: Relaxed for both, `writer` guards them.
             let id = SubscriberId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -140,6 +141,7 @@ impl<E> Subscribers<E> {
 
     /// Replaces the filter of a listed subscription. Does nothing if the subscription is not listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
+        let filter = Analyzed::new(filter);
         let unused = self.write(|list| match list.get(id) {
             Some(old) => {
                 let slot = Arc::new(Slot::new(Arc::clone(&old.subscription), filter));
