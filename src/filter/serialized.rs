@@ -311,9 +311,8 @@ impl<'de, E> DeserializeSeed<'de> for ContentSeed<E> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<EventFilter<E>, D::Error> {
         let deeper = || deeper(self.depth).map_err(de::Error::custom);
         Ok(match self.variant {
-            Variant::All => {
-                return Err(de::Error::invalid_type(Unexpected::NewtypeVariant, &"the string \"*\""));
-            }
+            // Version 0.1 wrote a map with this key for a flattened field.
+            Variant::All => <()>::deserialize(deserializer).map(|()| EventFilter::All)?,
             Variant::ScrollId => EventFilter::ScrollId(Deserialize::deserialize(deserializer)?),
             Variant::ConnectorUid => EventFilter::ConnectorUid(Deserialize::deserialize(deserializer)?),
             Variant::ConnectorId => EventFilter::ConnectorId(Deserialize::deserialize(deserializer)?),
