@@ -32,18 +32,25 @@ fn spaces_mean_all_and_bars_mean_any() {
             "all(connector=a, any(kind=output, kind=error))",
         ),
         ("not kind=thinking", "not(kind=thinking)"),
-        ("not not kind=thinking", "not(not(kind=thinking))"),
+        ("not not kind=thinking", "kind=thinking"),
         (
             "not (kind=tool | kind=progress) origin=replay",
             "all(not(any(kind=tool, kind=progress)), origin=replay)",
         ),
         ("session=git/stdout", "session=git/stdout"),
-        ("session=a/b/c", "session=a/b/c"),
+        ("session=a/b/c", r#"session=a/"b/c""#),
+        (r#"session="a/b/c""#, r#"session=a/"b/c""#),
+        (r#"session="a/b"/c"#, r#"session="a/b"/c"#),
+        (r#"session="a b"/"c d""#, r#"session="a b"/"c d""#),
+        (r#"session=a/"c d""#, r#"session=a/"c d""#),
+        (r#"session=""/"""#, r#"session=""/"""#),
+        (r#"connector="""#, r#"connector="""#),
+        (r#"connector="\n\u{7f}\'""#, r#"connector="\n\u{7f}'""#),
         ("connector=claude-code@dev-2", "connector=claude-code@dev-2"),
-        ("connector=a=b", "connector=a=b"),
+        ("connector=a=b", r#"connector="a=b""#),
         (
             r#"connector="my \"own\" agent, (1)\\2""#,
-            r#"connector=my "own" agent, (1)\2"#,
+            r#"connector="my \"own\" agent, (1)\\2""#,
         ),
     ] {
         assert_eq!(parsed(text), expected, "{text}");
@@ -68,6 +75,14 @@ fn printed_filters_parse_to_themselves() {
             connector_id: "c".into(),
             native_session_id: "s".into(),
         }),
+        Filter::Session {
+            connector_id: "a/b \"c\"".into(),
+            native_session_id: "\u{7}\n/\\".into(),
+        },
+        Filter::Session {
+            connector_id: "a".into(),
+            native_session_id: "".into(),
+        },
     ] {
         assert_eq!(parsed(&filter.to_string()), filter.to_string());
     }
@@ -94,6 +109,10 @@ fn error_message_describes_the_problem() {
         ("origin=mars", "unknown origin `mars`; expected one of runtime, "),
         ("kind=", "the value of `kind=` is empty"),
         ("scroll=7", "`7` is not a UUID"),
+        (r#"connector="a"/b"#, "`connector=` takes one name, not two"),
+        (r#"connector="\u{d800}""#, "must be followed by the code of a character"),
+        (r#"connector="\u7""#, "must be followed by the code of a character"),
+        (r#"connector="\"#, "a closing `\"` is missing"),
         ("session=git", "is not of the form session=CONNECTOR/SESSION"),
         // Missing operands.
         ("not", "`not` must be followed by a condition"),
