@@ -8,6 +8,7 @@
 use std::fmt;
 
 use crate::filter::{EventFilter, Operator};
+use crate::name::Name;
 
 /// Formats the filter in one line; see [Text](EventFilter#text).
 impl<E> fmt::Display for EventFilter<E> {
@@ -76,20 +77,6 @@ fn write_condition<E>(filter: &EventFilter<E>, f: &mut fmt::Formatter<'_>) -> fm
         EventFilter::Custom(_) => f.write_str("custom"),
         EventFilter::Any(_) | EventFilter::Every(_) | EventFilter::Not(_) => {
             unreachable!("the caller writes combined filters")
-        }
-    }
-}
-
-/// The name of a connector or a session.
-struct Name<'a>(&'a str);
-
-impl fmt::Display for Name<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |c: char| c.is_alphanumeric() || "-_.:@+".contains(c);
-        if !self.0.is_empty() && self.0.chars().all(is_plain) {
-            f.write_str(self.0)
-        } else {
-            write!(f, "{:?}", self.0)
         }
     }
 }

@@ -10,6 +10,7 @@
 use uuid::Uuid;
 
 use crate::event::{BusEvent, Payload, SessionChange};
+use crate::name::Name;
 use crate::sessions::Sessions;
 use crate::sync::panic::{self, Panicked};
 
@@ -74,7 +75,11 @@ fn register<'a>(sessions: &Sessions, change: SessionChange<'a>) -> Option<Bound<
         }
         Err(error) => {
             panic::log_warning!(
-                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is not a UUID ({error})"
+                "registration of {}/{} binds nothing: its scroll_id is not a UUID ({})",
+                Name(connector_id),
+                Name(session_id),
+                // The message quotes a character of the text.
+                error.to_string().escape_debug()
             );
             None
         }
