@@ -187,6 +187,8 @@ fn spec() -> impl Strategy<Value = Spec> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn distinct_filters_print_distinctly_in_one_line(spec in spec()) {
         let text = spec.build().to_string();
