@@ -11,8 +11,8 @@
 //! takes a filter limit the depth of `any` and `all`. The variants are public, so a filter may be deeper before it is
 //! checked. Dropping and printing such a filter does not recurse, and matching it panics at the limit.
 //!
-//! A new kind of filter is a new variant of [`EventFilter`], with its cases in `matches` and `Clone` below, in
-//! `text.rs` and `serialized.rs`, and in `IndexTerms::of` (`subscribers/terms.rs`). If the filter is an equality that
+//! A new kind of filter is a new variant of [`EventFilter`]. It has cases in `matches` and `Clone` below, in `text.rs`
+//! and `serialized.rs`, and in `IndexTerms::of` (`subscribers/terms.rs`). If the filter is an equality that
 //! the bus should index, it also needs a new [`Term`](crate::subscribers::terms::Term). The terms are counted in
 //! `subscribers/interest.rs` and indexed in `dispatch/index.rs`.
 

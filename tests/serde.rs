@@ -520,6 +520,19 @@ fn the_deepest_filter_that_serializes_is_within_the_limits_of_text_formats() {
     }
 }
 
+/// Version 0.1 wrote enums in all formats. These forms are not written any longer.
+#[test]
+fn an_enum_in_yaml_can_be_read() {
+    for (text, expected) in [
+        ("!kind tool", "kind=tool"),
+        ("!any [!kind tool, '*']", "any(kind=tool, *)"),
+        ("!session {connector_id: c, native_session_id: s}", "session=c/s"),
+    ] {
+        let filter: EventFilter = serde_yaml_ng::from_str(text).unwrap();
+        assert_eq!(filter.to_string(), expected);
+    }
+}
+
 #[test]
 fn a_flattened_or_untagged_filter_can_be_read() {
     #[derive(Serialize, Deserialize)]

@@ -109,10 +109,6 @@ fn error_message_describes_the_problem() {
         ("origin=mars", "unknown origin `mars`; expected one of runtime, "),
         ("kind=", "the value of `kind=` is empty"),
         ("scroll=7", "`7` is not a UUID"),
-        (r#"connector="a"/b"#, "`connector=` takes one name, not two"),
-        (r#"connector="\u{d800}""#, "must be followed by the code of a character"),
-        (r#"connector="\u7""#, "must be followed by the code of a character"),
-        (r#"connector="\"#, "a closing `\"` is missing"),
         ("session=git", "is not of the form session=CONNECTOR/SESSION"),
         // Missing operands.
         ("not", "`not` must be followed by a condition"),
@@ -131,6 +127,13 @@ fn error_message_describes_the_problem() {
         (r#"connector="a"#, "a closing `\"` is missing"),
         (r#"conn"a""#, "must directly follow the `=`"),
         (r#"connector="a"b""#, "must directly follow the `=`"),
+        // Quotes and escapes.
+        (r#"connector="a"/b"#, "`connector=` takes one name, not two"),
+        // Codes of no character.
+        (r#"connector="\u{d800}""#, "must be followed by the code of a character"),
+        // An escape that is not complete.
+        (r#"connector="\u7""#, "must be followed by the code of a character"),
+        (r#"connector="\"#, "a closing `\"` is missing"),
         // Limits.
         (&"(".repeat(33), "nested more than 32 deep"),
         (&"not ".repeat(33), "nested more than 32 deep"),
