@@ -291,7 +291,13 @@ impl<'a, E: Payload> SubscriptionBuilder<'a, E> {
     }
 
     /// Sets the filter. By default, the subscription receives all events.
+    ///
+    /// # Panics
+    ///
+    /// If the filter is [nested](EventFilter#nesting) too deeply.
+    #[track_caller]
     pub fn filter(mut self, filter: EventFilter<E>) -> Self {
+        filter.assert_depth();
         self.filter = filter;
         self
     }
@@ -436,7 +442,13 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// let last = view.try_iter().last().unwrap();
     /// assert_eq!((last.routing.kind, last.missed()), (EventKind::SessionLifecycle, 6));
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the filter is [nested](EventFilter#nesting) too deeply.
+    #[track_caller]
     pub fn essential(mut self, filter: EventFilter<E>, reserve: usize) -> Self {
+        filter.assert_depth();
         self.queue.essential = Some(Essential { filter, reserve });
         self
     }

@@ -329,7 +329,8 @@ impl<E: Payload> SharingBus<E> {
     ///
     /// # Panics
     ///
-    /// If the queue capacity is zero, or greater than `usize::MAX / 256`.
+    /// - If the queue capacity is zero, or greater than `usize::MAX / 256`.
+    /// - If the filter is [nested](EventFilter#nesting) too deeply.
     #[track_caller]
     pub fn subscribe_filtered(&self, filter: EventFilter<E>, queue_capacity: usize) -> BusReceiver<E> {
         self.subscription()

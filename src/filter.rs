@@ -1,12 +1,25 @@
 //! Filters: [`EventFilter`] and how it matches an event.
 //!
+//! 1. `lists`: the lists of `any` and `all`, joined and measured.
+//! 2. `text`: the form that filters print in.
+//! 3. `serialized`: the serialized form, with the feature `serde`.
+//!
 //! A filter is an immutable value whose parts are shared, so a clone is cheap. The dispatch thread evaluates its own
 //! clone without a lock.
 //!
-//! A new kind of filter is a new variant of [`EventFilter`], with its cases in `matches`, `Clone` and `Display` below,
-//! and in `IndexTerms::of` (`subscribers/terms.rs`). If the filter is an equality that the bus should index, it also
-//! needs a new [`Term`](crate::subscribers::terms::Term). The terms are counted in `subscribers/interest.rs` and
-//! indexed in `dispatch/index.rs`. The serialized form is derived, except for the parts in `serde.rs`.
+//! A host can build a filter in a loop, so no operation may overflow the stack. The constructors and every method that
+//! takes a filter limit the depth of `any` and `all`. The variants are public, so a filter may be deeper before it is
+//! checked. Dropping and printing such a filter does not recurse, and matching it panics at the limit.
+//!
+//! A new kind of filter is a new variant of [`EventFilter`]. It has cases in `matches` and `Clone` below, in `text.rs`
+//! and `serialized.rs`, and in `IndexTerms::of` (`subscribers/terms.rs`). If the filter is an equality that
+//! the bus should index, it also needs a new [`Term`](crate::subscribers::terms::Term). The terms are counted in
+//! `subscribers/interest.rs` and indexed in `dispatch/index.rs`.
+
+mod lists;
+#[cfg(feature = "serde")]
+mod serialized;
+mod text;
 
 use std::fmt;
 
@@ -15,6 +28,10 @@ use uuid::Uuid;
 use crate::event::{BusEvent, Event, EventKind, EventOrigin};
 use crate::sync::Arc;
 use crate::sync::panic::DropGuarded;
+pub(crate) use lists::Operator;
+
+/// Maximum number of nested levels of `any` and `all`. The documentation of [`EventFilter`] states it.
+const MAX_DEPTH: usize = 128;
 
 /// A condition that selects the events of a subscriber.
 ///
@@ -38,10 +55,37 @@ use crate::sync::panic::DropGuarded;
 /// assert!(wanted.matches(&event));
 /// ```
 ///
+/// # Nesting
+///
+/// The constructors flatten their arguments: an `any` in an `any`, or an `all` in an `all`, contributes its parts, and
+/// the `not` of a `not` is the original filter. So a filter can be extended in a loop, by one part in each step. The
+/// total cost of such a loop is practically linear.
+///
+/// At most 128 levels of `any` and `all` can be nested, which does not count `not`. A constructor that would exceed the
+/// limit panics. So does a method that receives a deeper filter, which only a caller that uses the variants can build.
+///
+/// # Text
+///
+/// A filter prints in one line, as in [`SubscriberStats::filter`](crate::SubscriberStats::filter). An example is
+/// `all(connector=shell, not(kind=progress))`. Letters, digits and the characters `-_.:@+` of a name print as they are.
+/// A name that is empty or contains another character is quoted and escaped like a Rust string, which keeps the text in
+/// one line. Two different filters never print alike. There are two exceptions: every custom function prints as
+/// `custom`, and a list prints flat, however the variants were nested.
+///
+/// ```
+/// use sharing_bus::EventFilter;
+///
+/// let odd: EventFilter = EventFilter::any([
+///     EventFilter::ConnectorId("a, connector=b".into()),
+///     EventFilter::Session { connector_id: "shell".into(), native_session_id: "1/2\n".into() },
+/// ]);
+/// assert_eq!(odd.to_string(), r#"any(connector="a, connector=b", session=shell/"1/2\n")"#);
+/// ```
+///
 /// # Serialization
 ///
-/// With the feature `serde`, a filter can be serialized and deserialized, for example in a configuration file. The JSON
-/// form of [`All`](Self::All) is `"*"`. Other filters are objects with one key:
+/// With the feature `serde`, a filter can be serialized and deserialized, for example in a configuration file. In a
+/// text format, [`All`](Self::All) is the string `"*"`, and any other filter is a map with one key. In JSON:
 ///
 /// ```json
 /// {"scroll_id": "00000000-0000-0000-0000-000000000007"}
@@ -49,15 +93,15 @@ use crate::sync::panic::DropGuarded;
 /// {"any": [{"kind": "tool"}, {"not": {"origin": "replay"}}]}
 /// ```
 ///
+/// Strings, maps and sequences exist in every text format, for example JSON, YAML, TOML and RON. The format must be
+/// self-describing. In a binary format, which need not be self-describing, a filter is an enum.
+///
 /// A [`Custom`](Self::Custom) filter is a function, so its serialization returns an error. More than 32 nested levels
 /// of `any`, `all` and `not` are an error in both directions, regardless of the format's own limit. So no input can
-/// overflow the stack.
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case", deny_unknown_fields, bound = ""))]
+/// overflow the stack, and each filter that can be serialized is within the limits of common formats.
 #[non_exhaustive]
 pub enum EventFilter<E = Event> {
     /// Every event.
-    #[cfg_attr(feature = "serde", serde(rename = "*"))]
     All,
     /// Events of the scroll with this id, including late-bound events.
     ScrollId(Uuid),
@@ -76,20 +120,15 @@ pub enum EventFilter<E = Event> {
     Kind(EventKind),
     /// Events of this origin.
     Origin(EventOrigin),
-    /// Events that match at least one of these filters; see [`any`](Self::any).
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
+    /// Events that match at least one of these filters; see [`any`](Self::any). A long list may contain further `any`
+    /// filters, which hold a part of the list each.
     Any(Arc<[EventFilter<E>]>),
-    /// Events that match all of these filters; see [`all`](Self::all).
-    #[cfg_attr(feature = "serde", serde(rename = "all", with = "crate::serde::combined"))]
+    /// Events that match all of these filters; see [`all`](Self::all). A long list may contain further `all` filters,
+    /// which hold a part of the list each.
     Every(Arc<[EventFilter<E>]>),
     /// Events that do not match this filter; see [`not`](Self::not).
-    #[cfg_attr(feature = "serde", serde(with = "crate::serde::combined"))]
     Not(Arc<EventFilter<E>>),
     /// Events that a function of the host accepts; see [`custom`](Self::custom).
-    #[cfg_attr(
-        feature = "serde",
-        serde(skip_deserializing, serialize_with = "crate::serde::refuse_custom")
-    )]
     Custom(CustomFilter<E>),
 }
 
@@ -104,8 +143,15 @@ impl<E> EventFilter<E> {
     ///     EventFilter::any([EventKind::Message, EventKind::Thinking].map(EventFilter::Kind));
     /// assert_eq!(talk.to_string(), "any(kind=message, kind=thinking)");
     /// ```
+    ///
+    /// The parts of an `any` among `filters` become parts of the new filter; see [Nesting](Self#nesting).
+    ///
+    /// # Panics
+    ///
+    /// If more than 128 levels of `any` and `all` are nested.
+    #[track_caller]
     pub fn any(filters: impl IntoIterator<Item = EventFilter<E>>) -> Self {
-        EventFilter::Any(filters.into_iter().collect())
+        Operator::Any.join(filters)
     }
 
     /// Creates a filter that matches an event if all of `filters` match it. Without filters, it matches every event.
@@ -117,17 +163,27 @@ impl<E> EventFilter<E> {
     ///     EventFilter::all([EventFilter::ConnectorId("shell".into()), EventFilter::Kind(EventKind::Error)]);
     /// assert_eq!(errors.to_string(), "all(connector=shell, kind=error)");
     /// ```
+    ///
+    /// The parts of an `all` among `filters` become parts of the new filter; see [Nesting](Self#nesting).
+    ///
+    /// # Panics
+    ///
+    /// If more than 128 levels of `any` and `all` are nested.
+    #[track_caller]
     pub fn all(filters: impl IntoIterator<Item = EventFilter<E>>) -> Self {
-        EventFilter::Every(filters.into_iter().collect())
+        Operator::Every.join(filters)
     }
 
-    /// Creates a filter that matches an event if `filter` does not match it.
+    /// Creates a filter that matches an event if `filter` does not match it. The `not` of a `not` is the original filter.
     #[expect(
         clippy::should_implement_trait,
         reason = "a constructor beside `any` and `all`, not an operator"
     )]
     pub fn not(filter: EventFilter<E>) -> Self {
-        EventFilter::Not(Arc::new(filter))
+        match &filter {
+            EventFilter::Not(negated) => EventFilter::clone(negated),
+            _ => EventFilter::Not(Arc::new(filter)),
+        }
     }
 
     /// Creates a filter that matches an event if `predicate` returns `true` for it.
@@ -162,8 +218,14 @@ impl<E> EventFilter<E> {
     ///
     /// # Panics
     ///
-    /// If a [`custom`](Self::custom) predicate panics.
+    /// - If a [`custom`](Self::custom) predicate panics.
+    /// - If more than 128 levels of `any` and `all` are nested.
     pub fn matches(&self, event: &BusEvent<E>) -> bool {
+        self.matches_within(event, MAX_DEPTH)
+    }
+
+    /// Evaluates the filter, which may contain this number of levels of `any` and `all`.
+    fn matches_within(&self, event: &BusEvent<E>, levels: usize) -> bool {
         let routing = &event.routing;
         match self {
             EventFilter::All => true,
@@ -179,11 +241,70 @@ impl<E> EventFilter<E> {
             }
             EventFilter::Kind(kind) => routing.kind == *kind,
             EventFilter::Origin(origin) => event.origin == *origin,
-            EventFilter::Any(filters) => filters.iter().any(|filter| filter.matches(event)),
-            EventFilter::Every(filters) => filters.iter().all(|filter| filter.matches(event)),
-            EventFilter::Not(filter) => !filter.matches(event),
+            EventFilter::Any(filters) => {
+                let levels = below(levels);
+                filters.iter().any(|filter| match filter {
+                    EventFilter::Any(run) => run.iter().any(|filter| filter.matches_within(event, levels)),
+                    filter => filter.matches_within(event, levels),
+                })
+            }
+            EventFilter::Every(filters) => {
+                let levels = below(levels);
+                filters.iter().all(|filter| match filter {
+                    EventFilter::Every(run) => run.iter().all(|filter| filter.matches_within(event, levels)),
+                    filter => filter.matches_within(event, levels),
+                })
+            }
+            EventFilter::Not(_) => {
+                let (filter, negated) = self.without_not();
+                filter.matches_within(event, levels) != negated
+            }
             EventFilter::Custom(custom) => custom.matches(event),
         }
+    }
+
+    /// Removes each `not` around the filter. Returns `true` if their number is odd.
+    fn without_not(&self) -> (&Self, bool) {
+        let (mut filter, mut negated) = (self, false);
+        while let EventFilter::Not(inner) = filter {
+            (filter, negated) = (inner, !negated);
+        }
+        (filter, negated)
+    }
+
+    /// Panics if more levels of `any` and `all` are nested than the constructors allow.
+    #[track_caller]
+    pub(crate) fn assert_depth(&self) {
+        self.assert_fits(MAX_DEPTH);
+    }
+
+    #[track_caller]
+    fn assert_fits(&self, levels: usize) {
+        assert!(
+            self.fits(levels),
+            "filters are nested more than {MAX_DEPTH} levels deep"
+        );
+    }
+
+    /// Returns `true` if at most this number of levels of `any` and `all` are nested. A run is part of the list that it
+    /// is in. The recursion ends at the limit.
+    fn fits(&self, levels: usize) -> bool {
+        let (filter, _) = self.without_not();
+        let Some((operator, list)) = Operator::of(filter) else {
+            return true;
+        };
+        let Some(levels) = levels.checked_sub(1) else {
+            return false;
+        };
+        operator.members(list).all(|filter| filter.fits(levels))
+    }
+}
+
+/// Returns the number of levels that remain below one level.
+fn below(levels: usize) -> usize {
+    match levels.checked_sub(1) {
+        Some(levels) => levels,
+        None => panic!("filters are nested more than {MAX_DEPTH} levels deep"),
     }
 }
 
@@ -211,41 +332,29 @@ impl<E> Clone for EventFilter<E> {
     }
 }
 
-/// Formats the filter in one line, as in [`SubscriberStats::filter`](crate::SubscriberStats::filter). An example is
-/// `all(connector=shell, not(kind=progress))`.
-impl<E> fmt::Display for EventFilter<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            EventFilter::All => f.write_str("*"),
-            EventFilter::ScrollId(id) => write!(f, "scroll={id}"),
-            EventFilter::ConnectorUid(uid) => write!(f, "connector_uid={uid}"),
-            EventFilter::ConnectorId(id) => write!(f, "connector={id}"),
-            EventFilter::Session {
-                connector_id,
-                native_session_id,
-            } => write!(f, "session={connector_id}/{native_session_id}"),
-            EventFilter::Kind(kind) => write!(f, "kind={kind}"),
-            EventFilter::Origin(origin) => write!(f, "origin={origin}"),
-            EventFilter::Any(filters) => write_list(f, "any", filters),
-            EventFilter::Every(filters) => write_list(f, "all", filters),
-            EventFilter::Not(filter) => write!(f, "not({filter})"),
-            EventFilter::Custom(_) => f.write_str("custom"),
+/// Drops nested filters one after another instead of recursively. The dropping threads of a shared filter may race, and
+/// then the last of them drops the next level by a nested call.
+impl<E> Drop for EventFilter<E> {
+    fn drop(&mut self) {
+        let mut nested = Vec::new();
+        take_nested(self, &mut nested);
+        while let Some(mut filter) = nested.pop() {
+            take_nested(&mut filter, &mut nested);
         }
     }
 }
 
-fn write_list<E>(f: &mut fmt::Formatter<'_>, name: &str, filters: &[EventFilter<E>]) -> fmt::Result {
-    write!(f, "{name}(")?;
-    for (index, filter) in filters.iter().enumerate() {
-        let separator = if index == 0 { "" } else { ", " };
-        write!(f, "{separator}{filter}")?;
-    }
-    f.write_str(")")
-}
-
-impl<E> fmt::Debug for EventFilter<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "EventFilter({self})")
+/// Moves the combined filters that only this filter owns to `nested`.
+fn take_nested<E>(filter: &mut EventFilter<E>, nested: &mut Vec<EventFilter<E>>) {
+    let parts = match filter {
+        EventFilter::Any(filters) | EventFilter::Every(filters) => Arc::get_mut(filters),
+        EventFilter::Not(filter) => Arc::get_mut(filter).map(std::slice::from_mut),
+        _ => None,
+    };
+    for part in parts.unwrap_or_default() {
+        if matches!(part, EventFilter::Any(_) | EventFilter::Every(_) | EventFilter::Not(_)) {
+            nested.push(std::mem::replace(part, EventFilter::All));
+        }
     }
 }
 

@@ -82,7 +82,13 @@ impl<E: Payload> Forward<E> {
     }
 
     /// Replaces the filter, in the same way as [`BusReceiver::set_filter`](crate::BusReceiver::set_filter).
+    ///
+    /// # Panics
+    ///
+    /// If the filter is [nested](EventFilter#nesting) too deeply.
+    #[track_caller]
     pub fn set_filter(&self, filter: EventFilter<E>) {
+        filter.assert_depth();
         self.shared.set_filter(self.id, filter);
     }
 }

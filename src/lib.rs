@@ -401,6 +401,7 @@ mod event;
 mod filter;
 mod forward;
 mod ingress;
+mod name;
 mod overflow;
 mod queue;
 mod receiver;

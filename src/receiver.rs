@@ -404,7 +404,13 @@ impl<E: Payload> BusReceiver<E> {
     /// bus.publish(BusEvent::new(EventRouting::session("c", "s", EventKind::Output), Event::Connected)).unwrap();
     /// assert_eq!(receiver.recv().unwrap().routing.kind, EventKind::Output);
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the filter is [nested](EventFilter#nesting) too deeply.
+    #[track_caller]
     pub fn set_filter(&self, filter: EventFilter<E>) {
+        filter.assert_depth();
         self.shared.set_filter(self.id(), filter);
     }
 

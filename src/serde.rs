@@ -1,20 +1,14 @@
-//! The hand-written parts of the feature `serde`. The other implementations are derived where the types are declared.
+//! The names of kinds and origins, which are serialized in their `Display` form. Filters have their own file,
+//! `filter/serialized.rs`. The other implementations are derived where the types are declared.
 //!
-//! Names are serialized in their `Display` form. Filters have their own depth limit, because a deserializer may have
-//! none. A deeply nested filter could overflow the stack of the thread that deserializes it, or of the dispatch thread
-//! that evaluates it. A thread-local variable holds the depth, so threads share nothing.
+//! Plain values; nothing here is shared.
 
-use std::cell::Cell;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
-use serde::ser::{self, Serialize, Serializer};
+use serde::ser::{Serialize, Serializer};
 
 use crate::event::{EventKind, EventOrigin};
-use crate::filter::CustomFilter;
-
-/// Maximum nesting depth of `any`, `all` and `not`. serde_json can read this depth: its own limit is 128 levels.
-const MAX_DEPTH: usize = 32;
 
 macro_rules! as_name {
     ($($name:ident, $expecting:literal;)+) => { $(
@@ -49,60 +43,4 @@ macro_rules! as_name {
 as_name! {
     EventKind, "the name of an event kind";
     EventOrigin, "the name of an event origin";
-}
-
-/// Serialization and deserialization of the filters inside `any`, `all` and `not`, with the depth limit.
-pub(crate) mod combined {
-    use super::*;
-
-    pub(crate) fn serialize<T: Serialize, S: Serializer>(filters: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        let _level = Level::enter().ok_or_else(|| ser::Error::custom(TooDeep))?;
-        filters.serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
-        let _level = Level::enter().ok_or_else(|| de::Error::custom(TooDeep))?;
-        T::deserialize(deserializer)
-    }
-}
-
-/// Returns an error, because a custom filter is a function and has no serialized form.
-pub(crate) fn refuse_custom<E, S: Serializer>(_: &CustomFilter<E>, _: S) -> Result<S::Ok, S::Error> {
-    Err(ser::Error::custom(
-        "a custom filter is a function and cannot be serialized",
-    ))
-}
-
-struct TooDeep;
-
-impl fmt::Display for TooDeep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "filters are nested more than {MAX_DEPTH} deep")
-    }
-}
-
-thread_local! {
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Guard for one level of nesting. It decrements the depth when it is dropped.
-struct Level;
-
-impl Level {
-    /// Increments the depth, or returns `None` at the limit.
-    fn enter() -> Option<Level> {
-        DEPTH.with(|depth| {
-            let deeper = depth.get() + 1;
-            (deeper <= MAX_DEPTH).then(|| {
-                depth.set(deeper);
-                Level
-            })
-        })
-    }
-}
-
-impl Drop for Level {
-    fn drop(&mut self) {
-        DEPTH.with(|depth| depth.set(depth.get() - 1));
-    }
 }

@@ -238,3 +238,54 @@ fn receive_errors_describe_the_cause() {
         assert_eq!(error.to_string(), text);
     }
 }
+
+/// Returns a filter in which this number of levels of `any` and `all` are nested, with a `not` around each.
+fn nested(levels: usize) -> EventFilter<Number> {
+    (0..levels).fold(EventFilter::All, |filter, level| {
+        let filter = EventFilter::not(filter);
+        if level % 2 == 0 {
+            EventFilter::any([filter, EventFilter::ConnectorId("a".into())])
+        } else {
+            EventFilter::all([filter, EventFilter::ConnectorId("a".into())])
+        }
+    })
+}
+
+#[test]
+fn a_filter_that_is_nested_too_deeply_panics_with_a_clear_message() {
+    #[track_caller]
+    fn assert_panics(call: impl FnOnce()) {
+        let panic = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
+        let message = panic.downcast_ref::<String>().expect("the panic has a message");
+        assert_eq!(message, "filters are nested more than 128 levels deep");
+    }
+    let deepest = nested(128);
+    let bus = SharingBus::<Number>::new();
+    let receiver = bus.subscribe_filtered(deepest.clone(), 1);
+    assert_eq!(
+        deepest.to_string(),
+        EventFilter::not(EventFilter::not(nested(128))).to_string()
+    );
+
+    // The outermost list is an `all`, so another part of it nests no deeper.
+    drop(EventFilter::all([deepest.clone(), EventFilter::All]));
+    assert_panics(|| drop(EventFilter::any([deepest.clone(), EventFilter::All])));
+    assert_panics(|| drop(EventFilter::all([EventFilter::All, EventFilter::not(deepest.clone())])));
+
+    // A filter that the variants build is refused where the bus receives it.
+    let (sender, _events) = crossbeam_channel::bounded(1);
+    let forward = bus.subscription().forward_to(sender);
+    for too_deep in [
+        EventFilter::Any([deepest.clone()].into()),
+        EventFilter::not(EventFilter::Any([deepest].into())),
+        (0..100_000).fold(EventFilter::All, |filter, _| EventFilter::Any([filter].into())),
+    ] {
+        assert_panics(|| drop(bus.subscribe_filtered(too_deep.clone(), 1)));
+        assert_panics(|| drop(bus.subscription().filter(too_deep.clone())));
+        assert_panics(|| drop(bus.subscription().essential(too_deep.clone(), 1)));
+        assert_panics(|| receiver.set_filter(too_deep.clone()));
+        assert_panics(|| forward.set_filter(too_deep.clone()));
+        assert_panics(|| assert!(too_deep.matches(&number(1))));
+    }
+    assert_eq!(bus.subscriber_count(), 2);
+}

@@ -1,10 +1,11 @@
 //! External faults: refused threads, leaked receivers, sleeping filters, and a process that exits with an open bus.
-//! Large numbers of subscribers are tested here too.
+//! Large numbers of subscribers, and large and deep filters, are tested here too.
 
 mod common;
 
 #[cfg(unix)]
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -184,4 +185,115 @@ fn a_hundred_thousand_subscribers_receive_their_own_events() {
         (stats.reaped, stats.delivered, stats.subscribers.len()),
         (SUBSCRIBERS, SUBSCRIBERS / 1000, 0)
     );
+}
+
+/// Runs `test` on a thread with a small stack.
+fn on_a_small_stack(test: impl FnOnce() + Send + 'static) {
+    let thread = thread::Builder::new().stack_size(256 * 1024);
+    thread.spawn(test).unwrap().join().unwrap();
+}
+
+/// A filter that a loop builds from `first`, one step at a time.
+type Step = fn(EventFilter<Number>, u128) -> EventFilter<Number>;
+
+const STEPS: [(&str, Step); 5] = [
+    ("any", |filter, n| {
+        EventFilter::any([filter, EventFilter::ScrollId(scroll(n))])
+    }),
+    ("any, in front", |filter, n| {
+        EventFilter::any([EventFilter::ScrollId(scroll(n)), filter])
+    }),
+    ("all", |filter, n| {
+        EventFilter::all([filter, EventFilter::not(EventFilter::ScrollId(scroll(n)))])
+    }),
+    ("not", |filter, _| EventFilter::not(filter)),
+    ("all within not", |filter, n| {
+        let neither = [
+            EventFilter::not(filter),
+            EventFilter::not(EventFilter::ScrollId(scroll(n))),
+        ];
+        EventFilter::not(EventFilter::all(neither))
+    }),
+];
+
+/// Quadratic time would take minutes, so the test would be noticed.
+#[test]
+fn a_filter_built_in_a_hundred_thousand_steps_works_like_any_other() {
+    for (name, step) in STEPS {
+        on_a_small_stack(move || {
+            let filter = (0..100_000).fold(EventFilter::ScrollId(scroll(0)), step);
+            let bus = SharingBus::new();
+            let mut receiver = bus.subscribe_filtered(filter.clone(), 4);
+            let (first, last) = (scroll_event(1, 0), scroll_event(2, 99_999));
+            let expected: Vec<_> = [&first, &last].map(|event| filter.matches(event)).into();
+            publish_all(&bus, [first, last]);
+            let received = numbers(&drain(&mut receiver));
+            assert_eq!([1, 2].map(|n| received.contains(&n)).to_vec(), expected, "{name}");
+            assert_eq!(
+                expected,
+                [name != "all", name.contains("any") || name.contains("within")],
+                "{name}"
+            );
+            assert_eq!(bus.stats().subscribers[0].filter, filter.to_string(), "{name}");
+        });
+    }
+}
+
+/// The variants can build a filter that no constructor returns.
+fn by_variants(depth: usize, list: fn(Arc<[EventFilter<Number>]>) -> EventFilter<Number>) -> EventFilter<Number> {
+    (0..depth).fold(EventFilter::Kind(sharing_bus::EventKind::Tool), |filter, _| {
+        list([filter, EventFilter::ScrollId(scroll(1))].into())
+    })
+}
+
+#[test]
+fn a_filter_of_any_depth_can_be_dropped_cloned_and_printed() {
+    on_a_small_stack(|| {
+        let negated = (0..100_000).fold(EventFilter::All, |filter, _| EventFilter::Not(Arc::new(filter)));
+        assert!(negated.matches(&number(1)), "an even number of negations");
+        for filter in [
+            by_variants(100_000, EventFilter::Any),
+            by_variants(100_000, EventFilter::Every),
+            negated,
+        ] {
+            let text = filter.to_string();
+            assert_eq!(text.matches('(').count(), text.matches(')').count());
+            let debug = format!("{filter:?}");
+            assert_eq!(debug, format!("EventFilter({text})"));
+            let shared = filter.clone();
+            drop(filter);
+            drop(shared);
+        }
+    });
+}
+
+#[test]
+fn filters_that_share_their_parts_can_be_dropped_by_several_threads() {
+    let mut filters = vec![EventFilter::<Number>::All];
+    for _ in 0..100_000 {
+        let inner = filters.last().unwrap().clone();
+        filters.push(EventFilter::Not(Arc::new(inner)));
+    }
+    let whole = filters.last().unwrap().clone();
+    let others = thread::spawn(move || drop(filters));
+    on_a_small_stack(move || drop(whole));
+    others.join().unwrap();
+}
+
+#[test]
+fn the_deepest_allowed_filter_works_on_a_small_stack() {
+    on_a_small_stack(|| {
+        let scrolls = || (1..=40).map(|n| EventFilter::ScrollId(scroll(n)));
+        let deepest = (0..128).fold(EventFilter::All, |filter, level| match level % 2 {
+            // The second list has runs.
+            0 => EventFilter::all([EventFilter::not(filter), EventFilter::All]),
+            _ => EventFilter::any([EventFilter::any(scrolls()), EventFilter::not(filter)]),
+        });
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_filtered(deepest.clone(), 4);
+        let event = scroll_event(1, 2);
+        let expected = usize::from(deepest.matches(&event));
+        publish_all(&bus, [event]);
+        assert_eq!(drain(&mut receiver).len(), expected);
+    });
 }

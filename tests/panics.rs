@@ -369,10 +369,11 @@ fn a_filters_drop_may_use_the_bus() {
         let filter = || {
             let (bus, uses) = (bus.clone(), Arc::clone(&uses));
             let owned = UsesBus { bus, uses };
-            EventFilter::custom(move |_| {
+            let owning = EventFilter::custom(move |_| {
                 let _ = &owned;
                 true
-            })
+            });
+            EventFilter::any([EventFilter::not(EventFilter::all([owning, EventFilter::All]))])
         };
         let receiver = bus.subscribe_filtered(filter(), 4);
         // The first two filters are replaced, one before a flush and one after it. The third ends with its receiver.
@@ -389,9 +390,11 @@ fn a_filters_drop_may_use_the_bus() {
         let _open = bus.subscribe_filtered(filter(), 4);
         bus.shutdown();
         wait_until("six filters are dropped", || uses.load(Ordering::SeqCst) == 6);
-        // The bus has ended, so it drops this filter at once.
+        // The bus has ended, so it drops these filters at once.
         drop(bus.subscribe_filtered(filter(), 4));
         assert_eq!(uses.load(Ordering::SeqCst), 7);
+        drop(bus.subscription().essential(filter(), 1).subscribe());
+        assert_eq!(uses.load(Ordering::SeqCst), 8);
     });
 }
 

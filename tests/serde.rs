@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
@@ -223,11 +224,25 @@ fn filters_are_tagged_with_their_variant() {
 }
 
 #[test]
+fn the_form_of_a_flattened_field_in_version_0_1_can_be_read() {
+    let filter: EventFilter = serde_json::from_value(json!({"*": null})).unwrap();
+    assert_eq!(filter.to_string(), "*");
+}
+
+#[test]
 fn an_invalid_filter_is_an_error() {
     type Filter = EventFilter;
     for (form, expected) in [
         (json!("all"), "invalid type"),
         (json!("custom"), "unknown variant `custom`"),
+        (json!({"custom": []}), "unknown variant `custom`"),
+        (json!({"*": []}), "expected unit"),
+        (json!(7), "expected a filter: \"*\", or a map with one key"),
+        (json!({}), "invalid length 0, expected a filter"),
+        (
+            json!({"kind": "tool", "origin": "user"}),
+            "invalid length 2, expected a filter",
+        ),
         (json!({"every": []}), "unknown variant `every`"),
         (json!({"scroll_id": "7"}), "UUID"),
         (json!({"kind": "telepathy"}), "the name of an event kind"),
@@ -273,7 +288,10 @@ fn nest(depth: usize) -> EventFilter {
 fn the_deepest_filter_that_serializes_can_be_deserialized() {
     for deepest in [
         nest(32),
-        (0..32).fold(EventFilter::All, |inner, _| EventFilter::any([inner])),
+        (0..32).fold(EventFilter::All, |inner, level| match level % 2 {
+            0 => EventFilter::any([inner]),
+            _ => EventFilter::all([inner]),
+        }),
     ] {
         let text = serde_json::to_string(&deepest).unwrap();
         let back: EventFilter = serde_json::from_str(&text).unwrap();
@@ -281,6 +299,20 @@ fn the_deepest_filter_that_serializes_can_be_deserialized() {
     }
     let error = serde_json::to_string(&nest(33)).unwrap_err();
     assert_eq!(error.to_string(), "filters are nested more than 32 deep");
+}
+
+#[test]
+fn a_filter_of_any_depth_is_refused_before_the_stack_overflows() {
+    let writer = thread::Builder::new().stack_size(256 * 1024).spawn(|| {
+        let too_deep = (0..100_000).fold(EventFilter::<Event>::All, |inner, level| match level % 3 {
+            0 => EventFilter::Any([inner].into()),
+            1 => EventFilter::Every([inner].into()),
+            _ => EventFilter::Not(Arc::new(inner)),
+        });
+        serde_json::to_string(&too_deep).unwrap_err().to_string()
+    });
+    let error = writer.unwrap().join().unwrap();
+    assert_eq!(error, "filters are nested more than 32 deep");
 }
 
 /// The deserializer has no recursion limit of its own, and runs on a thread with a small stack.
@@ -404,6 +436,199 @@ fn filter() -> impl Strategy<Value = EventFilter> {
     })
 }
 
+/// A document that contains filters in several places, as a configuration file does.
+#[derive(Serialize, Deserialize)]
+struct Document {
+    filter: EventFilter,
+    views: BTreeMap<String, Vec<EventFilter>>,
+    optional: Option<EventFilter>,
+}
+
+impl Document {
+    fn new(filter: &EventFilter) -> Self {
+        Document {
+            filter: filter.clone(),
+            views: [("view".to_owned(), vec![EventFilter::All, filter.clone()])].into(),
+            optional: Some(filter.clone()),
+        }
+    }
+
+    /// Returns the texts of the filters, which differ for different filters.
+    fn filters(&self) -> Vec<String> {
+        let listed = self.views.values().flatten();
+        let filters = [&self.filter].into_iter().chain(listed).chain(&self.optional);
+        filters.map(EventFilter::to_string).collect()
+    }
+}
+
+type Codec = fn(&Document) -> Result<Document, String>;
+
+/// The text formats, each with a function that writes a document and reads it again.
+const TEXT_FORMATS: [(&str, Codec); 5] = [
+    ("JSON", |document| {
+        let text = serde_json::to_string(document).map_err(|error| error.to_string())?;
+        serde_json::from_str(&text).map_err(|error| error.to_string())
+    }),
+    ("a JSON value", |document| {
+        let value = serde_json::to_value(document).map_err(|error| error.to_string())?;
+        serde_json::from_value(value).map_err(|error| error.to_string())
+    }),
+    ("YAML", |document| {
+        let text = serde_yaml_ng::to_string(document).map_err(|error| error.to_string())?;
+        serde_yaml_ng::from_str(&text).map_err(|error| error.to_string())
+    }),
+    ("RON", |document| {
+        let text = ron::to_string(document).map_err(|error| error.to_string())?;
+        ron::from_str(&text).map_err(|error| error.to_string())
+    }),
+    ("TOML", |document| {
+        let text = toml::to_string(document).map_err(|error| error.to_string())?;
+        toml::from_str(&text).map_err(|error| error.to_string())
+    }),
+];
+
+#[test]
+fn each_text_format_writes_strings_and_maps() {
+    let filter: EventFilter = EventFilter::any([
+        EventFilter::All,
+        EventFilter::not(EventFilter::Kind(EventKind::Tool)),
+        EventFilter::Session {
+            connector_id: "c".into(),
+            native_session_id: "s".into(),
+        },
+    ]);
+    assert_eq!(
+        serde_yaml_ng::to_string(&filter).unwrap(),
+        "any:\n- '*'\n- not:\n    kind: tool\n- session:\n    connector_id: c\n    native_session_id: s\n"
+    );
+    assert_eq!(
+        ron::to_string(&filter).unwrap(),
+        r#"{"any":["*",{"not":{"kind":"tool"}},{"session":(connector_id:"c",native_session_id:"s")}]}"#
+    );
+    assert_eq!(
+        toml::to_string(&filter).unwrap(),
+        "any = [\"*\", { not = { kind = \"tool\" } }, \
+         { session = { connector_id = \"c\", native_session_id = \"s\" } }]\n"
+    );
+}
+
+#[test]
+fn the_deepest_filter_that_serializes_is_within_the_limits_of_text_formats() {
+    for (format, codec) in TEXT_FORMATS {
+        let document = Document::new(&nest(32));
+        let back = codec(&document).unwrap_or_else(|error| panic!("{format}: {error}"));
+        assert_eq!(back.filters(), document.filters(), "{format}");
+    }
+}
+
+/// Version 0.1 wrote enums in all formats. These forms are not written any longer.
+#[test]
+fn an_enum_in_yaml_can_be_read() {
+    for (text, expected) in [
+        ("!kind tool", "kind=tool"),
+        ("!any [!kind tool, '*']", "any(kind=tool, *)"),
+        ("!session {connector_id: c, native_session_id: s}", "session=c/s"),
+    ] {
+        let filter: EventFilter = serde_yaml_ng::from_str(text).unwrap();
+        assert_eq!(filter.to_string(), expected);
+    }
+}
+
+#[test]
+fn a_flattened_or_untagged_filter_can_be_read() {
+    #[derive(Serialize, Deserialize)]
+    struct View {
+        label: String,
+        #[serde(flatten)]
+        filter: EventFilter,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Setting {
+        Number(#[expect(dead_code, reason = "only read")] u64),
+        Filter(EventFilter),
+    }
+    let form = json!({"label": "view", "any": [{"kind": "tool"}]});
+    let view: View = serde_json::from_value(form.clone()).unwrap();
+    assert_eq!(
+        (&*view.label, view.filter.to_string()),
+        ("view", "any(kind=tool)".into())
+    );
+    assert_eq!(serde_json::to_value(&view).unwrap(), form);
+    let setting: Setting = serde_json::from_value(form["any"][0].clone()).unwrap();
+    assert!(matches!(setting, Setting::Filter(filter) if filter.to_string() == "kind=tool"));
+}
+
+/// The form of a filter in binary formats: an enum, whose variants keep their names and their indices.
+#[derive(Serialize)]
+#[serde(rename = "EventFilter", rename_all = "snake_case")]
+enum BinaryForm {
+    #[serde(rename = "*")]
+    All,
+    ScrollId(Uuid),
+    ConnectorUid(Uuid),
+    ConnectorId(Arc<str>),
+    Session {
+        connector_id: Arc<str>,
+        native_session_id: Arc<str>,
+    },
+    Kind(EventKind),
+    Origin(EventOrigin),
+    Any(Vec<BinaryForm>),
+    #[serde(rename = "all")]
+    Every(Vec<BinaryForm>),
+    Not(Box<BinaryForm>),
+}
+
+impl BinaryForm {
+    fn of(filter: &EventFilter) -> Self {
+        let each = |filters: &[EventFilter]| filters.iter().map(BinaryForm::of).collect();
+        match filter {
+            EventFilter::All => BinaryForm::All,
+            EventFilter::ScrollId(id) => BinaryForm::ScrollId(*id),
+            EventFilter::ConnectorUid(uid) => BinaryForm::ConnectorUid(*uid),
+            EventFilter::ConnectorId(id) => BinaryForm::ConnectorId(Arc::clone(id)),
+            EventFilter::Session {
+                connector_id,
+                native_session_id,
+            } => BinaryForm::Session {
+                connector_id: Arc::clone(connector_id),
+                native_session_id: Arc::clone(native_session_id),
+            },
+            EventFilter::Kind(kind) => BinaryForm::Kind(*kind),
+            EventFilter::Origin(origin) => BinaryForm::Origin(*origin),
+            EventFilter::Any(filters) => BinaryForm::Any(each(filters)),
+            EventFilter::Every(filters) => BinaryForm::Every(each(filters)),
+            EventFilter::Not(filter) => BinaryForm::Not(BinaryForm::of(filter).into()),
+            other => panic!("{other} has no serialized form"),
+        }
+    }
+}
+
+#[test]
+fn a_list_with_runs_is_serialized_as_one_list() {
+    let scrolls = |from: u128| (from..from + 100).map(|n| EventFilter::ScrollId(Uuid::from_u128(n)));
+    let whole = EventFilter::<Event>::any(scrolls(0));
+    let grown = scrolls(0).fold(EventFilter::any([]), |filter, next| EventFilter::any([filter, next]));
+    assert_eq!(
+        serde_json::to_value(&grown).unwrap(),
+        serde_json::to_value(&whole).unwrap()
+    );
+    assert_eq!(
+        postcard::to_allocvec(&grown).unwrap(),
+        postcard::to_allocvec(&whole).unwrap()
+    );
+}
+
+#[test]
+fn invalid_binary_forms_are_errors() {
+    for bytes in [&[][..], &[10], &[7, 1], &[9; 40], &[3, 1, 0xff]] {
+        assert!(postcard::from_bytes::<EventFilter>(bytes).is_err(), "{bytes:?}");
+    }
+    let deep = [&[9; 32][..], &[0]].concat();
+    assert_eq!(postcard::from_bytes::<EventFilter>(&deep).unwrap().to_string(), "*");
+}
+
 fn routing() -> impl Strategy<Value = EventRouting> {
     let parts = (
         prop::option::of(uuid()),
@@ -430,6 +655,15 @@ proptest! {
         let back: EventFilter = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(serde_json::to_string(&back).unwrap(), text);
         prop_assert_eq!(back.to_string(), filter.to_string());
+        let document = Document::new(&filter);
+        for (format, codec) in TEXT_FORMATS {
+            let read = codec(&document).map(|read| read.filters());
+            prop_assert_eq!(read, Ok(document.filters()), "{}", format);
+        }
+        let bytes = postcard::to_allocvec(&filter).unwrap();
+        prop_assert_eq!(&postcard::to_allocvec(&BinaryForm::of(&filter)).unwrap(), &bytes);
+        let read: EventFilter = postcard::from_bytes(&bytes).unwrap();
+        prop_assert_eq!(read.to_string(), filter.to_string());
         let event = BusEvent::new(routing, Event::Connected);
         prop_assert_eq!(back.matches(&event), filter.matches(&event));
     }

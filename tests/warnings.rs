@@ -9,7 +9,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 
 use common::*;
-use sharing_bus::{EventFilter, EventKind, SharingBus};
+use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
 
 struct Recorder {
     lines: Mutex<Vec<String>>,
@@ -47,6 +47,24 @@ fn lines_with(part: &str) -> usize {
     lines.iter().filter(|line| line.contains(part)).count()
 }
 
+/// Returns a registration whose names and id contain control characters.
+fn forged_registration() -> BusEvent {
+    let (connector, session) = ("c\nWARN forged", "s\u{1b}[2J");
+    let event = Event::SessionRegistered {
+        connector_id: connector.into(),
+        session_id: session.into(),
+        scroll_id: "\n".into(),
+    };
+    let routing = EventRouting::session(connector, session, EventKind::SessionLifecycle);
+    BusEvent::new(routing, event)
+}
+
+fn assert_no_line_contains_a_control_character() {
+    for line in &*RECORDER.lines.lock().unwrap() {
+        assert!(!line.contains(char::is_control), "{line:?}");
+    }
+}
+
 /// One test covers all warnings, because a process has a single logger.
 #[test]
 fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
@@ -78,6 +96,16 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
         1,
         "the warning must name the first evicted session"
     );
+
+    bus.publish(forged_registration()).unwrap();
+    bus.flush();
+    let warning = r#"WARN registration of "c\nWARN forged"/"s\u{1b}[2J" binds nothing: its scroll_id is not a UUID"#;
+    assert_eq!(lines_with(warning), 1);
+    let small: SharingBus = SharingBus::builder().session_capacity(1).build().unwrap();
+    small.bind_session("c\nWARN forged", "", scroll(1));
+    small.bind_session("c", "2", scroll(2));
+    assert_eq!(lines_with(r#"first "c\nWARN forged"/"""#), 1);
+    assert_no_line_contains_a_control_character();
 
     let bad = bus.subscribe_filtered(EventFilter::custom(|_| panic!("on purpose")), 1);
     for _ in 0..3 {
@@ -121,6 +149,6 @@ fn warnings_are_logged_once_and_a_panicking_logger_is_contained() {
     bus.publish(registration("no uuid either")).unwrap();
     bus.publish(plain()).unwrap();
     bus.flush();
-    assert_eq!(lines_with("binds nothing"), 2);
-    assert_eq!(drain(&mut receiver).len(), 20, "the bus must still deliver events");
+    assert_eq!(lines_with("binds nothing"), 3);
+    assert_eq!(drain(&mut receiver).len(), 21, "the bus must still deliver events");
 }

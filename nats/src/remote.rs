@@ -29,6 +29,8 @@ use crate::runtime::latch::Latch;
 pub struct Remote<E: Payload> {
     pub(crate) id: u64,
     pub(crate) filter: EventFilter<E>,
+    /// The filter of receivers on the local bus.
+    pub(crate) local: EventFilter<E>,
     pub(crate) bus: SharingBus<E>,
     pub(crate) commands: CommandSender<E>,
     pub(crate) gaps: Arc<Gaps<E>>,
@@ -64,12 +66,10 @@ impl<E: Payload> Remote<E> {
             sender,
             pending_gap: Gap::default(),
         };
-        let origin = EventFilter::Origin(EventOrigin::Remote);
-        let filter = EventFilter::all([origin, without_origin(&self.filter, true)]);
         let forward = self
             .bus
             .subscription()
-            .filter(filter)
+            .filter(self.local.clone())
             .label("nats remote")
             .forward_to(sink);
         RemoteReceiver { forward, receiver }
@@ -90,6 +90,16 @@ impl<E: Payload> fmt::Debug for Remote<E> {
             .field("ready", &self.is_ready())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the filter for the local bus: imported events that may match `filter`. Panics if that filter is nested too
+/// deeply.
+#[track_caller]
+pub(crate) fn local_filter<E: Payload>(bus: &SharingBus<E>, filter: &EventFilter<E>) -> EventFilter<E> {
+    // The builder checks the depth before `without_origin` recurses.
+    drop(bus.subscription().filter(filter.clone()));
+    let origin = EventFilter::Origin(EventOrigin::Remote);
+    EventFilter::all([origin, without_origin(filter, true)])
 }
 
 /// Returns the filter without its conditions on the origin, because the origin of every imported event on the local

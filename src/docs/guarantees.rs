@@ -250,6 +250,7 @@
 //! - a [reserve](crate::SubscriptionBuilder::essential) that leaves no other place in the queue, or that is combined
 //!   with an overflow rule that makes space;
 //! - [forwarding](crate::SubscriptionBuilder::forward_to) with an overflow rule or a reserve that a channel cannot
-//!   support.
+//!   support;
+//! - a filter that is [nested](crate::EventFilter#nesting) too deeply.
 //!
 //! Not guaranteed: any behavior after memory has run out.

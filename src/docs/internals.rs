@@ -60,7 +60,8 @@
 //!
 //! The index files a filter under its *index terms* (`subscribers/terms.rs`). Index terms are equalities of which at
 //! least one holds for every event that the filter matches. `ScrollId(x)` is its own term. `any` has the terms of all
-//! its parts, and `all` has those of its most selective part.
+//! its parts, and `all` has those of its most selective part. The thread that sets a filter computes its terms, before
+//! it locks the subscriber list.
 //!
 //! The dispatch thread looks up the few terms that an event satisfies. This yields the candidates without visiting
 //! other subscribers. The dispatch thread evaluates a filter only if the term alone does not imply the filter.

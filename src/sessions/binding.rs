@@ -10,6 +10,7 @@
 use uuid::Uuid;
 
 use crate::event::{BusEvent, Payload, SessionChange};
+use crate::name::Name;
 use crate::sessions::Sessions;
 use crate::sync::panic::{self, Panicked};
 
@@ -73,10 +74,20 @@ fn register<'a>(sessions: &Sessions, change: SessionChange<'a>) -> Option<Bound<
             })
         }
         Err(error) => {
-            panic::log_warning!(
-                "registration of {connector_id}/{session_id} binds nothing: its scroll_id is not a UUID ({error})"
-            );
+            warn_of_invalid_id(connector_id, session_id, &error);
             None
         }
     }
+}
+
+// Outlined, because events without a session change run through the calling function too.
+#[cold]
+fn warn_of_invalid_id(connector_id: &str, session_id: &str, error: &uuid::Error) {
+    panic::log_warning!(
+        "registration of {}/{} binds nothing: its scroll_id is not a UUID ({})",
+        Name(connector_id),
+        Name(session_id),
+        // The message quotes a character of the text.
+        error.to_string().escape_debug()
+    );
 }

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
+use crate::name::Name;
 use crate::sessions::key::{SessionKey, SessionName};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{DashMap, Mutex, panic};
@@ -88,8 +89,10 @@ impl Sessions {
             let (connector_id, native_session_id) = oldest.parts();
             panic::log_warning!(
                 "session capacity {} reached: forgetting the oldest registrations, \
-                 first {connector_id}/{native_session_id}",
-                self.capacity
+                 first {}/{}",
+                self.capacity,
+                Name(connector_id),
+                Name(native_session_id)
             );
         }
     }

@@ -147,7 +147,7 @@ pub struct SubscriberStats {
     pub id: SubscriberId,
     /// The label, if the subscription has one.
     pub label: Option<Arc<str>>,
-    /// The filter, as text.
+    /// The filter, as [text](crate::EventFilter#text).
     pub filter: String,
     /// Number of events in the queue.
     pub queued: u64,

@@ -31,12 +31,26 @@ pub(crate) struct Slot<E = Event> {
     pub(crate) terms: IndexTerms,
 }
 
+/// A filter with its index terms. The analysis of a large filter takes long, so it precedes the lock of the list.
+pub(crate) struct Analyzed<E> {
+    filter: EventFilter<E>,
+    terms: IndexTerms,
+}
+
+impl<E> Analyzed<E> {
+    pub(crate) fn new(filter: EventFilter<E>) -> Self {
+        let terms = IndexTerms::of(&filter);
+        Analyzed { filter, terms }
+    }
+}
+
 impl<E> Slot<E> {
-    pub(crate) fn new(subscription: Arc<Subscription<E>>, filter: EventFilter<E>) -> Self {
+    pub(crate) fn new(subscription: Arc<Subscription<E>>, analyzed: Analyzed<E>) -> Self {
+        let Analyzed { filter, terms } = analyzed;
         Slot {
-            terms: IndexTerms::of(&filter),
             subscription,
             filter,
+            terms,
         }
     }
 
@@ -205,7 +219,7 @@ mod tests {
             backlog: 0,
             producer: Mutex::new(Some(producer)),
         };
-        Arc::new(Slot::new(Arc::new(subscription), EventFilter::All))
+        Arc::new(Slot::new(Arc::new(subscription), Analyzed::new(EventFilter::All)))
     }
 
     #[derive(Clone, Debug)]

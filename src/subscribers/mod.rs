@@ -8,7 +8,8 @@
 //!
 //! [`Subscribers`] owns an `ArcSwap` of the current [`SubscriberList`], in order of id. Readers (the dispatch thread,
 //! statistics) load the list and never wait. Writers (subscribe, set filter, unsubscribe, reap, end) take turns under a
-//! mutex. A writer copies the affected parts of the list and stores the new list. The slots that a write removes are
+//! mutex. Before that, the writer computes the index terms of a new filter, because the analysis of a large filter takes
+//! long. A writer copies the affected parts of the list and stores the new list. The slots that a write removes are
 //! dropped after the mutex is released, because a filter may hold user values. Each write also updates the counts of
 //! the filters. A new filter is counted before the list with it is stored, and an old filter until a list without it is
 //! stored.
@@ -32,7 +33,7 @@ use crate::filter::EventFilter;
 use crate::queue::QueueProducer;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::interest::Interest;
-use crate::subscribers::list::{Slot, SlotRefs, SubscriberList, Subscription};
+use crate::subscribers::list::{Analyzed, Slot, SlotRefs, SubscriberList, Subscription};
 use crate::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Arc, ArcSwap, Cache, CachePadded, Mutex};
 
@@ -120,6 +121,7 @@ impl<E> Subscribers<E> {
         backlog: usize,
     ) -> Arc<Subscription<E>> {
         let queue = Arc::clone(producer.state());
+        let filter = Analyzed::new(filter);
         let (subscription, unused) = self.write(|list| {
             // Ordering: Relaxed for both, `writer` guards them.
             let id = SubscriberId::new(self.next_id.fetch_add(1, Ordering::Relaxed));
@@ -150,6 +152,7 @@ impl<E> Subscribers<E> {
 
     /// Replaces the filter of a listed subscription. Does nothing if the subscription is not listed.
     pub(crate) fn set_filter(&self, id: SubscriberId, filter: EventFilter<E>) {
+        let filter = Analyzed::new(filter);
         let unused = self.write(|list| match list.get(id) {
             Some(old) => {
                 let slot = Arc::new(Slot::new(Arc::clone(&old.subscription), filter));

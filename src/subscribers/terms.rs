@@ -7,8 +7,11 @@
 //!
 //! An equality is its own term. `any` has the union of its children's terms, or none if one child has none. For `all`,
 //! the terms of one child are enough, so it has the terms of its most selective child. `not`, `custom` and `All` have
-//! no terms, so such filters are scanned. The analysis is linear in the size of the filter, because it needs no normal
-//! form. Lucene's monitor extracts terms from queries in the same way.
+//! no terms, so such filters are scanned. The analysis needs no normal form. It collects the terms of all parts in one
+//! vector, takes back those that are not needed, and removes duplicates at the end. So it is linear in the size of a
+//! filter. Lucene's monitor extracts terms from queries in the same way.
+//!
+//! The caller's thread analyzes a filter, and holds no lock meanwhile.
 //!
 //! Plain values; nothing here is shared.
 
@@ -17,7 +20,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::event::{EventKind, EventOrigin};
-use crate::filter::EventFilter;
+use crate::filter::{EventFilter, Operator};
 use crate::sessions::key::SessionKey;
 use crate::sync::Arc;
 
@@ -71,90 +74,110 @@ impl IndexTerms {
 
     /// Returns the index terms of a filter.
     pub(crate) fn of<E>(filter: &EventFilter<E>) -> IndexTerms {
-        let equality = |term| IndexTerms::Terms(vec![(term, true)]);
-        match filter {
-            EventFilter::All => IndexTerms::ScanAll { exact: true },
-            EventFilter::ScrollId(id) => equality(Term::Scroll(*id)),
-            EventFilter::ConnectorUid(uid) => equality(Term::ConnectorUid(*uid)),
-            EventFilter::ConnectorId(id) => equality(Term::ConnectorId(Arc::clone(id))),
-            EventFilter::Session {
-                connector_id,
-                native_session_id,
-            } => equality(Term::Session(SessionKey::new(
-                Arc::clone(connector_id),
-                Arc::clone(native_session_id),
-            ))),
-            EventFilter::Kind(kind) => equality(Term::Kind(*kind)),
-            EventFilter::Origin(origin) => equality(Term::Origin(*origin)),
-            EventFilter::Any(filters) => IndexTerms::of_any(filters),
-            EventFilter::Every(filters) => IndexTerms::of_all(filters),
-            EventFilter::Not(_) | EventFilter::Custom(_) => IndexTerms::ScanAll { exact: false },
+        let mut terms = Vec::new();
+        match collect(filter, &mut terms) {
+            Cover::ScanAll { exact } => IndexTerms::ScanAll { exact },
+            Cover::Terms { .. } => IndexTerms::Terms(distinct(terms)),
         }
     }
+}
 
-    fn of_any<E>(filters: &[EventFilter<E>]) -> IndexTerms {
-        let mut union: HashMap<Term, bool> = HashMap::new();
-        let mut opaque = false;
-        for filter in filters {
-            match IndexTerms::of(filter) {
-                // If one child matches every event, so does the whole.
-                IndexTerms::ScanAll { exact: true } => return IndexTerms::ScanAll { exact: true },
-                IndexTerms::ScanAll { exact: false } => opaque = true,
-                IndexTerms::Terms(terms) => {
-                    for (term, exact) in terms {
-                        *union.entry(term).or_default() |= exact;
-                    }
+/// The terms of a part of the filter.
+enum Cover {
+    /// The terms are at the end of the vector. The broadest of them has this breadth.
+    Terms { breadth: usize },
+    /// As in [`IndexTerms`]. The vector is unchanged.
+    ScanAll { exact: bool },
+}
+
+/// Appends the terms of a filter to `terms`, which may contain duplicates.
+fn collect<E>(filter: &EventFilter<E>, terms: &mut Vec<(Term, bool)>) -> Cover {
+    let equality = match filter {
+        EventFilter::All => return Cover::ScanAll { exact: true },
+        EventFilter::Any(list) => return collect_any(Operator::Any.members(list), terms),
+        EventFilter::Every(list) => return collect_all(Operator::Every.members(list), terms),
+        EventFilter::Not(_) | EventFilter::Custom(_) => return Cover::ScanAll { exact: false },
+        EventFilter::ScrollId(id) => Term::Scroll(*id),
+        EventFilter::ConnectorUid(uid) => Term::ConnectorUid(*uid),
+        EventFilter::ConnectorId(id) => Term::ConnectorId(Arc::clone(id)),
+        EventFilter::Session {
+            connector_id,
+            native_session_id,
+        } => Term::Session(SessionKey::new(Arc::clone(connector_id), Arc::clone(native_session_id))),
+        EventFilter::Kind(kind) => Term::Kind(*kind),
+        EventFilter::Origin(origin) => Term::Origin(*origin),
+    };
+    let breadth = equality.breadth();
+    terms.push((equality, true));
+    Cover::Terms { breadth }
+}
+
+fn collect_any<'a, E: 'a>(filters: impl Iterator<Item = &'a EventFilter<E>>, terms: &mut Vec<(Term, bool)>) -> Cover {
+    let start = terms.len();
+    let mut broadest = 0;
+    let mut opaque = false;
+    for filter in filters {
+        match collect(filter, terms) {
+            Cover::Terms { breadth } => broadest = breadth.max(broadest),
+            Cover::ScanAll { exact: false } => opaque = true,
+            // If one child matches every event, so does the whole.
+            Cover::ScanAll { exact: true } => {
+                terms.truncate(start);
+                return Cover::ScanAll { exact: true };
+            }
+        }
+    }
+    if opaque {
+        terms.truncate(start);
+        return Cover::ScanAll { exact: false };
+    }
+    Cover::Terms { breadth: broadest }
+}
+
+fn collect_all<'a, E: 'a>(filters: impl Iterator<Item = &'a EventFilter<E>>, terms: &mut Vec<(Term, bool)>) -> Cover {
+    let start = terms.len();
+    // The breadth and the number of the terms of the most selective child so far. Its terms begin at `start`.
+    let mut narrowest: Option<(usize, usize)> = None;
+    let mut restricting = 0;
+    for filter in filters {
+        let end = terms.len();
+        match collect(filter, terms) {
+            // A child that matches every event restricts nothing. If one other child remains, the whole is that child.
+            Cover::ScanAll { exact: true } => continue,
+            Cover::ScanAll { exact: false } => {}
+            Cover::Terms { breadth } => {
+                let rank = (breadth, terms.len() - end);
+                if narrowest.is_none_or(|narrowest| rank < narrowest) {
+                    narrowest = Some(rank);
+                    terms.drain(start..end);
+                } else {
+                    terms.truncate(end);
                 }
             }
         }
-        if opaque {
-            IndexTerms::ScanAll { exact: false }
-        } else {
-            IndexTerms::Terms(union.into_iter().collect())
-        }
+        restricting += 1;
     }
-
-    fn of_all<E>(filters: &[EventFilter<E>]) -> IndexTerms {
-        // Children that match every event restrict nothing. If one child remains, the whole is that child.
-        let mut children = filters
-            .iter()
-            .map(IndexTerms::of)
-            .filter(|terms| *terms != IndexTerms::ScanAll { exact: true });
-        let Some(first) = children.next() else {
-            return IndexTerms::ScanAll { exact: true };
+    let Some((breadth, _)) = narrowest else {
+        return Cover::ScanAll {
+            exact: restricting == 0,
         };
-        let mut alone = true;
-        let mut narrowest = first;
-        for terms in children {
-            alone = false;
-            if terms.breadth() < narrowest.breadth() {
-                narrowest = terms;
-            }
-        }
-        if !alone {
-            narrowest.forget_exactness();
-        }
-        narrowest
+    };
+    if restricting > 1 {
+        terms[start..].iter_mut().for_each(|(_, exact)| *exact = false);
     }
+    Cover::Terms { breadth }
+}
 
-    /// Ranks sets of terms by the number of events that satisfy them: by the broadest term, then by the number of
-    /// terms.
-    fn breadth(&self) -> (usize, usize) {
-        match self {
-            IndexTerms::Terms(terms) => {
-                let broadest = terms.iter().map(|(term, _)| term.breadth()).max();
-                (broadest.unwrap_or(0), terms.len())
-            }
-            IndexTerms::ScanAll { .. } => (usize::MAX, 0),
-        }
+/// Removes duplicates. A term is exact if one of its duplicates is.
+fn distinct(terms: Vec<(Term, bool)>) -> Vec<(Term, bool)> {
+    if terms.len() < 2 {
+        return terms;
     }
-
-    fn forget_exactness(&mut self) {
-        match self {
-            IndexTerms::Terms(terms) => terms.iter_mut().for_each(|(_, exact)| *exact = false),
-            IndexTerms::ScanAll { exact } => *exact = false,
-        }
+    let mut distinct: HashMap<Term, bool> = HashMap::with_capacity(terms.len());
+    for (term, exact) in terms {
+        *distinct.entry(term).or_default() |= exact;
     }
+    distinct.into_iter().collect()
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@
 //! term      = "*" | "not" term | "(" filter ")" | "any(" list ")" | "all(" list ")" | condition
 //! list      = [ filter { "," filter } ]
 //! condition = name "=" value               kind, connector, connector_uid, scroll, session, origin
-//! value     = text without spaces and ()|,"  or "quoted", with \" and \\ for " and \
+//! value     = text without spaces and ()|,"  or "quoted", with the escapes \" \\ \n \r \t \0 \u{CODE}
 //! ```
 //!
-//! The value of `session` is `CONNECTOR/SESSION`. The first slash separates the two names.
+//! The value of `session` is `CONNECTOR/SESSION`. Each of the two names can be quoted. Otherwise, the first slash
+//! separates the names.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -20,7 +21,7 @@ use uuid::Uuid;
 
 mod tokens;
 
-use tokens::{Token, Tokens};
+use tokens::{Token, Tokens, Value};
 
 /// Maximum length of a filter, in bytes. Longer filters are rejected.
 const MAX_LENGTH: usize = 1000;
@@ -156,17 +157,25 @@ fn combine(mut filters: Vec<Filter>, combinator: fn(Vec<Filter>) -> Filter) -> F
     }
 }
 
-fn condition(name: &str, value: &str) -> Result<Filter, FilterError> {
-    if value.is_empty() {
+fn condition(name: &str, value: &Value) -> Result<Filter, FilterError> {
+    let Value { text, first, is_quoted } = value;
+    if text.is_empty() && !is_quoted {
         return error(format!("the value of `{name}=` is empty"));
     }
+    if first.is_some() && name != "session" {
+        return error(format!("`{name}=` takes one name, not two"));
+    }
+    let value = text.as_str();
     match name {
         "kind" => parse_name(value, "kind", EventKind::ALL).map(Filter::Kind),
         "origin" => parse_name(value, "origin", EventOrigin::ALL).map(Filter::Origin),
         "connector" => Ok(Filter::ConnectorId(value.into())),
         "connector_uid" => parse_uuid(value).map(Filter::ConnectorUid),
         "scroll" => parse_uuid(value).map(Filter::ScrollId),
-        "session" => match value.split_once('/') {
+        "session" => match first.as_ref().map_or_else(
+            || value.split_once('/'),
+            |first| Some((first.as_str(), &value[first.len() + 1..])),
+        ) {
             Some((connector, session)) => Ok(Filter::Session {
                 connector_id: connector.into(),
                 native_session_id: session.into(),

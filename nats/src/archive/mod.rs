@@ -150,6 +150,12 @@ impl Archive {
     ///
     /// See [`StartError`]. This call does not check whether the server has JetStream. [`stats`](Self::stats) shows
     /// whether events are stored.
+    ///
+    /// # Panics
+    ///
+    /// If the filter of essential events is [nested](EventFilter#nesting) too deeply. The archive adds an `all` around
+    /// it.
+    #[track_caller]
     pub fn start<E: Payload>(
         bus: &SharingBus<E>,
         nats: NatsOptions,

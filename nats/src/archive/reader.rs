@@ -153,7 +153,7 @@ impl<E: Payload> ArchiveReader<E> {
             context,
             query: Query {
                 stream: archive_stream(&realm),
-                subject: match &filter_subjects(&realm, &filter)[..] {
+                subject: match &filter_subjects(&realm, [&filter])[..] {
                     [] => None,
                     [one] => Some(archived(one)),
                     _ => Some(whole_archive(&realm)),

@@ -276,7 +276,7 @@ impl StreamPublisher {
         };
         if let Err(error) = self.context.get_or_create_stream(self.stream.clone()).await {
             log_warning!(
-                "the archive's stream {} cannot be created: {}",
+                "the archive's stream {:?} cannot be created: {}",
                 self.stream.name,
                 error.kind()
             );

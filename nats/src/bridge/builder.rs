@@ -66,6 +66,11 @@ impl<E: Payload, C> NatsBridgeBuilder<E, C> {
     /// # Errors
     ///
     /// See [`StartError`].
+    ///
+    /// # Panics
+    ///
+    /// If the filter of exported events is [nested](EventFilter#nesting) too deeply. The bridge adds an `all` around it.
+    #[track_caller]
     pub fn start(self) -> Result<NatsBridge<E>, StartError>
     where
         C: Codec<E>,

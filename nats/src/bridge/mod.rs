@@ -25,7 +25,7 @@ use crate::error::ShutdownError;
 use crate::import::command::{Command, CommandSender};
 use crate::import::gaps::Gaps;
 use crate::options::NatsOptions;
-use crate::remote::Remote;
+use crate::remote::{Remote, local_filter};
 use crate::runtime::latch::Latch;
 use crate::sessions::SharedRegistrations;
 use crate::stats::{Counters, NatsStats};
@@ -71,7 +71,13 @@ impl<E: Payload> NatsBridge<E> {
     /// combinations by `any` and `all`. The bridge evaluates the rest. A condition on the origin applies to the
     /// event's origin on its own node. On the local bus, the origin is always
     /// [`Remote`](sharing_bus::EventOrigin::Remote).
+    ///
+    /// # Panics
+    ///
+    /// If the filter is [nested](EventFilter#nesting) too deeply. The bridge adds an `all` around the filter.
+    #[track_caller]
     pub fn subscribe_remote(&self, filter: EventFilter<E>) -> Remote<E> {
+        let local = local_filter(&self.bus, &filter);
         let id = {
             let mut next = self.next_interest.lock().unwrap_or_else(PoisonError::into_inner);
             *next += 1;
@@ -87,6 +93,7 @@ impl<E: Payload> NatsBridge<E> {
         Remote {
             id,
             filter,
+            local,
             bus: self.bus.clone(),
             commands: self.commands.clone(),
             gaps: Arc::clone(&self.gaps),

@@ -98,19 +98,21 @@ impl Connection {
     }
 }
 
-/// Logs an event of the client and updates the phase.
+/// Logs an event of the client and updates the phase. The server chooses parts of the text, so the text is escaped.
 fn handle_event(phase_sender: &watch::Sender<Phase>, name: &str, event: &Event) {
     let phase = match event {
         Event::Connected => Phase::Connected,
         Event::Disconnected => Phase::Disconnected,
         Event::ClientError(ClientError::MaxReconnects) | Event::Closed => Phase::Closed,
         Event::ClientError(ClientError::Other(reason)) => failure_phase(reason),
-        Event::ServerError(error) => return log_warning!("NATS {name}, server: {error}"),
+        Event::ServerError(error) => {
+            return log_warning!("NATS {name}, server: {}", error.to_string().escape_debug());
+        }
         Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => return,
     };
     let before = phase_sender.send_replace(phase);
     if before != phase {
-        log_info!("NATS {name}: {phase:?} ({event})");
+        log_info!("NATS {name}: {phase:?} ({})", event.to_string().escape_debug());
     }
 }
 

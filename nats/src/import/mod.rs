@@ -142,8 +142,8 @@ impl<E: Payload, C: Codec<E>> Importer<E, C> {
     async fn resubscribe(&mut self) {
         self.state.changes += 1;
         let change = self.state.changes;
-        let filters = self.state.interests.iter().map(|interest| interest.filter.clone());
-        let needed = filter_subjects(&self.realm, &EventFilter::any(filters));
+        let filters = self.state.interests.iter().map(|interest| &interest.filter);
+        let needed = filter_subjects(&self.realm, filters);
         for subscription in &mut self.state.subscriptions {
             let is_needed = needed.contains(&subscription.subject);
             subscription.retired_at = if is_needed {

@@ -19,9 +19,17 @@ use crate::wire::subject::{Realm, Token, join};
 /// subscriptions would cost the server more than they save.
 const MAX_SUBJECTS: usize = 4096;
 
-/// Returns the subjects of the events that the filter may match. Returns no subject if the filter matches no event.
-pub(crate) fn filter_subjects<E>(realm: &Realm, filter: &EventFilter<E>) -> Vec<String> {
-    let disjoint_patterns = disjoint(patterns(filter));
+/// Number of nested lists that are examined. The constructors of filters nest fewer. A caller can nest more by the
+/// variants of a filter, and the recursion must end. A deeper list needs all subjects.
+const MAX_LISTS: usize = 256;
+
+/// Returns the subjects of the events that at least one filter may match. Returns no subject if the filters match no
+/// event.
+pub(crate) fn filter_subjects<'a, E: 'a>(
+    realm: &Realm,
+    filters: impl IntoIterator<Item = &'a EventFilter<E>>,
+) -> Vec<String> {
+    let disjoint_patterns = disjoint(in_any(filters, MAX_LISTS));
     disjoint_patterns.iter().map(|pattern| pattern.subject(realm)).collect()
 }
 
@@ -78,7 +86,7 @@ impl Pattern {
 }
 
 /// Returns patterns that together cover all events that the filter matches. They may overlap.
-fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
+fn patterns<E>(filter: &EventFilter<E>, lists: usize) -> Vec<Pattern> {
     let equality = |index, token| vec![Pattern::default().with(index, token)];
     match filter {
         EventFilter::ScrollId(id) => equality(SCROLL, id.to_string()),
@@ -91,25 +99,28 @@ fn patterns<E>(filter: &EventFilter<E>) -> Vec<Pattern> {
             vec![session.with(CONNECTOR, Token::of(connector_id).text.into_owned())]
         }
         EventFilter::Kind(kind) => equality(KIND, kind.to_string()),
-        EventFilter::Any(filters) => limited(filters.iter().flat_map(patterns)),
-        EventFilter::Every(filters) => in_common(filters),
+        EventFilter::Any(filters) if lists > 0 => in_any(filters.iter(), lists - 1),
+        EventFilter::Every(filters) if lists > 0 => in_common(filters, lists - 1),
         // Other conditions, including those of later versions of the bus, have no token.
         _ => vec![Pattern::default()],
     }
 }
 
-fn limited(patterns: impl Iterator<Item = Pattern>) -> Vec<Pattern> {
-    let patterns: Vec<Pattern> = patterns.take(MAX_SUBJECTS + 1).collect();
-    if patterns.len() > MAX_SUBJECTS {
-        return vec![Pattern::default()];
+fn in_any<'a, E: 'a>(filters: impl IntoIterator<Item = &'a EventFilter<E>>, lists: usize) -> Vec<Pattern> {
+    let mut all = Vec::new();
+    for filter in filters {
+        all.append(&mut patterns(filter, lists));
+        if all.len() > MAX_SUBJECTS {
+            return vec![Pattern::default()];
+        }
     }
-    patterns
+    all
 }
 
-fn in_common<E>(filters: &[EventFilter<E>]) -> Vec<Pattern> {
+fn in_common<E>(filters: &[EventFilter<E>], lists: usize) -> Vec<Pattern> {
     let mut common = vec![Pattern::default()];
     for filter in filters {
-        let more = patterns(filter);
+        let more = patterns(filter, lists);
         if common.len().saturating_mul(more.len()) > MAX_SUBJECTS {
             // Each side alone is a superset of the intersection.
             if more.len() < common.len() {
@@ -166,7 +177,7 @@ mod tests {
     }
 
     fn sorted(filter: &EventFilter<u64>) -> Vec<String> {
-        let mut subjects = filter_subjects(&realm(), filter);
+        let mut subjects = filter_subjects(&realm(), [filter]);
         subjects.sort();
         subjects
     }
@@ -238,6 +249,23 @@ mod tests {
         assert_eq!(sorted(&both), ["sb1.r.*.a.*.*.*", "sb1.r.*.b.*.*.*"]);
     }
 
+    #[test]
+    fn a_list_of_any_depth_needs_all_subjects() {
+        let thread = std::thread::Builder::new().stack_size(1024 * 1024);
+        let test = || {
+            for list in [EventFilter::Any, EventFilter::Every] {
+                let deep = (0..100_000).fold(connector("a"), |filter, _| list([filter].into()));
+                assert_eq!(sorted(&deep), ["sb1.r.*.*.*.*.*"]);
+            }
+            let allowed = (0..128).fold(connector("a"), |filter, level| match level % 2 {
+                0 => EventFilter::any([filter]),
+                _ => EventFilter::all([filter]),
+            });
+            assert_eq!(sorted(&allowed), ["sb1.r.*.a.*.*.*"]);
+        };
+        thread.spawn(test).unwrap().join().unwrap();
+    }
+
     fn name() -> impl Strategy<Value = &'static str> {
         prop::sample::select(vec![
             "a",
@@ -292,7 +320,7 @@ mod tests {
 
         #[test]
         fn matching_event_is_delivered_once(filter in filter(), events in prop::collection::vec(event(), 1..30)) {
-            let subjects = filter_subjects(&realm(), &filter);
+            let subjects = filter_subjects(&realm(), [&filter]);
             for event in events {
                 let sent = subject(&realm(), Class::Delta, &event.routing).text;
                 let times = subjects.iter().filter(|pattern| delivers(pattern, &sent)).count();

@@ -32,18 +32,25 @@ fn spaces_mean_all_and_bars_mean_any() {
             "all(connector=a, any(kind=output, kind=error))",
         ),
         ("not kind=thinking", "not(kind=thinking)"),
-        ("not not kind=thinking", "not(not(kind=thinking))"),
+        ("not not kind=thinking", "kind=thinking"),
         (
             "not (kind=tool | kind=progress) origin=replay",
             "all(not(any(kind=tool, kind=progress)), origin=replay)",
         ),
         ("session=git/stdout", "session=git/stdout"),
-        ("session=a/b/c", "session=a/b/c"),
+        ("session=a/b/c", r#"session=a/"b/c""#),
+        (r#"session="a/b/c""#, r#"session=a/"b/c""#),
+        (r#"session="a/b"/c"#, r#"session="a/b"/c"#),
+        (r#"session="a b"/"c d""#, r#"session="a b"/"c d""#),
+        (r#"session=a/"c d""#, r#"session=a/"c d""#),
+        (r#"session=""/"""#, r#"session=""/"""#),
+        (r#"connector="""#, r#"connector="""#),
+        (r#"connector="\n\u{7f}\'""#, r#"connector="\n\u{7f}'""#),
         ("connector=claude-code@dev-2", "connector=claude-code@dev-2"),
-        ("connector=a=b", "connector=a=b"),
+        ("connector=a=b", r#"connector="a=b""#),
         (
             r#"connector="my \"own\" agent, (1)\\2""#,
-            r#"connector=my "own" agent, (1)\2"#,
+            r#"connector="my \"own\" agent, (1)\\2""#,
         ),
     ] {
         assert_eq!(parsed(text), expected, "{text}");
@@ -68,6 +75,14 @@ fn printed_filters_parse_to_themselves() {
             connector_id: "c".into(),
             native_session_id: "s".into(),
         }),
+        Filter::Session {
+            connector_id: "a/b \"c\"".into(),
+            native_session_id: "\u{7}\n/\\".into(),
+        },
+        Filter::Session {
+            connector_id: "a".into(),
+            native_session_id: "".into(),
+        },
     ] {
         assert_eq!(parsed(&filter.to_string()), filter.to_string());
     }
@@ -112,6 +127,13 @@ fn error_message_describes_the_problem() {
         (r#"connector="a"#, "a closing `\"` is missing"),
         (r#"conn"a""#, "must directly follow the `=`"),
         (r#"connector="a"b""#, "must directly follow the `=`"),
+        // Quotes and escapes.
+        (r#"connector="a"/b"#, "`connector=` takes one name, not two"),
+        // Codes of no character.
+        (r#"connector="\u{d800}""#, "must be followed by the code of a character"),
+        // An escape that is not complete.
+        (r#"connector="\u7""#, "must be followed by the code of a character"),
+        (r#"connector="\"#, "a closing `\"` is missing"),
         // Limits.
         (&"(".repeat(33), "nested more than 32 deep"),
         (&"not ".repeat(33), "nested more than 32 deep"),

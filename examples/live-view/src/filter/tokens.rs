@@ -15,8 +15,17 @@ pub(super) enum Token {
     /// `text`, or `text=value`.
     Text {
         text: String,
-        value: Option<String>,
+        value: Option<Value>,
     },
+}
+
+/// The text after `=`, without quotes and escapes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Value {
+    pub(super) text: String,
+    /// The first name, if quotes separate it from the second, as in `"a"/b`.
+    pub(super) first: Option<String>,
+    pub(super) is_quoted: bool,
 }
 
 impl fmt::Display for Token {
@@ -30,7 +39,7 @@ impl fmt::Display for Token {
             Token::Text {
                 text,
                 value: Some(value),
-            } => write!(f, "`{text}={value}`"),
+            } => write!(f, "`{text}={}`", value.text),
         }
     }
 }
@@ -90,19 +99,34 @@ impl<'a> Tokens<'a> {
 
     fn text(&mut self) -> Result<Token, FilterError> {
         let text = self.take_while(|c| c != '=');
-        let value = if self.rest.next_if_eq(&'=').is_some() {
-            Some(if self.rest.next_if_eq(&'"').is_some() {
-                self.quoted()?
-            } else {
-                self.take_while(|_| true)
-            })
-        } else {
-            None
+        let value = match self.rest.next_if_eq(&'=') {
+            Some(_) => Some(self.value()?),
+            None => None,
         };
         match self.rest.peek() {
             Some('"') => error("a `\"` must directly follow the `=`, as in connector=\"my agent\""),
             _ => Ok(Token::Text { text, value }),
         }
+    }
+
+    /// Reads the text after `=`. Each of two names, separated by a slash, may have its own quotes.
+    fn value(&mut self) -> Result<Value, FilterError> {
+        let is_quoted = self.rest.next_if_eq(&'"').is_some();
+        let mut text = if is_quoted {
+            self.quoted()?
+        } else {
+            self.take_while(|_| true)
+        };
+        let mut first = None;
+        if is_quoted && self.rest.next_if_eq(&'/').is_some() {
+            first = Some(text.clone());
+            text.push('/');
+            text += &self.take_while(|_| true);
+        }
+        if text.ends_with('/') && self.rest.next_if_eq(&'"').is_some() {
+            text += &self.quoted()?;
+        }
+        Ok(Value { text, first, is_quoted })
     }
 
     /// Consumes characters up to a space, a punctuation character, or a character that `accepts` rejects.
@@ -122,10 +146,38 @@ impl<'a> Tokens<'a> {
         loop {
             match self.rest.next() {
                 Some('"') => return Ok(text),
-                Some('\\') => text.extend(self.rest.next()),
+                Some('\\') => text.push(self.escaped()?),
                 Some(c) => text.push(c),
                 None => return error("a closing `\"` is missing"),
             }
+        }
+    }
+
+    /// Reads the rest of an escape. A backslash before any other character stands for that character.
+    fn escaped(&mut self) -> Result<char, FilterError> {
+        Ok(match self.rest.next() {
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('0') => '\0',
+            Some('u') => return self.code(),
+            Some(c) => c,
+            None => return error("a closing `\"` is missing"),
+        })
+    }
+
+    /// Reads the code of a character, as in `{1f600}`.
+    fn code(&mut self) -> Result<char, FilterError> {
+        let opened = self.rest.next_if_eq(&'{').is_some();
+        let mut digits = String::new();
+        while let Some(digit) = self.rest.next_if(char::is_ascii_hexdigit) {
+            digits.push(digit);
+        }
+        let closed = self.rest.next_if_eq(&'}').is_some();
+        let code = u32::from_str_radix(&digits, 16).ok().filter(|_| opened && closed);
+        match code.and_then(char::from_u32) {
+            Some(c) => Ok(c),
+            None => error("a `\\u` must be followed by the code of a character, as in \\u{7f}"),
         }
     }
 }
