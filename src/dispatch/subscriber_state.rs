@@ -16,7 +16,7 @@ use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Slot;
 use crate::sync::Arc;
 use crate::sync::counted::Counted;
-use crate::sync::panic::{self, MAX_PANICS, Streak};
+use crate::sync::panic::{self, MAX_PANICS, Panicked, Streak};
 use crate::telemetry::{SubscriberTelemetry, Telemetry};
 
 /// The results of dispatch, over all subscribers.
@@ -82,15 +82,27 @@ impl<E> SubscriberState<E> {
             return false;
         }
         let filter = &self.slot.filter;
-        let result = panic::run(|| filter.matches(event));
-        if self.panics.record(&result) {
+        match panic::run(|| filter.matches(event)) {
+            Ok(matches) => {
+                self.panics.reset();
+                matches
+            }
+            Err(Panicked) => {
+                self.count_panic(tally);
+                false
+            }
+        }
+    }
+
+    /// Counts a panic of the filter.
+    #[cold]
+    #[inline(never)]
+    fn count_panic(&mut self, tally: &mut Tally) {
+        tally.totals.filter_panics += 1;
+        if self.panics.record::<()>(&Err(Panicked)) {
             tally.failing.push(self.slot.id());
         }
-        result.unwrap_or_else(|_| {
-            tally.totals.filter_panics += 1;
-            self.warn_of_panic("a filter", "counted as no match");
-            false
-        })
+        self.warn_of_panic("a filter", "counted as no match");
     }
 
     /// Ends the subscription, unless it has ended already.
