@@ -1,8 +1,8 @@
 //! Nothing follows the end of a subscription: each way to end it, combined with each way in which events are delivered.
 //!
 //! In most tests, code of the host runs in the middle of a batch, on the dispatch thread. It ends the subscription, or
-//! another thread does while that code runs. No further event is delivered, and no function of the subscription is called
-//! again.
+//! another thread does while that code runs. No further event is delivered, and no function of the subscription is
+//! called again.
 
 mod common;
 

@@ -74,9 +74,9 @@ impl<E> SubscriberState<E> {
         history.newest(limit, scrolls.as_deref(), |event| self.matches(event, tally))
     }
 
-    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then does
-    /// not match. After too many consecutive panics, the subscription ends once it has received the events that the
-    /// filter matched before.
+    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then
+    /// does not match. After too many consecutive panics, the subscription ends once it has received the events that
+    /// the filter matched before.
     pub(crate) fn matches(&mut self, event: &BusEvent<E>, tally: &mut Tally) -> bool {
         if self.panics.is_over() || self.producer.state().is_closed() {
             return false;
