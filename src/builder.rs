@@ -421,8 +421,8 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// order of dispatch.
     ///
     /// This filter does not affect which events the subscription matches. The dispatch thread evaluates it only while
-    /// the queue is short of space. If it panics, the event counts as not essential. After eight consecutive panics, the
-    /// event is lost and the subscription ends, as for a [custom filter](EventFilter::custom).
+    /// the queue is short of space. If it panics, the event counts as not essential. After eight consecutive panics,
+    /// the event is lost and the subscription ends, as for a [custom filter](EventFilter::custom).
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Event, EventFilter, EventKind, EventRouting, SharingBus};
@@ -522,9 +522,9 @@ impl<E: Payload> SubscriptionBuilder<'_, E> {
     /// The call never waits for the dispatch thread. The dispatch thread calls the sink for each event, so a sink must
     /// never wait. A bus handle in the sink [keeps the bus open](crate::docs::patterns#a-handle-inside-the-bus).
     ///
-    /// Deliveries of one batch share their memory, as [`Delivery`](crate::Delivery) describes. After the first loss, each
-    /// event is sent without the others. So a channel that is often full keeps at most 63 lost events alive, those of one
-    /// batch.
+    /// Deliveries of one batch share their memory, as [`Delivery`](crate::Delivery) describes. After the first loss,
+    /// each event is sent without the others. So a channel that is often full keeps at most 63 lost events alive, those
+    /// of one batch.
     ///
     /// ```
     /// use sharing_bus::{BusEvent, Delivery, Event, EventRouting, SharingBus};

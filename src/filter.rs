@@ -193,11 +193,11 @@ impl<E> EventFilter<E> {
     /// the bus catches the panic, counts it in [`BusStats::filter_panics`](crate::BusStats::filter_panics), and treats
     /// the event as no match.
     ///
-    /// Each panic takes time on the dispatch thread, up to a millisecond if the panic hook prints a backtrace. Therefore,
-    /// a subscription ends when its filter panics for the eighth time in a row. The reason is
+    /// Each panic takes time on the dispatch thread, up to a millisecond if the panic hook prints a backtrace.
+    /// Therefore, a subscription ends when its filter panics for the eighth time in a row. The reason is
     /// [`EndReason::Failed`](crate::EndReason::Failed). The receiver first gets the events that the filter matched
-    /// before. An evaluation that returns resets the count, and so does a new filter. The same rule applies to the filter
-    /// of [essential](crate::SubscriptionBuilder::essential) events and to the [merge
+    /// before. An evaluation that returns resets the count, and so does a new filter. The same rule applies to the
+    /// filter of [essential](crate::SubscriptionBuilder::essential) events and to the [merge
     /// function](crate::SubscriptionBuilder::conflate_with), each with its own count.
     ///
     /// ```

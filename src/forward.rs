@@ -74,9 +74,9 @@ impl<E: Payload> Forward<E> {
     /// Ends the subscription. Returns `true` if this call ended it.
     ///
     /// The bus forwards no further events, and the dispatch thread soon drops the sender of the channel. A call on the
-    /// dispatch thread, for example in the [`Sink`](crate::Sink), is exact: the sink is not called again. After a call on
-    /// another thread, the sink can still accept one event: the one that the dispatch thread is sending at that moment.
-    /// See also [the guarantees](crate::docs::guarantees#the-end-of-a-subscription).
+    /// dispatch thread, for example in the [`Sink`](crate::Sink), is exact: the sink is not called again. After a call
+    /// on another thread, the sink can still accept one event: the one that the dispatch thread is sending at that
+    /// moment. See also [the guarantees](crate::docs::guarantees#the-end-of-a-subscription).
     pub fn close(&self) -> bool {
         self.shared.unsubscribe(self.id)
     }

@@ -1,7 +1,8 @@
 //! Nothing follows the end of a subscription: each way to end it, combined with each way in which events are delivered.
 //!
-//! In most tests, code of the host ends the subscription in the middle of a batch, on the dispatch thread. The end is
-//! then exact: no further event is delivered, and no function of the subscription is called again.
+//! In most tests, code of the host runs in the middle of a batch, on the dispatch thread. It ends the subscription, or
+//! another thread does while that code runs. No further event is delivered, and no function of the subscription is
+//! called again.
 
 mod common;
 
@@ -253,7 +254,15 @@ fn expected(path: Path) -> (Vec<u64>, u64) {
     }
 }
 
-fn check(path: Path, end: End) {
+/// The thread that ends the subscription.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    DispatchThread,
+    /// Another thread, while the dispatch thread runs the hook.
+    OtherThread,
+}
+
+fn check(path: Path, end: End, place: Place) {
     let is_backlog = matches!(path, Path::BacklogFilter | Path::BacklogSink);
     let kept = if is_backlog { 2 * EVENTS as usize } else { 0 };
     let bus = SharingBus::builder().history(kept).build().unwrap();
@@ -278,51 +287,83 @@ fn check(path: Path, end: End) {
         }
     }
     let (inside, taken) = (bus.clone(), Arc::clone(&handle));
-    hook.set(move || match end {
+    let end_now = move || match end {
         End::Unsubscribe => assert!(inside.unsubscribe(id)),
         End::Close => assert!(lock(&taken).as_mut().unwrap().close()),
         End::DropReceiver => drop(lock(&taken).take()),
-    });
-    match (path, block) {
+    };
+    let deliver = || match (path, block) {
         (_, Some(block)) => block.release(),
         (Path::DropOldest, _) => publish_batch(&bus, items(EVENTS + 1..=2 * EVENTS)),
         _ => publish_batch(&bus, items(1..=EVENTS)),
+    };
+    match place {
+        Place::DispatchThread => {
+            hook.set(end_now);
+            deliver();
+        }
+        Place::OtherThread => {
+            let ((enter, entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
+            hook.set(move || {
+                enter.send(()).unwrap();
+                let _ = may_go_on.recv_timeout(DEADLINE);
+            });
+            thread::scope(|scope| {
+                scope.spawn(deliver);
+                entered.recv_timeout(DEADLINE).expect("the hook must run");
+                end_now();
+                go_on.send(()).unwrap();
+            });
+        }
     }
     publish_batch(&bus, items(3 * EVENTS..=4 * EVENTS));
 
-    assert!(lock(&hook.end).is_none(), "{path:?}, {end:?}: the hook must have run");
+    assert!(
+        lock(&hook.end).is_none(),
+        "{path:?}, {end:?}, {place:?}: the hook must have run"
+    );
     let calls_after = hook.calls_after.load(Ordering::SeqCst);
     assert!(
         calls_after == 0 || path == Path::DropOldest,
-        "{path:?}, {end:?}: {calls_after} calls after the end"
+        "{path:?}, {end:?}, {place:?}: {calls_after} calls after the end"
     );
     let (delivered, lagged) = expected(path);
     assert_eq!(
         (bus.stats().delivered, bus.stats().lagged),
         (delivered.len() as u64, lagged),
-        "{path:?}, {end:?}"
+        "{path:?}, {end:?}, {place:?}"
     );
     if let Some(handle) = &mut *lock(&handle) {
         assert_eq!(
             (handle.delivered(), handle.lagged(), handle.end_reason()),
             (delivered, lagged, Some(handle.expected_reason(end))),
-            "{path:?}, {end:?}"
+            "{path:?}, {end:?}, {place:?}"
         );
     }
     bus.shutdown();
 }
 
-#[test]
-fn nothing_follows_an_end_by_the_subscriptions_own_code() {
+fn check_all(place: Place) {
     for path in PATHS {
         for end in ENDS {
             let forwards = matches!(path, Path::Sink | Path::BacklogSink);
             // Dropping a `Forward` does not end its subscription.
             if !(forwards && end == End::DropReceiver) {
-                check(path, end);
+                check(path, end, place);
             }
         }
     }
+}
+
+#[test]
+fn nothing_follows_an_end_by_the_subscriptions_own_code() {
+    check_all(Place::DispatchThread);
+}
+
+/// The event that is being delivered at the moment of the call is the last one.
+#[test]
+fn only_the_event_being_delivered_follows_an_end_by_another_thread() {
+    check_all(Place::OtherThread);
 }
 
 type EndingCall = fn(Delivery<Item>) -> Result<(), SinkError<Item>>;
@@ -415,50 +456,6 @@ fn a_bus_that_is_closed_within_a_batch_delivers_the_accepted_events_and_nothing_
         (sink.end_reason(), ring.end_reason()),
         (Some(EndReason::Closed), Some(EndReason::Closed))
     );
-}
-
-/// A sink that waits in its third event until the test continues.
-struct WaitingSink {
-    entered: mpsc::Sender<()>,
-    go_on: mpsc::Receiver<()>,
-    calls: Arc<AtomicU64>,
-}
-
-impl Sink<Item> for WaitingSink {
-    fn try_send(&mut self, delivery: Delivery<Item>) -> Result<(), SinkError<Item>> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        if delivery.event.number == LAST {
-            self.entered.send(()).unwrap();
-            let _ = self.go_on.recv_timeout(DEADLINE);
-        }
-        Ok(())
-    }
-}
-
-/// Only the event that is being delivered at the moment of the call can follow a call on another thread.
-#[test]
-fn at_most_the_event_being_delivered_follows_an_end_by_another_thread() {
-    let bus = SharingBus::new();
-    let ((entered, has_entered), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel());
-    let calls = Arc::new(AtomicU64::new(0));
-    let sink = WaitingSink {
-        entered,
-        go_on: may_go_on,
-        calls: Arc::clone(&calls),
-    };
-    let subscription = bus.subscription().filter(EventFilter::ScrollId(scroll(1)));
-    let forward = subscription.forward_to(sink);
-    let publisher = thread::spawn({
-        let bus = bus.clone();
-        move || publish_batch(&bus, items(1..=EVENTS))
-    });
-    has_entered.recv_timeout(DEADLINE).unwrap();
-    assert!(forward.close());
-    go_on.send(()).unwrap();
-    publisher.join().unwrap();
-    assert_eq!(calls.load(Ordering::SeqCst), LAST);
-    assert_eq!((forward.delivered(), forward.lagged()), (LAST, 0));
-    assert_eq!((bus.stats().delivered, bus.stats().lagged), (LAST, 0));
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::event::{BusEvent, Event};
 /// A clone costs one increment of a reference count. Events that were dispatched in one batch are stored together. A
 /// long-lived delivery may therefore keep up to 63 other events alive, all of which its subscription delivered too.
 /// Lost events are not among them, with two exceptions: events that a later batch displaced
-/// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)), and events of the first batch that did not fit into a channel
-/// ([`forward_to`](crate::SubscriptionBuilder::forward_to)). To keep a single event for a long time, keep
+/// ([`Overflow::DropOldest`](crate::Overflow::DropOldest)), and events of the first batch that did not fit into a
+/// channel ([`forward_to`](crate::SubscriptionBuilder::forward_to)). To keep a single event for a long time, keep
 /// `delivery.event.clone()` or `BusEvent::clone(&delivery)`.
 ///
 /// ```

@@ -15,7 +15,7 @@ use crate::subscribers::Subscribers;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Slot;
 use crate::sync::Arc;
-use crate::sync::panic::{self, MAX_PANICS, Streak};
+use crate::sync::panic::{self, MAX_PANICS, Panicked, Streak};
 use crate::telemetry::{SubscriberTelemetry, Telemetry};
 
 /// The results of dispatch, over all subscribers.
@@ -92,23 +92,35 @@ impl<E> SubscriberState<E> {
         self.panics = Streak::default();
     }
 
-    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then does
-    /// not match. After too many consecutive panics, the subscription ends once it has received the events that the
-    /// filter matched before.
+    /// Evaluates the filter, unless the subscription has ended. A panic of the filter is counted, and the event then
+    /// does not match. After too many consecutive panics, the subscription ends once it has received the events that
+    /// the filter matched before.
     pub(crate) fn matches(&mut self, event: &BusEvent<E>, tally: &mut Tally) -> bool {
         if self.panics.is_over() || self.producer.state().is_closed() {
             return false;
         }
         let filter = &self.slot.filter;
-        let result = panic::run(|| filter.matches(event));
-        if self.panics.record(&result) {
+        match panic::run(|| filter.matches(event)) {
+            Ok(matches) => {
+                self.panics.reset();
+                matches
+            }
+            Err(Panicked) => {
+                self.count_panic(tally);
+                false
+            }
+        }
+    }
+
+    /// Counts a panic of the filter.
+    #[cold]
+    #[inline(never)]
+    fn count_panic(&mut self, tally: &mut Tally) {
+        tally.totals.filter_panics += 1;
+        if self.panics.record::<()>(&Err(Panicked)) {
             tally.failing.push(self.slot.id());
         }
-        result.unwrap_or_else(|_| {
-            tally.totals.filter_panics += 1;
-            self.warn_of_panic("a filter", "counted as no match");
-            false
-        })
+        self.warn_of_panic("a filter", "counted as no match");
     }
 
     /// Ends the subscription, unless it has ended already.

@@ -78,8 +78,8 @@
 //! thread updates its routing table with the differences. A subscription that was made before a publish began is
 //! therefore in the table when that event is matched.
 //!
-//! A dropped receiver stores the reason of the end in its queue, records its id and wakes the dispatch thread. The dispatch
-//! thread removes all recorded ids from the list in one write.
+//! A dropped receiver stores the reason of the end in its queue, records its id and wakes the dispatch thread. The
+//! dispatch thread removes all recorded ids from the list in one write.
 //!
 //! # Queues (`queue/`)
 //!

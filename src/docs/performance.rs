@@ -89,8 +89,8 @@
 //! that it is receiving, at most 63. A retained delivery may keep up to 63 other events alive. To retain few events for
 //! a long time, keep `delivery.event.clone()` instead.
 //!
-//! If a subscriber loses a part of a batch, the bus stores the delivered part again, without the lost events. This table
-//! states which lost, displaced or merged events stay alive because of the events that were delivered:
+//! If a subscriber loses a part of a batch, the bus stores the delivered part again, without the lost events. This
+//! table states which lost, displaced or merged events stay alive because of the events that were delivered:
 //!
 //! | delivery | such events |
 //! |---|---|
@@ -100,8 +100,8 @@
 //! | [`forward_to`](crate::SubscriptionBuilder::forward_to) | those of the first batch with a loss, at most 63 for all deliveries together |
 //! | a [backlog](crate::SubscriptionBuilder::backlog) | none; each of its events keeps only itself alive |
 //!
-//! A closed receiver keeps its queued events alive until they are received or the receiver is dropped. A leaked receiver
-//! keeps them forever. A [history](crate::BusBuilder::history) keeps its own events alive.
+//! A closed receiver keeps its queued events alive until they are received or the receiver is dropped. A leaked
+//! receiver keeps them forever. A [history](crate::BusBuilder::history) keeps its own events alive.
 //!
 //! # Capacities
 //!

@@ -114,8 +114,8 @@ impl Account {
         }
     }
 
-    /// Pushes the events of a parcel one by one, until the subscription ends. User code can end it during each push, and
-    /// other threads at any time.
+    /// Pushes the events of a parcel one by one, until the subscription ends. User code can end it during each push,
+    /// and other threads at any time.
     pub(super) fn push_each<E>(
         &mut self,
         parcel: Parcel<E>,

@@ -1,7 +1,8 @@
 //! The overflow rule of a conflating queue: events without space wait, and are queued once the receiver has made space.
 //!
-//! Private to the dispatch thread. Waiting events do not keep the other events of their bundles alive. While events wait, the dispatch thread requests a notification from the receiver.
-//! The request is a flag that both threads swap. After the request, the dispatch thread checks for space once more.
+//! Private to the dispatch thread. Waiting events do not keep the other events of their bundles alive. While events
+//! wait, the dispatch thread requests a notification from the receiver. The request is a flag that both threads swap.
+//! After the request, the dispatch thread checks for space once more.
 
 use crate::delivery::parcel::Parcel;
 use crate::end_reason::EndReason;

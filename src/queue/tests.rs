@@ -85,6 +85,18 @@ fn a_bundle_displaces_the_oldest_events_one_by_one() {
     assert_eq!(drain(&mut consumer), [(2, 1), (3, 0), (4, 0)]);
 }
 
+/// The first events of a long bundle are lost in place, and the others displace the queued ones.
+#[test]
+fn a_bundle_longer_than_the_queue_leaves_its_last_events() {
+    let (mut producer, mut consumer) = plain(3, Overflow::DropOldest);
+    assert_eq!(push(&mut producer, bundle(1..=2)), pushed(2, 0));
+    assert_eq!(push(&mut producer, bundle(3..=9)), pushed(1, 6));
+    assert_eq!((consumer.len(), consumer.lagged()), (3, 6));
+    assert_eq!(drain(&mut consumer), [(7, 6), (8, 0), (9, 0)]);
+    assert_eq!(push(&mut producer, bundle(10..=13)), pushed(3, 1));
+    assert_eq!(drain(&mut consumer), [(11, 1), (12, 0), (13, 0)]);
+}
+
 #[test]
 fn a_bundle_is_freed_with_its_last_delivery() {
     let (mut producer, mut consumer) = plain(4, Overflow::DropNewest);

@@ -14,9 +14,9 @@
 //! the filters. A new filter is counted before the list with it is stored, and an old filter until a list without it is
 //! stored.
 //!
-//! A subscription ends when the state of its queue gets an end reason, which closes the queue. An unsubscribe closes the
-//! queue and removes the slot in one write. All other ends close the queue and record the id for the next reap: a close
-//! or drop of the receiver, an overflow that disconnects, and user code that keeps panicking.
+//! A subscription ends when the state of its queue gets an end reason, which closes the queue. An unsubscribe closes
+//! the queue and removes the slot in one write. All other ends close the queue and record the id for the next reap: a
+//! close or drop of the receiver, an overflow that disconnects, and user code that keeps panicking.
 //!
 //! The dispatch thread reaps: one write removes all recorded slots, so ten thousand dropped receivers cost one copy.
 //! The routing table then detaches the removed subscribers (`dispatch/routes.rs`) and drops their producers. This frees

@@ -37,18 +37,25 @@ pub(crate) struct Streak(u8);
 
 impl Streak {
     /// Records the result of a call. Returns `true` if the function has now panicked [`MAX_PANICS`] times in a row.
-    #[inline]
     pub(crate) fn record<T>(&mut self, result: &Result<T, Panicked>) -> bool {
         match result {
-            // The usual case writes nothing, so that evaluating many filters does not dirty their cache lines.
-            Ok(_) if self.0 == 0 => {}
-            Ok(_) => self.0 = 0,
+            Ok(_) => self.reset(),
             Err(Panicked) => self.0 += 1,
         }
         self.is_over()
     }
 
+    /// Records a call that returned.
+    #[inline]
+    pub(crate) fn reset(&mut self) {
+        // Usually nothing is written, so that evaluating many filters does not dirty their cache lines.
+        if self.0 > 0 {
+            self.0 = 0;
+        }
+    }
+
     /// Returns `true` if the function has panicked [`MAX_PANICS`] times in a row.
+    #[inline]
     pub(crate) fn is_over(&self) -> bool {
         self.0 >= MAX_PANICS
     }
