@@ -7,7 +7,7 @@ mod common;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, mpsc};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 
 use common::*;
@@ -110,44 +110,6 @@ fn dispatch(bus: &Bus, event: BusEvent<Item>) {
     bus.flush();
 }
 
-fn poll_once<T>(future: impl Future<Output = T>, waker: &Waker) -> Poll<T> {
-    pin!(future).poll(&mut Context::from_waker(waker))
-}
-
-/// Calls the methods of the bus that never wait.
-fn use_bus(bus: &Bus) {
-    let receiver = bus.subscribe_filtered(EventFilter::any([]), 1);
-    receiver.set_filter(EventFilter::all([]));
-    let _ = bus.try_publish(item());
-    // With an ingress of one, at least one of these futures registers in the list of waiting tasks.
-    for _ in 0..2 {
-        let _ = poll_once(bus.publish_async(item()), Waker::noop());
-        let _ = poll_once(bus.flush_async(), Waker::noop());
-    }
-    bus.unsubscribe(receiver.id());
-    drop(bus.subscribe_all());
-    let (sender, _deliveries) = mpsc::sync_channel(1);
-    bus.subscription().forward_to(sender).close();
-    bus.bind_session("c", "s", scroll(2));
-    bus.bind_session("c", "t", scroll(3));
-    assert!(bus.scroll_id("c", "t").is_some());
-    bus.forget_session("c", "t");
-    let _ = (
-        bus.session_count(),
-        bus.subscriber_count(),
-        bus.stats(),
-        format!("{bus:?}"),
-    );
-    bus.is_interested(&EventRouting::default());
-}
-
-/// Calls the methods of the bus that wait for the dispatch thread, unless that thread calls them.
-fn wait_for_bus(bus: &Bus) {
-    let _ = bus.publish(item());
-    let _ = bus.publish_timeout(item(), DEADLINE);
-    bus.flush();
-}
-
 /// The last call of the user code.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
@@ -179,9 +141,9 @@ fn run_everywhere(dispatch_runs: bool, places: &[(&str, Place)]) {
                         .unwrap();
                     let inside = bus.clone();
                     let once = Once::new(move || {
-                        use_bus(&inside);
+                        use_bus(&inside, item);
                         if dispatch_runs {
-                            wait_for_bus(&inside);
+                            wait_for_bus(&inside, item);
                         }
                         match end {
                             End::None => {}
@@ -590,6 +552,13 @@ fn wakers_of_receivers_may_use_the_bus() {
     );
 }
 
+/// Polls a future with a waker that the bus then owns, and drops the future.
+fn cancel(future: impl Future, waker: Waker) {
+    let mut future = pin!(future);
+    assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+}
+
 /// Dispatch is blocked in these places, so the ingress is full and the user code must not wait for the bus.
 #[test]
 fn wakers_of_waiting_tasks_may_use_the_bus_while_dispatch_is_blocked() {
@@ -615,12 +584,12 @@ fn wakers_of_waiting_tasks_may_use_the_bus_while_dispatch_is_blocked() {
             }),
             ("the drop of the waker of a canceled publish", |bus, once| {
                 let _block = blocked(bus);
-                assert!(poll_once(bus.publish_async(item()), &dropped(once)).is_pending());
+                cancel(bus.publish_async(item()), dropped(once));
                 None
             }),
             ("the drop of the waker of a canceled flush", |bus, once| {
                 let _block = blocked(bus);
-                assert!(poll_once(bus.flush_async(), &dropped(once)).is_pending());
+                cancel(bus.flush_async(), dropped(once));
                 None
             }),
             (
@@ -628,7 +597,7 @@ fn wakers_of_waiting_tasks_may_use_the_bus_while_dispatch_is_blocked() {
                 |bus, once| {
                     let _block = blocked(bus);
                     bus.close();
-                    assert!(poll_once(bus.flush_async(), &dropped(once)).is_pending());
+                    cancel(bus.flush_async(), dropped(once));
                     None
                 },
             ),
