@@ -4,7 +4,7 @@
 mod common;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Wake, Waker};
@@ -233,22 +233,6 @@ fn poll_waits<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<Arc<Count>> {
         .poll(&mut Context::from_waker(&waker))
         .is_pending()
         .then_some(count)
-}
-
-/// A receiver polls at the moment at which an event arrives. In some of the rounds, the event arrives after the first
-/// check of the queue and before the registration of the waker.
-#[test]
-fn no_wake_up_is_lost_while_a_receiver_begins_to_wait() {
-    let bus = Bus::builder().assisted_dispatch(false).build().unwrap();
-    let mut receiver = bus.subscribe_all();
-    for round in 0..20_000 {
-        bus.publish(number(round)).unwrap();
-        (0..round % 256).for_each(|_| std::hint::spin_loop());
-        // A wake-up may be spurious, so the receiver polls until the event is there.
-        while let Some(count) = poll_waits(pin!(receiver.recv_async())) {
-            wait_until("the receiver is woken", || count.get() > 0);
-        }
-    }
 }
 
 /// The task of a waiting call may change between two polls.

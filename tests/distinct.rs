@@ -277,7 +277,7 @@ fn each_owner_has_its_own_place_among_the_waiting_events() {
         in_scroll(1, session(None, None)),
         in_scroll(2, session(None, None)),
     ];
-    // The scroll is the owner, whatever the session.
+    // The scroll is the owner, regardless of the session.
     let same_owners = [
         in_scroll(1, session(Some("c"), Some("s"))),
         in_scroll(2, session(Some("d"), None)),
@@ -306,7 +306,7 @@ fn each_owner_has_its_own_place_among_the_waiting_events() {
     assert_eq!(view.lagged(), 0);
 }
 
-/// A merged event waits as the event of the original scroll, whatever its own routing says.
+/// A merged event waits as the event of the original scroll, regardless of its own routing.
 #[test]
 fn a_merged_event_keeps_its_owner() {
     let bus = SharingBus::new();
