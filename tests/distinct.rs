@@ -82,6 +82,41 @@ fn sessions_are_bound_and_forgotten_one_by_one() {
     }
 }
 
+/// With many names, some of them have similar hashes, so a comparison of one component only would mix them up.
+#[test]
+fn many_names_with_one_common_component_are_distinct() {
+    let names: Vec<_> = (0..1000)
+        .flat_map(|n| [(format!("c{n}"), "s".to_owned()), ("c".to_owned(), format!("s{n}"))])
+        .collect();
+    let bus = SharingBus::new();
+    for ((connector, session), id) in names.iter().zip(1..) {
+        assert_eq!(bus.bind_session(connector, session, scroll(id)), None);
+    }
+    assert_eq!(bus.session_count(), names.len());
+    for ((connector, session), id) in names.iter().zip(1..) {
+        assert_eq!(bus.scroll_id(connector, session), Some(scroll(id)));
+    }
+    let session_filter = |(connector, session): &(String, String)| EventFilter::Session {
+        connector_id: connector.as_str().into(),
+        native_session_id: session.as_str().into(),
+    };
+    let mut receivers: Vec<_> = names
+        .iter()
+        .map(|name| bus.subscribe_filtered(session_filter(name), 4))
+        .collect();
+    let mut any = bus.subscribe_filtered(EventFilter::any(names.iter().map(session_filter)), names.len());
+    let routings = names
+        .iter()
+        .map(|(c, s)| EventRouting::session(c.as_str(), s.as_str(), EventKind::Output));
+    publish_all(&bus, routings.map(|routing| BusEvent::new(routing, Event::Connected)));
+    assert!(receivers.iter_mut().all(|receiver| drain(receiver).len() == 1));
+    assert_eq!(drain(&mut any).len(), names.len());
+    for (connector, session) in &names {
+        assert!(bus.forget_session(connector, session).is_some());
+    }
+    assert_eq!(bus.session_count(), 0);
+}
+
 /// The routing of a session event may name another session than its payload. The payload decides.
 #[test]
 fn a_session_event_changes_the_session_of_its_payload() {
