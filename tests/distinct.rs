@@ -44,7 +44,9 @@ fn bindings(bus: &SharingBus) -> Vec<u128> {
 
 #[test]
 fn sessions_are_bound_and_forgotten_one_by_one() {
-    let methods: [(fn(&SharingBus, &str, &str, u128), fn(&SharingBus, &str, &str)); 2] = [
+    type Bind = fn(&SharingBus, &str, &str, u128);
+    type Forget = fn(&SharingBus, &str, &str);
+    let methods: [(Bind, Forget); 2] = [
         (
             |bus, connector, session, id| assert_eq!(bus.bind_session(connector, session, scroll(id)), None),
             |bus, connector, session| assert!(bus.forget_session(connector, session).is_some()),

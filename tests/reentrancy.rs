@@ -16,9 +16,11 @@ use sharing_bus::{
     SharingBus, Sink, SinkError,
 };
 
+type Action = Box<dyn FnOnce() + Send>;
+
 /// User code that runs at the first of its calls.
 #[derive(Clone)]
-struct Once(Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>);
+struct Once(Arc<Mutex<Option<Action>>>);
 
 impl Once {
     fn new(action: impl FnOnce() + Send + 'static) -> Self {

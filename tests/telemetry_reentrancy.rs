@@ -8,7 +8,7 @@ use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use common::*;
-use sharing_bus::{BusEvent, EventFilter, Overflow, SharingBus};
+use sharing_bus::{BusEvent, EventFilter, SharingBus};
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -96,6 +96,7 @@ fn use_bus_in_the_logger() {
     });
 }
 
+#[cfg(any(feature = "tracing", feature = "metrics"))]
 fn subscribe_and_drop(bus: &SharingBus) {
     let receiver = bus.subscribe_all();
     bus.flush();
@@ -104,8 +105,9 @@ fn subscribe_and_drop(bus: &SharingBus) {
 }
 
 /// Loses an event, and then queues one without a loss.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
 fn lag_and_recover(bus: &SharingBus) {
-    let mut lagging = subscribe_with(bus, Overflow::DropNewest, 1);
+    let mut lagging = subscribe_with(bus, sharing_bus::Overflow::DropNewest, 1);
     publish_all(bus, [plain(), plain()]);
     drain(&mut lagging);
     publish_all(bus, [plain()]);
