@@ -5,7 +5,8 @@ mod common;
 
 use common::*;
 use sharing_bus::{
-    BusEvent, BusStats, Delivery, Event, EventFilter, EventKind, EventRouting, Overflow, SharingBus, Sink, SinkError,
+    BusEvent, BusStats, Delivery, Event, EventFilter, EventKind, EventOrigin, EventRouting, Overflow, SharingBus, Sink,
+    SinkError,
 };
 
 /// Returns the counters of the bus, and those of its first subscriber.
@@ -117,6 +118,16 @@ fn refused_events_and_skipped_events_count_nowhere() {
     );
     bus.try_publish(number(1)).unwrap();
     assert!(bus.try_publish(number(2)).is_err());
+    // An ended subscription counts no more, although it is not yet reaped.
+    assert_eq!((bus.subscriber_count(), stats.subscribers.len()), (2, 2));
+    drop(receiver);
+    let listed: Vec<_> = bus
+        .stats()
+        .subscribers
+        .iter()
+        .map(|subscriber| subscriber.filter.clone())
+        .collect();
+    assert_eq!((bus.subscriber_count(), listed), (1, vec!["custom".to_owned()]));
     let stats = bus.stats();
     assert_eq!((stats.published, stats.dispatched, stats.ingress_depth), (2, 0, 2));
     block.release();
@@ -126,7 +137,6 @@ fn refused_events_and_skipped_events_count_nowhere() {
         (stats.published, stats.dispatched, stats.ingress_depth, stats.unmatched),
         (2, 2, 0, 2)
     );
-    drop(receiver);
 }
 
 #[test]
@@ -188,6 +198,16 @@ fn panics_count_where_they_happen() {
     let bus = SharingBus::new();
     let panics = |_: &BusEvent<Number>| panic_quietly();
     let filter = bus.subscribe_filtered(EventFilter::custom(panics), 1);
+    assert_changes(
+        &bus,
+        || publish_numbers(&bus, [1]),
+        "published +1, dispatched +1, unmatched +1, filter_panics +1",
+    );
+    drop(filter);
+    // The index lists this filter under two terms that the event satisfies. The filter is evaluated once.
+    let of_kind = EventFilter::all([EventFilter::Kind(EventKind::System), EventFilter::custom(panics)]);
+    let of_origin = EventFilter::all([EventFilter::Origin(EventOrigin::Runtime), EventFilter::custom(panics)]);
+    let filter = bus.subscribe_filtered(EventFilter::any([of_kind, of_origin]), 1);
     assert_changes(
         &bus,
         || publish_numbers(&bus, [1]),
