@@ -115,3 +115,23 @@ fn a_receiver_drop_races_an_assisting_publisher() {
         }
     });
 }
+
+/// A publisher that assists finds more commands than one batch holds. It leaves the rest to the dispatch thread.
+#[test]
+fn more_than_a_batch_races_an_assisting_publisher() {
+    model("more_than_a_batch_races_an_assisting_publisher", 2, || {
+        let bus = assisted_bus(4, 4);
+        let mut receiver = bus.subscribe_all();
+        let other = bus.clone();
+        let publisher = thread::spawn(move || {
+            other.publish(event()).unwrap();
+            other.publish(event()).unwrap();
+        });
+        bus.publish(event()).unwrap();
+        // Nothing else is published or closed before each event has arrived.
+        for sequence in 1..=3 {
+            assert_eq!(receiver.recv().unwrap().sequence(), sequence);
+        }
+        publisher.join().unwrap();
+    });
+}

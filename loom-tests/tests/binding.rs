@@ -125,3 +125,21 @@ fn forget_session_races_a_registration() {
         assert!(forgotten == Some(old) || forgotten == Some(SCROLL));
     });
 }
+
+/// Two threads bind sessions, but the session map holds one session only. The session that remains can be looked up.
+#[test]
+fn evictions_race() {
+    model("evictions_race", 3, || {
+        let bus: SharingBus = SharingBus::builder().session_capacity(1).build().unwrap();
+        bus.bind_session("c", "1", Uuid::from_u128(1));
+        let other = bus.clone();
+        let evicting = thread::spawn(move || other.bind_session("c", "2", Uuid::from_u128(2)));
+        bus.bind_session("c", "1", Uuid::from_u128(3));
+        evicting.join().unwrap();
+        let bound = ["1", "2"].map(|session| bus.scroll_id("c", session));
+        assert_eq!(bound.iter().flatten().count(), 1, "one session must remain: {bound:?}");
+        assert_eq!(bus.session_count(), 1);
+        let stats = bus.stats();
+        assert!(stats.sessions_evicted >= 1);
+    });
+}

@@ -189,3 +189,37 @@ fn close_races_publish_with() {
         assert!(bus.publish(event()).is_err());
     });
 }
+
+/// The same race with an old filter that matches every event. `publish_with` reads the count of such filters first.
+#[test]
+fn set_filter_from_all_races_publish_with() {
+    model("set_filter_from_all_races_publish_with", 2, || {
+        let bus = bus(4, 2);
+        let mut receiver = bus.subscribe_all();
+        let other = bus.clone();
+        let publisher = thread::spawn(move || publish_with(&other, EventKind::Tool));
+        receiver.set_filter(EventFilter::ConnectorId("c".into()));
+        assert!(
+            publisher.join().unwrap(),
+            "an event that both filters match was skipped"
+        );
+        bus.flush();
+        assert_eq!(kinds(&mut receiver), [EventKind::Tool]);
+    });
+}
+
+/// The filter changes twice during a publish: from every event to the events of a connector, and back.
+#[test]
+fn set_filter_from_all_and_back_races_publish_with() {
+    model("set_filter_from_all_and_back_races_publish_with", 2, || {
+        let bus = bus(4, 2);
+        let mut receiver = bus.subscribe_all();
+        let other = bus.clone();
+        let publisher = thread::spawn(move || publish_with(&other, EventKind::Tool));
+        receiver.set_filter(EventFilter::ConnectorId("c".into()));
+        receiver.set_filter(EventFilter::All);
+        assert!(publisher.join().unwrap(), "an event that all filters match was skipped");
+        bus.flush();
+        assert_eq!(kinds(&mut receiver), [EventKind::Tool]);
+    });
+}

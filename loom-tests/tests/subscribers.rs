@@ -162,3 +162,20 @@ fn drops_race_the_upkeep() {
         assert_eq!(bus.stats().reaped, 2);
     });
 }
+
+/// Three receivers in two chunks of the list are dropped while a reap may run. Each is reaped once, without a later
+/// request.
+#[test]
+fn several_drops_race_a_reap() {
+    model("several_drops_race_a_reap", 2, || {
+        let bus = bus(1, 1);
+        let [first, second, third] = [(); 3].map(|()| bus.subscribe_all());
+        let dropper = thread::spawn(move || drop((first, third)));
+        drop(second);
+        dropper.join().unwrap();
+        while bus.stats().reaped < 3 {
+            thread::yield_now();
+        }
+        assert_eq!((bus.stats().reaped, bus.stats().subscribers.len()), (3, 0));
+    });
+}

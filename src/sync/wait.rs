@@ -254,6 +254,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_condition_met_before_the_registration_is_seen_after_it() {
+        let (mut met, mut registered) = (false, 0);
+        let mut poll = |meets: bool| {
+            let check = |met: &mut bool| if *met { Poll::Ready(()) } else { Poll::Pending };
+            poll_registered(&mut met, check, |met| {
+                registered += 1;
+                *met = meets;
+            })
+        };
+        assert_eq!(
+            [poll(false), poll(true), poll(true)],
+            [Poll::Pending, Poll::Ready(()), Poll::Ready(())]
+        );
+        assert_eq!(registered, 2, "the last poll found the condition at once");
+    }
+
+    #[test]
+    fn a_latch_wakes_each_waiter() {
+        let latch = Latch::new();
+        let counts = [Count::new(), Count::new(), Count::new()];
+        let mut waiters = [(); 3].map(|()| latch.waiters.waiter());
+        let mut poll_all = || {
+            let polls = waiters.iter_mut().zip(&counts);
+            let polls =
+                polls.map(|(waiter, count)| latch.poll_wait(waiter, &mut Context::from_waker(&Count::waker(count))));
+            polls.collect::<Vec<_>>()
+        };
+        assert_eq!(poll_all(), [Poll::Pending; 3]);
+        latch.set();
+        assert_eq!(poll_all(), [Poll::Ready(()); 3]);
+        assert_eq!(counts.each_ref().map(|count| count.get()), [1, 1, 1]);
+    }
+
+    #[test]
     fn waiters_are_notified_in_order_of_arrival() {
         let list = WaitList::new();
         let counts = [Count::new(), Count::new(), Count::new()];

@@ -2,9 +2,11 @@
 
 #![allow(dead_code, reason = "each test file uses only some of the helpers")]
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Weak, mpsc};
-use std::task::Wake;
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -204,4 +206,43 @@ impl<E: Payload> Block<E> {
     pub(crate) fn release(mut self) {
         self.release.take();
     }
+}
+
+/// Polls a future once, and then drops it.
+pub(crate) fn poll_once<T>(future: impl Future<Output = T>, waker: &Waker) -> Poll<T> {
+    pin!(future).poll(&mut Context::from_waker(waker))
+}
+
+/// Calls the methods of the bus that never wait. The calls take each lock of the bus.
+pub(crate) fn use_bus<E: Payload>(bus: &SharingBus<E>, event: fn() -> BusEvent<E>) {
+    let receiver = bus.subscribe_filtered(EventFilter::any([]), 1);
+    receiver.set_filter(EventFilter::all([]));
+    let _ = bus.try_publish(event());
+    // With an ingress of one, at least one of these futures registers in the list of waiting tasks.
+    for _ in 0..2 {
+        let _ = poll_once(bus.publish_async(event()), Waker::noop());
+        let _ = poll_once(bus.flush_async(), Waker::noop());
+    }
+    bus.unsubscribe(receiver.id());
+    drop(bus.subscribe_all());
+    let (sender, _deliveries) = mpsc::sync_channel(1);
+    bus.subscription().forward_to(sender).close();
+    bus.bind_session("c", "s", scroll(2));
+    bus.bind_session("c", "t", scroll(3));
+    assert!(bus.scroll_id("c", "t").is_some());
+    bus.forget_session("c", "t");
+    let _ = (
+        bus.session_count(),
+        bus.subscriber_count(),
+        bus.stats(),
+        format!("{bus:?}"),
+    );
+    bus.is_interested(&EventRouting::default());
+}
+
+/// Calls the methods of the bus that wait for the dispatch thread, except on that thread.
+pub(crate) fn wait_for_bus<E: Payload>(bus: &SharingBus<E>, event: fn() -> BusEvent<E>) {
+    let _ = bus.publish(event());
+    let _ = bus.publish_timeout(event(), DEADLINE);
+    bus.flush();
 }
