@@ -237,7 +237,7 @@ fn poll_waits<F: Future + ?Sized>(future: Pin<&mut F>) -> Option<Arc<Count>> {
 /// The task of a waiting call may change between two polls.
 #[test]
 fn the_latest_waker_of_a_waiting_call_is_woken() {
-    let (bus, block) = full_bus(false);
+    let (bus, block, _log) = full_bus(false);
     let mut waiting: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![
         Box::pin(async { drop(bus.publish_async(number(2)).await) }),
         Box::pin(bus.flush_async()),
