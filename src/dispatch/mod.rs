@@ -159,24 +159,28 @@ impl<E: Payload> Dispatcher<E> {
         self.follow_list();
         self.attach_before(cut);
         let pushes = self.routes.mark(&event, sequence, self.batch.len(), &mut self.tally);
-        let totals = &mut self.tally.totals;
-        totals.dispatched = sequence;
-        if let Some(history) = &mut self.history {
-            let (kept, handles) = Handles::new(Envelope::new(sequence, event), pushes);
-            if pushes > 0 {
-                self.batch.add_shared(handles);
-            }
-            // A recorded event is counted when no subscriber can match it any more.
-            let recorded = self.routes.record(&kept, pushes > 0);
-            totals.unmatched += u64::from(pushes == 0 && !recorded);
-            history.record(kept);
-            return;
-        }
-        totals.unmatched += u64::from(pushes == 0);
-        if pushes > 0 {
+        self.tally.totals.dispatched = sequence;
+        if self.history.is_some() {
+            self.add_recorded(Envelope::new(sequence, event), pushes);
+        } else if pushes > 0 {
             self.batch.add(Envelope::new(sequence, event), pushes);
         } else {
+            self.tally.totals.unmatched += 1;
             panic::discard(event);
+        }
+    }
+
+    /// Adds a matched event to the batch and to the history.
+    fn add_recorded(&mut self, envelope: Envelope<E>, pushes: usize) {
+        let (kept, handles) = Handles::new(envelope, pushes);
+        if pushes > 0 {
+            self.batch.add_shared(handles);
+        }
+        // A recorded event is counted when no subscriber can match it any more.
+        let recorded = self.routes.record(&kept, pushes > 0);
+        self.tally.totals.unmatched += u64::from(pushes == 0 && !recorded);
+        if let Some(history) = &mut self.history {
+            history.record(kept);
         }
     }
 
