@@ -66,6 +66,10 @@
 //!
 //! - **The capacity of a queue is fixed.** To change it, subscribe again, and then drop the old receiver. Both
 //!   receivers get the events in between, and [`sequence`](crate::Delivery::sequence) identifies the duplicates.
+//! - **A large filter takes time on the dispatch thread** when it is attached, replaced or removed: 0.1 to 0.4 µs for
+//!   each indexed term, and up to 1.4 µs for a replaced term among 100,000. So a filter of 10,000 scrolls delays other
+//!   events by about 1 ms, and its replacement by about 3 ms. The other work for one subscriber is bounded. The dispatch
+//!   thread delivers backlogs and waiting events in slices of 512 events, and dispatches a batch after each slice.
 //! - **A queue allocates its memory at once**: 24 bytes per place, 32 bytes if it drops the oldest event, and 48 bytes
 //!   if it conflates. Large queues for many subscribers need much memory. The ingress also allocates its memory at
 //!   once, about 100 bytes per place. If such an allocation fails, the process aborts.
