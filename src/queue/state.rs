@@ -5,7 +5,7 @@
 
 use crate::delivery::parcel::Parcel;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::sync::{AtomicWaker, panic};
+use crate::sync::waker::WakerCell;
 
 /// The content of one place in a queue.
 pub(super) struct Entry<E> {
@@ -18,7 +18,7 @@ pub(super) struct Entry<E> {
 /// other fields at every push.
 #[repr(align(64))]
 pub(super) struct ReceiverSide {
-    pub(super) waker: AtomicWaker,
+    pub(super) waker: WakerCell,
     /// Number of events that the receiver has taken. Only the receiver writes it.
     pub(super) received: AtomicU64,
     /// Set while events wait for space. The receiver then notifies the dispatch thread when it next makes space.
@@ -57,7 +57,7 @@ impl QueueState {
             merged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             receiver: ReceiverSide {
-                waker: AtomicWaker::new(),
+                waker: WakerCell::new(),
                 received: AtomicU64::new(0),
                 space_wanted: AtomicBool::new(false),
             },
@@ -77,11 +77,9 @@ impl QueueState {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Wakes the receiver if it waits. Its waker is user code.
+    /// Wakes the receiver if it waits.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.receiver.waker.take() {
-            let _ = panic::run(|| waker.wake());
-        }
+        self.receiver.waker.wake();
     }
 
     pub(crate) fn capacity(&self) -> usize {

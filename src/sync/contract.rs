@@ -1,7 +1,7 @@
 //! Tests of the behavior that other modules rely on. A plain build tests the real primitives. A loom build tests the
 //! stand-ins in every schedule.
 
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use super::atomic::{AtomicUsize, Ordering};
 use super::*;
@@ -181,37 +181,6 @@ fn map_is_shared_by_threads_and_queried_by_borrowed_key() {
         assert_eq!(map.get("b").map(|found| *found), Some(3));
         assert_eq!(map.remove("a"), Some(("a".to_owned(), 2)));
         assert!(map.get("a").is_none() && map.remove("a").is_none());
-    });
-}
-
-struct CountWakes(AtomicUsize);
-
-impl Wake for CountWakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-/// Either `take` returns the registered waker, or the registering thread sees every write made before the `take`.
-#[test]
-fn waker_is_woken_or_its_owner_sees_the_condition() {
-    check(|| {
-        let shared = Arc::new((AtomicWaker::new(), AtomicUsize::new(0)));
-        let other = Arc::clone(&shared);
-        let waking = spawn(move || {
-            let (cell, ready) = &*other;
-            ready.store(1, Ordering::Release);
-            if let Some(waker) = cell.take() {
-                waker.wake();
-            }
-        });
-        let count = Arc::new(CountWakes(AtomicUsize::new(0)));
-        let (cell, ready) = &*shared;
-        cell.register(&Waker::from(Arc::clone(&count)));
-        let saw = ready.load(Ordering::Acquire) == 1;
-        assert!(waking.join().is_ok());
-        let woken = count.0.load(Ordering::Acquire) == 1;
-        assert!(saw || woken, "a wake-up was lost");
     });
 }
 

@@ -4,7 +4,6 @@ pub(crate) use std::hash::RandomState as Hashing;
 use std::time::{Duration, Instant};
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, cache::Cache};
-pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::Backoff;
 pub(crate) use dashmap::DashMap;

@@ -20,7 +20,6 @@ pub(crate) use parker::Parker;
 pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
-use std::task::Waker;
 
 /// A hasher without random keys, because loom needs the same hashes in every execution.
 pub(crate) type Hashing = BuildHasherDefault<DefaultHasher>;
@@ -91,22 +90,9 @@ impl<T> Mutex<T> {
         // Poisoning has no effect, because a panic ends the model.
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
-}
 
-/// loom's model of a waker cell, with the method names of the real type.
-pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
-
-impl AtomicWaker {
-    pub(crate) fn new() -> Self {
-        AtomicWaker(loom::future::AtomicWaker::new())
-    }
-
-    pub(crate) fn register(&self, waker: &Waker) {
-        self.0.register_by_ref(waker);
-    }
-
-    pub(crate) fn take(&self) -> Option<Waker> {
-        self.0.take_waker()
+    pub(crate) fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, T>> {
+        self.0.try_lock().ok()
     }
 }
 
