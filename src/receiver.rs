@@ -20,6 +20,7 @@ use crate::queue::QueueConsumer;
 use crate::shared::Shared;
 use crate::subscribers::id::SubscriberId;
 use crate::subscribers::list::Subscription;
+use crate::sync::exclusive::Exclusive;
 use crate::sync::wait::block_on;
 use crate::sync::{Arc, Parker, spin_until};
 
@@ -59,7 +60,7 @@ pub struct BusReceiver<E: Payload = Event> {
     subscription: Arc<Subscription<E>>,
     queue: QueueConsumer<E>,
     /// The thread parker. The first blocking receive creates it.
-    parker: Option<Parker>,
+    parker: Exclusive<Option<Parker>>,
 }
 
 /// # Receiving in a thread
@@ -189,7 +190,7 @@ impl<E: Payload> BusReceiver<E> {
         let BusReceiver { queue, parker, .. } = self;
         // Spin before sleeping, as channels do. Waking a sleeping thread costs the dispatch thread far more.
         spin_until(|| queue.is_ready());
-        let parker = parker.get_or_insert_with(Parker::new);
+        let parker = parker.get_mut().get_or_insert_with(Parker::new);
         block_on(parker, deadline, |cx| queue.poll_pop(cx))
     }
 }
@@ -271,7 +272,7 @@ impl<E: Payload> BusReceiver<E> {
             shared,
             subscription,
             queue,
-            parker: None,
+            parker: Exclusive::new(None),
         }
     }
 

@@ -11,12 +11,13 @@ use crate::error::{RecvError, TryRecvError};
 use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
 use crate::sync::counted::{Counted, Handles};
+use crate::sync::exclusive::Exclusive;
 use crate::sync::wait::poll_registered;
 use crate::sync::{Arc, ArrayQueue, panic, ring};
 
 /// The end of the queue that events are taken from.
 pub(super) enum Head<E> {
-    Ring(ring::Consumer<Entry<E>>),
+    Ring(Exclusive<ring::Consumer<Entry<E>>>),
     Array(Arc<ArrayQueue<Entry<E>>>),
 }
 
@@ -171,7 +172,7 @@ impl<E> QueueConsumer<E> {
 
     fn take_entry(&mut self) -> Option<Entry<E>> {
         match &mut self.head {
-            Head::Ring(consumer) => consumer.pop().ok(),
+            Head::Ring(consumer) => consumer.get_mut().pop().ok(),
             Head::Array(queue) => queue.pop(),
         }
     }
