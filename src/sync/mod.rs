@@ -5,9 +5,10 @@
 //! 3. `contract`: tests of the behavior that both share.
 //! 4. `wait`: a wait list, a latch, and a function that blocks a thread on a poll.
 //! 5. `waker`: a cell for the waker of one receiver.
-//! 6. `exclusive`: a value that only its owner uses.
-//! 7. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
-//! 8. `panic`: the boundary around user code.
+//! 6. `turn`: a limit on the calls of a task that never waits.
+//! 7. `exclusive`: a value that only its owner uses.
+//! 8. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
+//! 9. `panic`: the boundary around user code.
 //!
 //! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
 //! parking_lot, rtrb and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
@@ -18,6 +19,7 @@
 pub(crate) mod counted;
 pub(crate) mod exclusive;
 pub(crate) mod panic;
+pub(crate) mod turn;
 pub(crate) mod wait;
 pub(crate) mod waker;
 
