@@ -7,7 +7,9 @@
 //! Each part of [`Shared`] synchronizes itself. Its methods combine parts: they send a command and let the caller assist,
 //! end a subscription and request upkeep, and collect statistics.
 
-use std::task::Wake;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Poll, Wake};
 
 use crate::error::PublishError;
 use crate::event::{BusEvent, Event, EventOrigin, EventRouting, Payload};
@@ -95,8 +97,12 @@ impl<E> Shared<E> {
         Ok(())
     }
 
-    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended.
+    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended. Returns at
+    /// once on the dispatch thread, which would wait for itself.
     pub(crate) fn flush(&self) {
+        if self.ingress.on_dispatch_thread() {
+            return;
+        }
         let (request, done) = FlushRequest::new();
         match self.ingress.send(Command::Flush(request), Wait::Forever) {
             Ok(()) => {
@@ -107,7 +113,19 @@ impl<E> Shared<E> {
         }
     }
 
+    /// Waits as a task. A poll on the dispatch thread is ready at once, also if earlier polls were on other threads.
     pub(crate) async fn flush_async(&self) {
+        let mut flush = pin!(self.flush_as_task());
+        poll_fn(|cx| {
+            if self.ingress.on_dispatch_thread() {
+                return Poll::Ready(());
+            }
+            flush.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn flush_as_task(&self) {
         let (request, done) = FlushRequest::new();
         match self.ingress.send_async(Command::Flush(request)).await {
             Ok(()) => {
