@@ -103,7 +103,8 @@ impl<E: Payload> SharingBus<E> {
     /// # Errors
     ///
     /// [`PublishError::Closed`] if the bus is closed. [`PublishError::Full`] only if the future is polled on the
-    /// dispatch thread (in a filter, a waker or a payload's `Drop`), where it never waits. Both errors contain the event.
+    /// dispatch thread (in a filter, a waker or a payload's `Drop`), where it never waits. Both errors contain the
+    /// event.
     ///
     /// ```
     /// # futures::executor::block_on(async {

@@ -97,8 +97,8 @@ impl<E> Shared<E> {
         Ok(())
     }
 
-    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended. Returns at
-    /// once on the dispatch thread, which would wait for itself.
+    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended. Returns
+    /// at once on the dispatch thread, which would wait for itself.
     pub(crate) fn flush(&self) {
         if self.ingress.on_dispatch_thread() {
             return;

@@ -16,8 +16,8 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, SharingBus};
 
-/// Number of calls without a wait after which a task that publishes gives way, and number of events after which a task
-/// that receives may do so.
+/// Number of calls without a wait after which a task that publishes gives way. It is also the number of events after
+/// which a task that receives may give way.
 const TURN: usize = 128;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -217,6 +217,25 @@ fn mutex_excludes_and_synchronizes() {
     });
 }
 
+#[test]
+fn try_lock_fails_only_while_another_thread_holds_the_lock() {
+    check(|| {
+        let shared = Arc::new(TryMutex::new(0));
+        let other = Arc::clone(&shared);
+        let adding = spawn(move || {
+            if let Some(mut count) = other.try_lock() {
+                *count += 1;
+                return true;
+            }
+            false
+        });
+        *shared.lock() += 1;
+        let added = adding.join().is_ok_and(|added| added);
+        let total = shared.try_lock().map(|count| *count);
+        assert_eq!(total, Some(1 + i32::from(added)));
+    });
+}
+
 /// Adds one in two steps. The lock must keep the other thread from running between them.
 fn add_under_lock((count, relaxed): &(Mutex<usize>, AtomicUsize)) {
     let mut count = count.lock();

@@ -9,6 +9,8 @@ use crossbeam_utils::Backoff;
 pub(crate) use dashmap::DashMap;
 pub(crate) use parking::Parker;
 pub(crate) use parking_lot::Mutex;
+/// A mutex that is also locked without waiting.
+pub(crate) use parking_lot::Mutex as TryMutex;
 
 use atomic::{AtomicU64, Ordering};
 

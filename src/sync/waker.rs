@@ -11,20 +11,20 @@
 use std::task::Waker;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{Mutex, panic};
+use crate::sync::{TryMutex, panic};
 
 /// The waker of one receiver, while the receiver waits.
 pub(crate) struct WakerCell {
     /// Set by each registration. The thread that clears it takes the waker.
     registered: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+    waker: TryMutex<Option<Waker>>,
 }
 
 impl WakerCell {
     pub(crate) fn new() -> Self {
         WakerCell {
             registered: AtomicBool::new(false),
-            waker: Mutex::new(None),
+            waker: TryMutex::new(None),
         }
     }
 

@@ -13,11 +13,13 @@ mod parker;
 mod ring_model;
 mod slot;
 mod swap;
+mod try_lock;
 
 pub(crate) use array_queue::ArrayQueue;
 pub(crate) use dash_map::DashMap;
 pub(crate) use parker::Parker;
 pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
+pub(crate) use try_lock::TryMutex;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -89,10 +91,6 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
         // Poisoning has no effect, because a panic ends the model.
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    pub(crate) fn try_lock(&self) -> Option<loom::sync::MutexGuard<'_, T>> {
-        self.0.try_lock().ok()
     }
 }
 
