@@ -99,13 +99,15 @@ impl<E: Payload> SharingBus<E> {
     /// The future is cancel safe: if it is dropped before it is ready, the event has not been published, and is dropped
     /// with the future.
     ///
-    /// Do not block on this future in code that runs on the dispatch thread, such as a filter or a waker. That thread
-    /// would wait for itself while the ingress is full. [`publish`](Self::publish) and
-    /// [`try_publish`](Self::try_publish) never wait there.
+    /// A task that publishes again and again gives way to other tasks: after 128 calls without a wait, the future is
+    /// pending once although the ingress has space. It then wakes its own task. Use [`try_publish`](Self::try_publish)
+    /// to publish without a task, rather than polling this future once.
     ///
     /// # Errors
     ///
-    /// [`PublishError::Closed`] if the bus is closed. The error contains the event.
+    /// [`PublishError::Closed`] if the bus is closed. [`PublishError::Full`] only if the future is polled on the
+    /// dispatch thread (in a filter, a waker or a payload's `Drop`), where it never waits. Both errors contain the
+    /// event.
     ///
     /// ```
     /// # futures::executor::block_on(async {
@@ -256,14 +258,14 @@ impl<E: Payload> SharingBus<E> {
     /// thread of the runtime without a panic, so use [`flush_async`](Self::flush_async). Under [tokio's paused
     /// clock](crate::docs::patterns#tokios-paused-clock), this blocking call is the better one.
     pub fn flush(&self) {
-        let shared = self.shared();
-        if !shared.ingress.on_dispatch_thread() {
-            shared.flush();
-        }
+        self.shared().flush();
     }
 
     /// Waits as a task for the same conditions as [`flush`](Self::flush). Works on any runtime. The future can be
-    /// dropped at any time.
+    /// dropped at any time. A task that flushes again and again gives way to other tasks, as with
+    /// [`publish_async`](Self::publish_async).
+    ///
+    /// On the dispatch thread, the future is ready at once.
     pub async fn flush_async(&self) {
         self.shared().flush_async().await;
     }

@@ -7,7 +7,9 @@
 //! Each part of [`Shared`] synchronizes itself. Its methods combine parts: they send a command and let the caller assist,
 //! end a subscription and request upkeep, and collect statistics.
 
-use std::task::Wake;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::{Poll, Wake};
 
 use crate::end_reason::EndReason;
 use crate::error::PublishError;
@@ -111,8 +113,12 @@ impl<E> Shared<E> {
         (Command::Flush(request, self.subscribers.cut()), done)
     }
 
-    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended.
+    /// Blocks until all commands accepted before are dispatched or, on a closed bus, until the bus has ended. Returns
+    /// at once on the dispatch thread, which would wait for itself.
     pub(crate) fn flush(&self) {
+        if self.ingress.on_dispatch_thread() {
+            return;
+        }
         let (command, done) = self.flush_command();
         match self.ingress.send(command, Wait::Forever) {
             Ok(()) => {
@@ -123,7 +129,19 @@ impl<E> Shared<E> {
         }
     }
 
+    /// Waits as a task. A poll on the dispatch thread is ready at once, also if earlier polls were on other threads.
     pub(crate) async fn flush_async(&self) {
+        let mut flush = pin!(self.flush_as_task());
+        poll_fn(|cx| {
+            if self.ingress.on_dispatch_thread() {
+                return Poll::Ready(());
+            }
+            flush.as_mut().poll(cx)
+        })
+        .await;
+    }
+
+    async fn flush_as_task(&self) {
         let (command, done) = self.flush_command();
         match self.ingress.send_async(command).await {
             Ok(()) => {

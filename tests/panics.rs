@@ -264,6 +264,53 @@ fn publishing_during_dispatch_never_waits() {
 }
 
 #[test]
+fn async_calls_during_dispatch_never_wait() {
+    let bus = SharingBus::builder().ingress_capacity(2).build().unwrap();
+    let inside = bus.clone();
+    let refused = run_in_filter(&bus, move || {
+        use futures::executor::block_on;
+        block_on(inside.flush_async());
+        let refused = [1, 2, 3].map(|n| block_on(inside.publish_async(number(n))).err());
+        // The ingress is full now.
+        block_on(inside.flush_async());
+        inside.flush();
+        inside.close();
+        block_on(inside.flush_async());
+        refused
+    });
+    let [None, None, Some(refused)] = refused else {
+        panic!("the ingress has space for two events");
+    };
+    assert!(refused.is_full());
+    assert_eq!(refused.into_event().event.0, 3);
+    bus.shutdown();
+    assert_eq!(bus.stats().dispatched, 3);
+}
+
+/// A future is polled elsewhere first, and then during dispatch.
+#[test]
+fn an_async_call_that_moves_into_dispatch_never_waits() {
+    let bus = SharingBus::builder().ingress_capacity(1).build().unwrap();
+    let block = Block::new(&bus, number(0));
+    let (flushing, publishing) = (bus.clone(), bus.clone());
+    let mut flush = Box::pin(async move { flushing.flush_async().await });
+    let mut publish = Box::pin(async move { publishing.publish_async(number(1)).await });
+    let mut cx = Context::from_waker(Waker::noop());
+    // The request of the flush fills the ingress.
+    assert!(flush.as_mut().poll(&mut cx).is_pending());
+    assert!(publish.as_mut().poll(&mut cx).is_pending());
+    block.release();
+    let inside = bus.clone();
+    let refused = run_in_filter(&bus, move || {
+        let _ = inside.try_publish(number(2));
+        let published = futures::executor::block_on(publish);
+        futures::executor::block_on(flush);
+        published.err().map(|error| error.is_full())
+    });
+    assert_eq!(refused, Some(true));
+}
+
+#[test]
 fn a_filter_may_close_and_shut_down_the_bus() {
     let bus = SharingBus::<Number>::new();
     let mut log = bus.subscribe_all();
@@ -332,8 +379,8 @@ struct UsesBus {
 }
 
 impl UsesBus {
-    /// Calls methods that take the locks of the bus. With an ingress of one, at least the second publish is registered
-    /// in the list of waiting tasks. Both publishes are canceled.
+    /// Calls methods that take the locks of the bus. With an ingress of one, at least the second publish finds no
+    /// space. Except during dispatch, it is registered in the list of waiting tasks. Both publishes are canceled.
     fn use_bus(&self) {
         for n in [8, 9] {
             let mut publish = pin!(self.bus.publish_async(number(n)));

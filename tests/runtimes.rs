@@ -13,7 +13,10 @@ use std::time::{Duration, Instant};
 use common::*;
 use futures::StreamExt;
 use futures::stream::{FusedStream, FuturesUnordered};
-use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, RecvTimeoutError, SharingBus};
+use sharing_bus::{
+    BusReceiver, Delivery, Event, EventFilter, Forward, Iter, Payload, Recv, RecvError, RecvTimeoutError, SharingBus,
+    TryIter,
+};
 
 /// Runs a scenario on each runtime, each within the [`DEADLINE`].
 fn on_every_runtime<F: Future<Output = ()> + Send + 'static>(scenario: fn() -> F) {
@@ -344,6 +347,63 @@ fn poll_recv_works_with_poll_fn() {
         let delivery = poll_fn(|cx| receiver.poll_recv(cx)).await.unwrap();
         assert_eq!(delivery.event.0, 1);
     });
+}
+
+/// Compiles only if threads can send and share these types, with any payload.
+#[test]
+fn handles_and_receivers_are_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    fn of_payload<E: Payload>() {
+        shared::<SharingBus<E>>();
+        shared::<BusReceiver<E>>();
+        shared::<Delivery<E>>();
+        shared::<Forward<E>>();
+        shared::<EventFilter<E>>();
+        shared::<Recv<'_, E>>();
+        shared::<Iter<'_, E>>();
+        shared::<TryIter<'_, E>>();
+    }
+    of_payload::<Event>();
+    of_payload::<Number>();
+    fn shared_value<T: Send + Sync>(_: &T) {}
+    let bus = SharingBus::new();
+    let mut receiver = bus.subscribe_all();
+    shared_value(&bus.publish_async(number(1)));
+    shared_value(&bus.flush_async());
+    shared_value(&receiver.recv_async());
+    shared_value(&receiver.recv_many_async(&mut Vec::new(), 1));
+}
+
+/// A host's view that holds a receiver, and whose async methods take `&self`.
+struct View {
+    receiver: BusReceiver<Number>,
+}
+
+impl View {
+    async fn report(&self) -> (usize, u64, bool) {
+        tokio::task::yield_now().await;
+        (self.receiver.len(), self.receiver.lagged(), self.receiver.is_closed())
+    }
+}
+
+#[test]
+fn a_task_holds_a_shared_receiver_while_it_waits() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build();
+    let bus = SharingBus::new();
+    let view = Arc::new(View {
+        receiver: bus.subscribe_filtered(EventFilter::All, 2),
+    });
+    publish_numbers(&bus, 0..3);
+    let reports = runtime.unwrap().block_on(async {
+        let tasks = [0; 2].map(|_| {
+            let view = Arc::clone(&view);
+            tokio::spawn(async move { view.report().await })
+        });
+        futures::future::join_all(tasks).await
+    });
+    for report in reports {
+        assert_eq!(report.unwrap(), (2, 1, false));
+    }
 }
 
 /// Compiles only if handles, deliveries and futures can be sent between threads.

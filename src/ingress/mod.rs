@@ -15,7 +15,7 @@ pub(crate) mod assist;
 pub(crate) mod stamp;
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::error::PublishError;
@@ -25,6 +25,7 @@ use crate::subscribers::id::SubscriberId;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
 use crate::sync::thread;
+use crate::sync::turn;
 use crate::sync::wait::{Latch, WaitList, Waiter, poll_registered};
 use crate::sync::{Arc, ArcSwapOption, CachePadded};
 
@@ -86,6 +87,8 @@ impl Drop for Dispatching<'_> {
 struct WaitingSend<'a, E> {
     waiter: Waiter<'a>,
     unsent: Option<Command<E>>,
+    /// The call is counted in the turn of its task.
+    counted: bool,
 }
 
 pub(crate) struct Ingress<E> {
@@ -175,18 +178,28 @@ impl<E> Ingress<E> {
         }
     }
 
-    /// Sends a command as a task. Cancel safe: a canceled call has sent nothing.
+    /// Sends a command as a task. Cancel safe: a canceled call has sent nothing. On the dispatch thread, which would
+    /// wait for itself, a full ingress refuses the command.
     pub(crate) async fn send_async(&self, command: Command<E>) -> Result<(), Refused<E>> {
         let mut waiting = WaitingSend {
             waiter: self.space.waiter(),
             unsent: Some(command),
+            counted: false,
         };
         poll_fn(|cx| {
-            poll_registered(
+            if !waiting.counted {
+                ready!(turn::poll_call(cx));
+                waiting.counted = true;
+            }
+            let polled = poll_registered(
                 &mut waiting,
                 |waiting| self.poll_send(waiting),
                 |waiting| waiting.waiter.register(cx.waker()),
-            )
+            );
+            if polled.is_pending() {
+                turn::waits();
+            }
+            polled
         })
         .await
     }
@@ -221,7 +234,7 @@ impl<E> Ingress<E> {
             unreachable!("the command is sent once, and the future is not polled afterward");
         };
         match self.try_send(command) {
-            Err(TrySendError::Full(command)) => {
+            Err(TrySendError::Full(command)) if !self.on_dispatch_thread() => {
                 waiting.unsent = Some(command);
                 Poll::Pending
             }

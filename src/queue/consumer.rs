@@ -11,12 +11,14 @@ use crate::error::{RecvError, TryRecvError};
 use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
 use crate::sync::counted::{Counted, Handles};
+use crate::sync::exclusive::Exclusive;
+use crate::sync::turn::{self, Turn};
 use crate::sync::wait::poll_registered;
 use crate::sync::{Arc, ArrayQueue, panic, ring};
 
 /// The end of the queue that events are taken from.
 pub(super) enum Head<E> {
-    Ring(ring::Consumer<Entry<E>>),
+    Ring(Exclusive<ring::Consumer<Entry<E>>>),
     Array(Arc<ArrayQueue<Entry<E>>>),
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct QueueConsumer<E> {
     /// Number of events that were merged into received events.
     merged: u64,
     received: u64,
+    /// The turn of the task that receives.
+    turn: Turn,
     /// The consumer has returned `Closed`, and will return nothing else.
     finished: bool,
     /// The waker of the dispatch thread, whose events may wait for space. Only a conflating queue has one.
@@ -55,6 +59,7 @@ impl<E> QueueConsumer<E> {
             missed: 0,
             merged: 0,
             received: 0,
+            turn: Turn::new(0),
             finished: false,
             dispatch,
         }
@@ -94,13 +99,23 @@ impl<E> QueueConsumer<E> {
         }
     }
 
-    /// Takes the next event. If the queue is empty, the waker is registered for the dispatch thread.
+    /// Takes the next event for a task, if its turn has not ended. If the queue is empty, the waker is registered.
     #[inline]
     pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        match self.pop_open() {
+        match self.pop_in_turn() {
             Some(delivery) => Poll::Ready(Ok(delivery)),
-            None => self.poll_pop_entry(cx),
+            None => self.poll_pop_next(cx),
         }
+    }
+
+    /// Takes the next event of the open bundle for a task. Returns `None` if there is none, or if the turn of the task
+    /// may be over.
+    #[inline]
+    pub(crate) fn pop_in_turn(&mut self) -> Option<Delivery<E>> {
+        if self.turn.needs_check(self.received) {
+            return None;
+        }
+        self.pop_open()
     }
 
     /// Takes the next event of the open bundle.
@@ -148,8 +163,30 @@ impl<E> QueueConsumer<E> {
         }
     }
 
+    /// Ends the turn of the task if it is over and the task would not wait anyway.
     #[inline(never)]
-    fn poll_pop_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
+    fn poll_pop_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
+        if self.turn.needs_check(self.received) {
+            if self.is_ready() && self.turn.is_over(self.received) {
+                self.turn = Turn::new(self.received);
+                return turn::end(cx);
+            }
+            if let Some(delivery) = self.pop_open() {
+                return Poll::Ready(Ok(delivery));
+            }
+        }
+        let polled = self.poll_pop_entry(cx);
+        match polled {
+            Poll::Pending => self.turn = Turn::new(self.received),
+            // The end counts as an event, because a task may poll for it again and again.
+            Poll::Ready(Err(RecvError)) => self.turn.shorten(),
+            Poll::Ready(Ok(_)) => {}
+        }
+        polled
+    }
+
+    /// Takes the first event of the next entry. If the queue is empty, the waker is registered. No bundle is open.
+    pub(crate) fn poll_pop_entry(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
         let check = |queue: &mut Self| match queue.try_pop_entry() {
             Ok(delivery) => Poll::Ready(Ok(delivery)),
             Err(TryRecvError::Empty) => Poll::Pending,
@@ -159,8 +196,11 @@ impl<E> QueueConsumer<E> {
     }
 
     /// Frees the waker of a receive that no longer waits.
+    #[cold]
     pub(crate) fn discard_waker(&mut self) {
-        panic::discard(self.state.receiver.waker.take());
+        if let Some(waker) = self.state.receiver.waker.take() {
+            panic::discard(waker);
+        }
     }
 
     /// Frees all queued events at once. An event that is being pushed at the same time is freed with the producer.
@@ -171,7 +211,7 @@ impl<E> QueueConsumer<E> {
 
     fn take_entry(&mut self) -> Option<Entry<E>> {
         match &mut self.head {
-            Head::Ring(consumer) => consumer.pop().ok(),
+            Head::Ring(consumer) => consumer.get_mut().pop().ok(),
             Head::Array(queue) => queue.pop(),
         }
     }

@@ -50,6 +50,7 @@ pub(crate) use state::QueueState;
 use std::task::Waker;
 
 use crate::overflow::Overflow;
+use crate::sync::exclusive::Exclusive;
 use crate::sync::{Arc, ArrayQueue, ring};
 use account::Account;
 use conflate::ConflatingTail;
@@ -98,13 +99,17 @@ pub(crate) fn queue<E>(
                 Some(essential) => Tail::Reserving(Box::new(ReservingTail::new(producer, essential))),
                 None => Tail::Ring(producer),
             };
-            (tail, Head::Ring(consumer), None)
+            (tail, Head::Ring(Exclusive::new(consumer)), None)
         }
         Overflow::Conflate => {
             // When the bus ends, all waiting events need a place as well.
             let (producer, consumer) = ring::RingBuffer::new(capacity.saturating_mul(2));
             let tail = ConflatingTail::new(producer, PendingEvents::new(capacity, config.merge));
-            (Tail::Conflating(Box::new(tail)), Head::Ring(consumer), Some(dispatch()))
+            (
+                Tail::Conflating(Box::new(tail)),
+                Head::Ring(Exclusive::new(consumer)),
+                Some(dispatch()),
+            )
         }
     };
     (

@@ -6,7 +6,7 @@
 use crate::delivery::parcel::Parcel;
 use crate::end_reason::EndReason;
 use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use crate::sync::{AtomicWaker, panic};
+use crate::sync::waker::WakerCell;
 
 /// The value of [`QueueState::end`] while the subscription has not ended.
 const OPEN: u8 = 0;
@@ -34,7 +34,7 @@ pub(super) struct Entry<E> {
 /// other fields at every push.
 #[repr(align(64))]
 pub(super) struct ReceiverSide {
-    pub(super) waker: AtomicWaker,
+    pub(super) waker: WakerCell,
     /// Number of events that the receiver has taken. Only the receiver writes it.
     pub(super) received: AtomicU64,
     /// Set while events wait for space. The receiver then notifies the dispatch thread when it next makes space.
@@ -74,7 +74,7 @@ impl QueueState {
             merged: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             receiver: ReceiverSide {
-                waker: AtomicWaker::new(),
+                waker: WakerCell::new(),
                 received: AtomicU64::new(0),
                 space_wanted: AtomicBool::new(false),
             },
@@ -105,11 +105,9 @@ impl QueueState {
         REASONS.into_iter().find(|reason| code(*reason) == end)
     }
 
-    /// Wakes the receiver if it waits. Its waker is user code.
+    /// Wakes the receiver if it waits.
     pub(crate) fn wake(&self) {
-        if let Some(waker) = self.receiver.waker.take() {
-            let _ = panic::run(|| waker.wake());
-        }
+        self.receiver.waker.wake();
     }
 
     pub(crate) fn capacity(&self) -> usize {

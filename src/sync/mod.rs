@@ -4,18 +4,24 @@
 //! 2. `model`: their stand-ins for loom.
 //! 3. `contract`: tests of the behavior that both share.
 //! 4. `wait`: a wait list, a latch, and a function that blocks a thread on a poll.
-//! 5. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
-//! 6. `panic`: the boundary around user code.
+//! 5. `waker`: a cell for the waker of one receiver.
+//! 6. `turn`: a limit on the calls of a task that never waits.
+//! 7. `exclusive`: a value that only its owner uses.
+//! 8. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
+//! 9. `panic`: the boundary around user code.
 //!
 //! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
-//! parking_lot, rtrb, atomic-waker and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
+//! parking_lot, rtrb and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
 //! [loom](https://docs.rs/loom), so that all other modules are model-checked as they ship. `Arc` and `CachePadded` are
 //! the same in both builds, because the models do not depend on how they work. A stand-in guarantees no more than the
 //! type that it replaces. The tests in `contract.rs` run against both.
 
 pub(crate) mod counted;
+pub(crate) mod exclusive;
 pub(crate) mod panic;
+pub(crate) mod turn;
 pub(crate) mod wait;
+pub(crate) mod waker;
 
 pub(crate) use std::sync::Arc;
 

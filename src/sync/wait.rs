@@ -39,13 +39,22 @@ impl WaitList {
         }
     }
 
-    /// Wakes the `count` tasks that have waited longest.
+    /// Wakes the `count` tasks that have waited longest. A task whose waker panics does not count, because it may never
+    /// use its notification.
     pub(crate) fn notify(&self, count: usize) {
+        let mut left = count;
+        while left > 0 {
+            left = wake_all(self.take(left));
+        }
+    }
+
+    /// Removes the wakers of the `count` tasks that have waited longest.
+    fn take(&self, count: usize) -> BTreeMap<u64, Waker> {
         // Ordering: AcqRel, a read-modify-write, pairs with the one in `publish_len`. If this one comes first, the
         // registering waiter sees the caller's change. If it comes second, this call sees the waiter.
         let waiting = self.waiting.fetch_add(0, Ordering::AcqRel);
         if waiting == 0 {
-            return;
+            return BTreeMap::new();
         }
         let mut waiters = self.waiters.lock();
         let rest = match waiters.wakers.keys().nth(count).copied() {
@@ -54,10 +63,7 @@ impl WaitList {
         };
         let woken = std::mem::replace(&mut waiters.wakers, rest);
         self.publish_len(&waiters);
-        drop(waiters);
-        for waker in woken.into_values() {
-            let _ = panic::run(|| waker.wake());
-        }
+        woken
     }
 
     pub(crate) fn waiter(&self) -> Waiter<'_> {
@@ -72,6 +78,12 @@ impl WaitList {
         // Ordering: AcqRel, a read-modify-write, pairs with the one in `notify`.
         self.waiting.swap(waiters.wakers.len(), Ordering::AcqRel);
     }
+}
+
+/// Wakes tasks, and returns how many of the wakers panicked.
+fn wake_all(wakers: BTreeMap<u64, Waker>) -> usize {
+    let woken = wakers.into_values().map(|waker| panic::run(|| waker.wake()));
+    woken.filter(Result::is_err).count()
 }
 
 /// One task's place in a [`WaitList`].
