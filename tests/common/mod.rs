@@ -194,9 +194,12 @@ impl<E: Payload> Block<E> {
         });
         let receiver = bus.subscribe_filtered(filter, 1);
         let publisher = bus.clone();
+        let before = bus.stats().published;
         // With assisted dispatch, the filter may block the publishing thread, so another thread publishes.
         thread::spawn(move || publisher.publish(event).unwrap());
         entered.recv_timeout(DEADLINE).expect("the filter must be called");
+        // The publisher counts the event after it was accepted, so the filter may be called first.
+        wait_until("the event counts as published", || bus.stats().published > before);
         Block {
             release: Some(release),
             _receiver: receiver,
