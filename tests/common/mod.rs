@@ -86,6 +86,13 @@ pub(crate) fn drain<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E
     receiver.try_iter().collect()
 }
 
+/// Returns the deliveries that are queued at the time of the call. A conflating queue may be filled again meanwhile, and
+/// these events stay queued.
+pub(crate) fn drain_full<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E>> {
+    let queued = receiver.len();
+    receiver.try_iter().take(queued).collect()
+}
+
 /// Returns the numbers that the deliveries carry.
 pub(crate) fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.event.0).collect()
