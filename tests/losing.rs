@@ -32,7 +32,7 @@ fn sum(pending: &BusEvent<Number>, newer: BusEvent<Number>) -> Option<BusEvent<N
 
 /// Returns the number, `missed` and `merged` of each queued delivery.
 fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, u64, u64)> {
-    drain(receiver).iter().map(counts).collect()
+    drain_full(receiver).iter().map(counts).collect()
 }
 
 fn counts(delivery: &Delivery<Number>) -> (u64, u64, u64) {

@@ -86,6 +86,13 @@ pub(crate) fn drain<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E
     receiver.try_iter().collect()
 }
 
+/// Returns the deliveries that are queued at the time of the call. A conflating queue may be filled again meanwhile, and
+/// these events stay queued.
+pub(crate) fn drain_full<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Delivery<E>> {
+    let queued = receiver.len();
+    receiver.try_iter().take(queued).collect()
+}
+
 /// Returns the numbers that the deliveries carry.
 pub(crate) fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.event.0).collect()
@@ -194,9 +201,12 @@ impl<E: Payload> Block<E> {
         });
         let receiver = bus.subscribe_filtered(filter, 1);
         let publisher = bus.clone();
+        let before = bus.stats().published;
         // With assisted dispatch, the filter may block the publishing thread, so another thread publishes.
         thread::spawn(move || publisher.publish(event).unwrap());
         entered.recv_timeout(DEADLINE).expect("the filter must be called");
+        // The publisher counts the event after it was accepted, so the filter may be called first.
+        wait_until("the event counts as published", || bus.stats().published > before);
         Block {
             release: Some(release),
             _receiver: receiver,
