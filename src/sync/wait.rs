@@ -43,19 +43,20 @@ impl WaitList {
     /// use its notification.
     pub(crate) fn notify(&self, count: usize) {
         let mut left = count;
-        while left > 0 {
+        while left > 0 && self.has_waiters() {
             left = wake_all(self.take(left));
         }
     }
 
-    /// Removes the wakers of the `count` tasks that have waited longest.
-    fn take(&self, count: usize) -> BTreeMap<u64, Waker> {
+    #[inline]
+    fn has_waiters(&self) -> bool {
         // Ordering: AcqRel, a read-modify-write, pairs with the one in `publish_len`. If this one comes first, the
         // registering waiter sees the caller's change. If it comes second, this call sees the waiter.
-        let waiting = self.waiting.fetch_add(0, Ordering::AcqRel);
-        if waiting == 0 {
-            return BTreeMap::new();
-        }
+        self.waiting.fetch_add(0, Ordering::AcqRel) > 0
+    }
+
+    /// Removes the wakers of the `count` tasks that have waited longest.
+    fn take(&self, count: usize) -> BTreeMap<u64, Waker> {
         let mut waiters = self.waiters.lock();
         let rest = match waiters.wakers.keys().nth(count).copied() {
             Some(first_to_stay) => waiters.wakers.split_off(&first_to_stay),
@@ -75,7 +76,7 @@ impl WaitList {
 
     /// Stores the number of waiters. The caller holds the lock, so the last store is the current number.
     fn publish_len(&self, waiters: &Waiters) {
-        // Ordering: AcqRel, a read-modify-write, pairs with the one in `notify`.
+        // Ordering: AcqRel, a read-modify-write, pairs with the one in `has_waiters`.
         self.waiting.swap(waiters.wakers.len(), Ordering::AcqRel);
     }
 }
