@@ -99,7 +99,7 @@ impl<E: Payload> SharingBus<E> {
     /// The future is cancel safe: if it is dropped before it is ready, the event has not been published, and is dropped
     /// with the future.
     ///
-    /// A task that publishes again and again gives way to other tasks: after 128 calls without a wait, the future is
+    /// A task that publishes again and again yields to other tasks: after 128 calls without a wait, the future is
     /// pending once although the ingress has space. It then wakes its own task. Use [`try_publish`](Self::try_publish)
     /// to publish without a task, rather than polling this future once.
     ///
@@ -262,7 +262,7 @@ impl<E: Payload> SharingBus<E> {
     }
 
     /// Waits as a task for the same conditions as [`flush`](Self::flush). Works on any runtime. The future can be
-    /// dropped at any time. A task that flushes again and again gives way to other tasks, as with
+    /// dropped at any time. A task that flushes again and again yields to other tasks, as with
     /// [`publish_async`](Self::publish_async).
     ///
     /// On the dispatch thread, the future is ready at once.

@@ -42,10 +42,10 @@ use crate::sync::{Arc, Parker, spin_until};
 /// # Cooperation
 ///
 /// A task that receives from a busy bus never waits, and would keep its executor from running other tasks. So a task
-/// receives in turns. A turn ends after at least 128 events and about 0.1 ms without a wait. The next poll then returns
-/// `Pending` once although an event is queued, and wakes the task at once. It takes no event. Threads take no turns.
+/// has a budget, which is spent after at least 128 events and about 0.1 ms without a wait. The next poll then returns
+/// `Pending` once although an event is queued, and wakes the task at once. It takes no event. Threads have no budget.
 ///
-/// A future that is polled only once, for example by `now_or_never`, can therefore miss a queued event once per turn.
+/// A future that is polled only once, for example by `now_or_never`, can therefore miss a queued event once per budget.
 /// Use [`try_recv`](Self::try_recv) to receive without waiting.
 ///
 /// # Dropping
@@ -234,8 +234,8 @@ impl<E: Payload> BusReceiver<E> {
     /// Returns a future of the next delivery. The task waits until there is one.
     ///
     /// The future is cancel safe: if it is dropped before it is ready, it has taken no delivery. It can be used in a
-    /// `select!`. An event that arrives after the drop does not wake the task. The task receives [in
-    /// turns](Self#cooperation).
+    /// `select!`. An event that arrives after the drop does not wake the task. The task has [a
+    /// budget](Self#cooperation).
     ///
     /// # Errors
     ///
@@ -265,8 +265,8 @@ impl<E: Payload> BusReceiver<E> {
     /// Appends up to `max` deliveries to `buffer`; the task waits until there is at least one. Returns the same number
     /// as [`recv_many`](Self::recv_many).
     ///
-    /// The future is cancel safe: if it is dropped before it is ready, it has taken no delivery. The task receives [in
-    /// turns](Self#cooperation), but one call can take more events than the rest of the turn.
+    /// The future is cancel safe: if it is dropped before it is ready, it has taken no delivery. The task has [a
+    /// budget](Self#cooperation), but one call can take more events than the rest of the budget.
     pub async fn recv_many_async(&mut self, buffer: &mut Vec<Delivery<E>>, max: usize) -> usize {
         if max == 0 {
             return 0;
@@ -280,7 +280,7 @@ impl<E: Payload> BusReceiver<E> {
     ///
     /// If the queue is empty, this method returns [`Poll::Pending`] and stores the waker of `cx`, which replaces any
     /// earlier waker. The next matching event or the end of the subscription wakes the stored waker. A wake-up may be
-    /// spurious. At the end of a [turn](Self#cooperation), this method returns `Pending` once although an event is
+    /// spurious. Once the [budget](Self#cooperation) is spent, this method returns `Pending` once although an event is
     /// queued, and wakes the task at once.
     ///
     /// A panic in the clone of the waker reaches the caller, and stores no waker. The receiver works afterward.
@@ -491,7 +491,7 @@ impl<E: Payload> Future for Recv<'_, E> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let receive = &mut self.get_mut().receive;
         // The fast path ends here, so that the delivery is not copied once more as the future is dropped.
-        if let Some(delivery) = receive.receiver.queue.pop_in_turn() {
+        if let Some(delivery) = receive.receiver.queue.pop_within_budget() {
             receive.waits = false;
             return Poll::Ready(Ok(delivery));
         }
@@ -500,8 +500,8 @@ impl<E: Payload> Future for Recv<'_, E> {
 }
 
 /// A stream of deliveries. It ends once the subscription has ended and the queue is empty. A future of its next item is
-/// cancel safe. If that future is dropped while it waits, the next event still wakes its task. The task receives [in
-/// turns](BusReceiver#cooperation). The lower bound of the size hint is the number of queued events.
+/// cancel safe. If that future is dropped while it waits, the next event still wakes its task. The task has [a
+/// budget](BusReceiver#cooperation). The lower bound of the size hint is the number of queued events.
 impl<E: Payload> Stream for BusReceiver<E> {
     type Item = Delivery<E>;
 

@@ -1,4 +1,4 @@
-//! Cooperation with executors: a task that never has to wait gives way to the other tasks of its executor.
+//! Cooperation with executors: a task that never has to wait yields to the other tasks of its executor.
 
 mod common;
 
@@ -16,9 +16,9 @@ use futures::executor::LocalPool;
 use futures::task::LocalSpawnExt;
 use sharing_bus::{BusReceiver, Delivery, EventFilter, RecvError, SharingBus};
 
-/// Number of calls without a wait after which a task that publishes gives way. It is also the number of events after
-/// which a task that receives may give way.
-const TURN: usize = 128;
+/// Number of calls without a wait after which a task that publishes yields. It is also the number of events after
+/// which a task that receives may yield.
+const BUDGET: usize = 128;
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -72,7 +72,7 @@ fn on_each_runtime(tasks: fn() -> [Task; 2]) {
     }
 }
 
-/// Gives way once.
+/// Yields once.
 async fn give_way() {
     let mut given = false;
     poll_fn(|cx| {
@@ -124,7 +124,7 @@ impl Busy {
 }
 
 /// Returns a task that repeats `step` until the second task has run twenty times. The second task could not run if the
-/// first one never gave way.
+/// first one never yielded.
 fn beside_a_counter<F: Future<Output = Busy> + Send + 'static>(busy: Busy, step: fn(Busy) -> F) -> [Task; 2] {
     let done = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&done);
@@ -281,8 +281,8 @@ impl Wake for WakeCount {
     }
 }
 
-/// Keeps the thread busy for longer than a turn.
-fn outlast_a_turn() {
+/// Keeps the thread busy for longer than a budget.
+fn outlast_a_budget() {
     let started = Instant::now();
     while started.elapsed() < Duration::from_millis(1) {}
 }
@@ -305,33 +305,33 @@ fn pending_polls<T>(calls: usize, mut poll: impl FnMut(&mut Context<'_>) -> Poll
 }
 
 #[test]
-fn a_receive_gives_way_once_per_turn() {
+fn a_receive_yields_once_per_budget() {
     let mut busy = Busy::new();
     busy.refill();
-    assert_eq!(pending_polls(TURN, |cx| busy.receiver.poll_recv(cx)), 0);
+    assert_eq!(pending_polls(BUDGET, |cx| busy.receiver.poll_recv(cx)), 0);
     for _ in 0..3 {
-        outlast_a_turn();
+        outlast_a_budget();
         assert_eq!(pending_polls(1, |cx| busy.receiver.poll_recv(cx)), 1);
-        assert_eq!(pending_polls(TURN - 1, |cx| busy.receiver.poll_recv(cx)), 0);
+        assert_eq!(pending_polls(BUDGET - 1, |cx| busy.receiver.poll_recv(cx)), 0);
     }
     while busy.receiver.try_recv().is_ok() {}
-    // The task waits, and so begins a new turn.
+    // The task waits, and so renews its budget.
     assert!(
         busy.receiver
             .poll_recv(&mut Context::from_waker(Waker::noop()))
             .is_pending()
     );
-    publish_numbers(&busy.bus, 0..TURN as u64);
-    assert_eq!(pending_polls(TURN, |cx| busy.receiver.poll_recv(cx)), 0);
+    publish_numbers(&busy.bus, 0..BUDGET as u64);
+    assert_eq!(pending_polls(BUDGET, |cx| busy.receiver.poll_recv(cx)), 0);
 }
 
 #[test]
-fn a_task_that_waits_in_time_never_gives_way() {
+fn a_task_that_waits_in_time_never_yields() {
     let mut busy = Busy::new();
     for _ in 0..10 {
-        publish_numbers(&busy.bus, 0..TURN as u64);
-        assert_eq!(pending_polls(TURN, |cx| busy.receiver.poll_recv(cx)), 0);
-        outlast_a_turn();
+        publish_numbers(&busy.bus, 0..BUDGET as u64);
+        assert_eq!(pending_polls(BUDGET, |cx| busy.receiver.poll_recv(cx)), 0);
+        outlast_a_budget();
         assert!(
             busy.receiver
                 .poll_recv(&mut Context::from_waker(Waker::noop()))
@@ -341,7 +341,7 @@ fn a_task_that_waits_in_time_never_gives_way() {
 }
 
 #[test]
-fn a_publish_gives_way_once_per_turn() {
+fn a_publish_yields_once_per_budget() {
     let busy = Busy::new();
     let bus = busy.bus.clone();
     // Calls of the same thread are counted together, so this test needs a new thread.
@@ -355,13 +355,13 @@ fn a_publish_gives_way_once_per_turn() {
             published
         })
     });
-    assert_eq!(publishing.join().unwrap(), 999 / TURN);
+    assert_eq!(publishing.join().unwrap(), 999 / BUDGET);
     busy.bus.flush();
     assert_eq!(busy.bus.stats().dispatched, 1_000);
 }
 
 #[test]
-fn a_future_that_gives_way_and_is_dropped_loses_no_event() {
+fn a_future_that_yields_and_is_dropped_loses_no_event() {
     let mut busy = Busy::new();
     busy.refill();
     let mut received = Vec::new();
@@ -372,26 +372,26 @@ fn a_future_that_gives_way_and_is_dropped_loses_no_event() {
             received.push(delivery.unwrap().event.0);
         }
         polls += 1;
-        if received.len() % (TURN / 2) == 0 {
-            outlast_a_turn();
+        if received.len() % (BUDGET / 2) == 0 {
+            outlast_a_budget();
         }
     }
     assert_eq!(received, (0..1_000).collect::<Vec<_>>());
-    assert!(polls > 1_000, "no future gave way");
+    assert!(polls > 1_000, "no future yielded");
 }
 
 #[test]
-fn a_thread_takes_no_turns() {
+fn a_thread_has_no_budget() {
     let mut busy = Busy::new();
     busy.refill();
     for n in 0..500 {
         assert_eq!(busy.receiver.try_recv().unwrap().event.0, n);
     }
-    outlast_a_turn();
+    outlast_a_budget();
     for n in 500..999 {
         assert_eq!(busy.receiver.recv().unwrap().event.0, n);
     }
-    outlast_a_turn();
+    outlast_a_budget();
     let past = Instant::now();
     assert_eq!(busy.receiver.recv_deadline(past).unwrap().event.0, 999);
 }

@@ -169,7 +169,7 @@
 //! subscription. A call that waits for space in the ingress, or for a flush, is woken as reliably. A receive that times
 //! out, or whose future is dropped, has taken no event, and no later event wakes its task.
 //!
-//! A task that never has to wait gives way to the other tasks of its executor from time to time.
+//! A task that never has to wait yields to the other tasks of its executor from time to time.
 //!
 //! Not guaranteed:
 //!
@@ -177,7 +177,7 @@
 //!   without another wake-up.
 //! - The absence of spurious wake-ups. [`poll_recv`](crate::BusReceiver::poll_recv) may be woken without a delivery, as
 //!   any future may.
-//! - Readiness at every poll. A task that gives way finds a call pending that could be ready.
+//! - Readiness at every poll. A task that yields finds a call pending that could be ready.
 //! - Publication by a [`publish_async`](crate::SharingBus::publish_async) future that is dropped early. Such a future
 //!   has not published, and its event is dropped with it.
 //!

@@ -98,15 +98,15 @@
 //! checks the ring once more. The receiver swaps the flag back when it takes an entry. If the flag was set, the
 //! receiver requests upkeep, in which the dispatch thread queues the pending events.
 //!
-//! # Turns (`sync/turn.rs`)
+//! # Cooperation (`sync/coop.rs`)
 //!
-//! An executor can run another task only when the current task waits. A task on a busy bus never waits, so it ends its
-//! turn by itself: it wakes itself and returns `Pending` once. A wait begins a new turn. Calls of `publish_async` and
-//! `flush_async` are counted per thread, and a turn has 128 of them.
+//! An executor can run another task only when the current task waits. A task on a busy bus never waits, so it yields
+//! by itself once its budget is spent: it wakes itself and returns `Pending` once. A wait renews the budget. Calls of
+//! `publish_async` and `flush_async` are counted per thread, and the budget has 128 of them.
 //!
-//! A receive is much cheaper than giving way, so a turn of receives takes 0.1 ms. At each poll, a receiver compares the
-//! number of received events with the number at which it must read the clock. It does so after 64 events, after 128,
-//! and at least every 256 events from then on. A turn measured in events would be longer for slow tasks, or cost fast
+//! A receive is much cheaper than to yield, so the budget of a receiver is 0.1 ms. At each poll, a receiver compares
+//! the number of received events with the number at which it must read the clock. It does so after 64 events, after
+//! 128, and at least every 256 events from then on. A budget of events would be longer for slow tasks, or cost fast
 //! ones 8 % with 64 subscribers.
 //!
 //! tokio has a similar budget for each poll of a task. The bus does not use it, also with the feature `tokio`. Every

@@ -82,7 +82,7 @@
 //! [`recv_many`](crate::BusReceiver::recv_many) or [`try_iter`](crate::BusReceiver::try_iter). Work that is not
 //! necessary for every event, such as a repaint or a file flush, belongs at the end of each batch.
 //!
-//! A task that receives for 0.1 ms without a wait [gives way](crate::BusReceiver#cooperation) to other tasks.
+//! A task that receives for 0.1 ms without a wait [yields](crate::BusReceiver#cooperation) to other tasks.
 //!
 //! # Memory
 //!

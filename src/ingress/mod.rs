@@ -24,8 +24,8 @@ use crate::ingress::stamp::Stamp;
 use crate::subscribers::id::SubscriberId;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::channel::{self, Receiver, SendTimeoutError, Sender, TrySendError};
+use crate::sync::coop;
 use crate::sync::thread;
-use crate::sync::turn;
 use crate::sync::wait::{Latch, WaitList, Waiter, poll_registered};
 use crate::sync::{Arc, ArcSwapOption, CachePadded};
 
@@ -87,7 +87,7 @@ impl Drop for Dispatching<'_> {
 struct WaitingSend<'a, E> {
     waiter: Waiter<'a>,
     unsent: Option<Command<E>>,
-    /// The call is counted in the turn of its task.
+    /// The call is counted in the budget of its task.
     counted: bool,
 }
 
@@ -188,7 +188,7 @@ impl<E> Ingress<E> {
         };
         poll_fn(|cx| {
             if !waiting.counted {
-                ready!(turn::poll_call(cx));
+                ready!(coop::poll_call(cx));
                 waiting.counted = true;
             }
             let polled = poll_registered(
@@ -197,7 +197,7 @@ impl<E> Ingress<E> {
                 |waiting| waiting.waiter.register(cx.waker()),
             );
             if polled.is_pending() {
-                turn::waits();
+                coop::renew();
             }
             polled
         })

@@ -10,9 +10,10 @@ use crate::delivery::parcel::{Bundle, Parcel};
 use crate::error::{RecvError, TryRecvError};
 use crate::queue::state::{Entry, QueueState};
 use crate::sync::atomic::Ordering;
+use crate::sync::coop::{self, Budget};
 use crate::sync::counted::{Counted, Handles};
 use crate::sync::exclusive::Exclusive;
-use crate::sync::turn::{self, Turn};
+
 use crate::sync::wait::poll_registered;
 use crate::sync::{Arc, ArrayQueue, panic, ring};
 
@@ -35,8 +36,8 @@ pub(crate) struct QueueConsumer<E> {
     /// Number of events that were merged into received events.
     merged: u64,
     received: u64,
-    /// The turn of the task that receives.
-    turn: Turn,
+    /// The budget of the task that receives.
+    budget: Budget,
     /// The consumer has returned `Closed`, and will return nothing else.
     finished: bool,
     /// The waker of the dispatch thread, whose events may wait for space. Only a conflating queue has one.
@@ -59,7 +60,7 @@ impl<E> QueueConsumer<E> {
             missed: 0,
             merged: 0,
             received: 0,
-            turn: Turn::new(0),
+            budget: Budget::new(0),
             finished: false,
             dispatch,
         }
@@ -99,20 +100,20 @@ impl<E> QueueConsumer<E> {
         }
     }
 
-    /// Takes the next event for a task, if its turn has not ended. If the queue is empty, the waker is registered.
+    /// Takes the next event for a task, unless its budget is spent. If the queue is empty, the waker is registered.
     #[inline]
     pub(crate) fn poll_pop(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        match self.pop_in_turn() {
+        match self.pop_within_budget() {
             Some(delivery) => Poll::Ready(Ok(delivery)),
             None => self.poll_pop_next(cx),
         }
     }
 
-    /// Takes the next event of the open bundle for a task. Returns `None` if there is none, or if the turn of the task
-    /// may be over.
+    /// Takes the next event of the open bundle for a task. Returns `None` if there is none, or if the budget of the task
+    /// may be spent.
     #[inline]
-    pub(crate) fn pop_in_turn(&mut self) -> Option<Delivery<E>> {
-        if self.turn.needs_check(self.received) {
+    pub(crate) fn pop_within_budget(&mut self) -> Option<Delivery<E>> {
+        if self.budget.needs_check(self.received) {
             return None;
         }
         self.pop_open()
@@ -163,13 +164,13 @@ impl<E> QueueConsumer<E> {
         }
     }
 
-    /// Ends the turn of the task if it is over and the task would not wait anyway.
+    /// Makes the task yield if its budget is spent and it would not wait anyway.
     #[inline(never)]
     fn poll_pop_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        if self.turn.needs_check(self.received) {
-            if self.is_ready() && self.turn.is_over(self.received) {
-                self.turn = Turn::new(self.received);
-                return turn::end(cx);
+        if self.budget.needs_check(self.received) {
+            if self.is_ready() && self.budget.is_spent(self.received) {
+                self.budget = Budget::new(self.received);
+                return coop::yield_once(cx);
             }
             if let Some(delivery) = self.pop_open() {
                 return Poll::Ready(Ok(delivery));
@@ -177,9 +178,9 @@ impl<E> QueueConsumer<E> {
         }
         let polled = self.poll_pop_entry(cx);
         match polled {
-            Poll::Pending => self.turn = Turn::new(self.received),
+            Poll::Pending => self.budget = Budget::new(self.received),
             // The end counts as an event, because a task may poll for it again and again.
-            Poll::Ready(Err(RecvError)) => self.turn.shorten(),
+            Poll::Ready(Err(RecvError)) => self.budget.spend(),
             Poll::Ready(Ok(_)) => {}
         }
         polled

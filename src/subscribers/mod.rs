@@ -7,7 +7,7 @@
 //! 5. `term_counts`: the concurrent multiset behind these counts.
 //!
 //! [`Subscribers`] owns an `ArcSwap` of the current [`SubscriberList`], in order of id. Readers (the dispatch thread,
-//! statistics) load the list and never wait. Writers (subscribe, set filter, unsubscribe, reap, end) take turns under a
+//! statistics) load the list and never wait. Writers (subscribe, set filter, unsubscribe, reap, end) alternate under a
 //! mutex. Before that, the writer computes the index terms of a new filter, because the analysis of a large filter takes
 //! long. A writer copies the affected parts of the list and stores the new list. The slots that a write removes are
 //! dropped after the mutex is released, because a filter may hold user values. Each write also updates the counts of

@@ -5,7 +5,7 @@
 //! 3. `contract`: tests of the behavior that both share.
 //! 4. `wait`: a wait list, a latch, and a function that blocks a thread on a poll.
 //! 5. `waker`: a cell for the waker of one receiver.
-//! 6. `turn`: a limit on the calls of a task that never waits.
+//! 6. `coop`: the budget of a task that never waits.
 //! 7. `exclusive`: a value that only its owner uses.
 //! 8. `counted`: shared values, whose reference counts are set for many handles at once; the only `unsafe` code.
 //! 9. `panic`: the boundary around user code.
@@ -16,10 +16,10 @@
 //! the same in both builds, because the models do not depend on how they work. A stand-in guarantees no more than the
 //! type that it replaces. The tests in `contract.rs` run against both.
 
+pub(crate) mod coop;
 pub(crate) mod counted;
 pub(crate) mod exclusive;
 pub(crate) mod panic;
-pub(crate) mod turn;
 pub(crate) mod wait;
 pub(crate) mod waker;
 

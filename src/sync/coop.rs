@@ -1,16 +1,16 @@
-//! Turns: a task that never has to wait gives way to the other tasks of its executor from time to time.
+//! Cooperation: a task that never has to wait yields to the other tasks of its executor from time to time.
 //!
 //! An executor runs another task only when the current one waits. A task whose calls are all ready at once would keep
-//! the thread for itself. So such a task ends its turn: a call wakes the task and returns `Pending` once, before it has
-//! taken or sent anything. A wait begins a new turn. Threads that block take no turns.
+//! the thread for itself. So each task has a budget. A call that finds the budget spent wakes the task and returns
+//! `Pending` once, before it has taken or sent anything. A wait renews the budget. Threads that block have no budget.
 //!
-//! A receiver owns a [`Turn`]. Giving way costs as much as some dozens of receives, so the turn of a fast receiver is
+//! A receiver owns a [`Budget`]. To yield costs as much as some dozens of receives, so the budget of a fast receiver is
 //! measured in time. The calls that send cost more and have no owner, so they are only counted, in a variable of the
 //! thread ([`poll_call`]).
 
 use std::task::{Context, Poll};
 
-/// Number of calls that send, after which their task gives way.
+/// Number of calls that send, after which their task yields.
 const CALLS: u32 = 128;
 
 /// Number of events before the first look at the clock. A receiver that waits earlier never reads the clock.
@@ -19,8 +19,8 @@ const FIRST_CHECK: u64 = 64;
 /// Maximum number of events between two looks at the clock.
 const MAX_STEP: u64 = 256;
 
-/// The turn of a task that receives.
-pub(crate) struct Turn {
+/// The budget of a task that receives.
+pub(crate) struct Budget {
     /// Number of received events at which the clock is read next.
     check_at: u64,
     /// Number of events after the next check until the following one.
@@ -28,56 +28,56 @@ pub(crate) struct Turn {
     clock: clock::Clock,
 }
 
-impl Turn {
-    /// Begins a turn of a task that has received this many events.
+impl Budget {
+    /// Creates the budget of a task that has received this many events.
     pub(crate) fn new(received: u64) -> Self {
-        Turn {
+        Budget {
             check_at: received + FIRST_CHECK,
             step: FIRST_CHECK,
             clock: clock::Clock::new(),
         }
     }
 
-    /// Returns `true` if [`is_over`](Self::is_over) must be called before the next receive.
+    /// Returns `true` if [`is_spent`](Self::is_spent) must be called before the next receive.
     #[inline]
     pub(crate) fn needs_check(&self, received: u64) -> bool {
         received >= self.check_at
     }
 
-    /// Reads the clock. The first call only begins to measure the time, so a turn has at least two checks.
-    pub(crate) fn is_over(&mut self, received: u64) -> bool {
-        let over = self.clock.is_long();
-        if !over {
+    /// Reads the clock. The first call only begins to measure the time, so a budget has at least two checks.
+    pub(crate) fn is_spent(&mut self, received: u64) -> bool {
+        let spent = self.clock.is_long();
+        if !spent {
             self.check_at = received + self.step;
             self.step = MAX_STEP.min(2 * self.step);
         }
-        over
+        spent
     }
 
     /// Counts an operation that receives no event.
-    pub(crate) fn shorten(&mut self) {
+    pub(crate) fn spend(&mut self) {
         self.check_at = self.check_at.saturating_sub(1);
     }
 }
 
-/// Ends the turn of the calling task.
-pub(crate) fn end<T>(cx: &Context<'_>) -> Poll<T> {
+/// Returns `Pending` and wakes the calling task, so that its executor runs other tasks first.
+pub(crate) fn yield_once<T>(cx: &Context<'_>) -> Poll<T> {
     cx.waker().wake_by_ref();
     Poll::Pending
 }
 
-/// Counts a call of a task on this thread. Returns `Pending` if the task must give way first.
+/// Counts a call of a task on this thread. Returns `Pending` if the task must yield first.
 pub(crate) fn poll_call(cx: &Context<'_>) -> Poll<()> {
     if calls::get() >= CALLS {
-        waits();
-        return end(cx);
+        renew();
+        return yield_once(cx);
     }
     calls::set(calls::get() + 1);
     Poll::Ready(())
 }
 
-/// Begins a new turn of the calls on this thread, because one of them waits.
-pub(crate) fn waits() {
+/// Renews the budget of the calls on this thread, because one of them waits.
+pub(crate) fn renew() {
     calls::set(0);
 }
 
@@ -85,10 +85,10 @@ pub(crate) fn waits() {
 mod clock {
     use std::time::{Duration, Instant};
 
-    /// Time after which a task gives way.
+    /// Time after which a task yields.
     const LONG: Duration = Duration::from_micros(100);
 
-    /// The time since the first check of a turn.
+    /// The time since the first check of a budget.
     pub(super) struct Clock(Option<Instant>);
 
     impl Clock {
