@@ -42,7 +42,7 @@ use crate::sync::{Arc, Parker, spin_until};
 /// # Cooperation
 ///
 /// A task that receives from a busy bus never waits, and would keep its executor from running other tasks. So a task
-/// has a budget, which is spent after at least 128 events and about 0.1 ms without a wait. The next poll then returns
+/// has a budget, which is spent after at least 192 events and about 0.1 ms without a wait. The next poll then returns
 /// `Pending` once although an event is queued, and wakes the task at once. It takes no event. Threads have no budget.
 ///
 /// A future that is polled only once, for example by `now_or_never`, can therefore miss a queued event once per budget.
@@ -283,7 +283,8 @@ impl<E: Payload> BusReceiver<E> {
     /// spurious. Once the [budget](Self#cooperation) is spent, this method returns `Pending` once although an event is
     /// queued, and wakes the task at once.
     ///
-    /// A panic in the clone of the waker reaches the caller, and stores no waker. The receiver works afterward.
+    /// A panic of a waker is contained, unless the clone of this waker panics twice. That panic reaches the caller, and
+    /// no waker is stored. The receiver works afterward.
     ///
     /// # Errors
     ///

@@ -33,9 +33,9 @@ struct Faulty {
 }
 
 impl Faulty {
-    /// Returns a waker whose faulty step panics once.
-    fn waker(fault: Fault) -> Waker {
-        let armed = AtomicUsize::new(1);
+    /// Returns a waker whose faulty step panics this many times.
+    fn waker(fault: Fault, panics: usize) -> Waker {
+        let armed = AtomicUsize::new(panics);
         let data = Arc::into_raw(Arc::new(Faulty { fault, armed }));
         // SAFETY: the functions of `VTABLE` treat the pointer as one count of an `Arc<Faulty>`.
         #[expect(unsafe_code, reason = "only a raw waker can panic as it is cloned")]
@@ -100,8 +100,8 @@ impl Wake for WakeCount {
 }
 
 /// Polls with a waker whose faulty step panics, and catches its panic. Returns `true` if the poll panicked.
-fn poll_faulty<T>(fault: Fault, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<T>) -> bool {
-    let waker = Faulty::waker(fault);
+fn poll_faulty<T>(fault: Fault, panics: usize, poll: &mut dyn FnMut(&mut Context<'_>) -> Poll<T>) -> bool {
+    let waker = Faulty::waker(fault, panics);
     let polled = catch_unwind(AssertUnwindSafe(|| poll(&mut Context::from_waker(&waker))));
     // The faulty step of dropping must be left to the bus.
     std::mem::forget(waker);
@@ -142,9 +142,7 @@ fn a_receiver_works_after_a_panic_of_its_waker() {
         for poll in RECEIVES {
             let bus = SharingBus::new();
             let mut receiver = bus.subscribe_all();
-            // A panic of `clone` reaches the caller of the poll.
-            let panicked = poll_faulty(fault, &mut |cx| poll(&mut receiver, cx));
-            assert_eq!(panicked, fault == Fault::Clone, "{fault:?}");
+            assert!(!poll_faulty(fault, 1, &mut |cx| poll(&mut receiver, cx)), "{fault:?}");
             publish_numbers(&bus, [1]);
             let count = Arc::new(WakeCount::default());
             let waker = Waker::from(Arc::clone(&count));
@@ -159,17 +157,36 @@ fn a_receiver_works_after_a_panic_of_its_waker() {
     }
 }
 
+/// A clone that panics twice reaches the caller of the poll.
+#[test]
+fn a_receiver_works_after_a_panic_that_reaches_its_task() {
+    for poll in RECEIVES {
+        let bus = SharingBus::new();
+        let mut receiver = bus.subscribe_all();
+        assert!(poll_faulty(Fault::Clone, 2, &mut |cx| poll(&mut receiver, cx)));
+        for n in 1..=3 {
+            let count = Arc::new(WakeCount::default());
+            let waker = Waker::from(Arc::clone(&count));
+            let mut cx = Context::from_waker(&waker);
+            assert!(receiver.poll_recv(&mut cx).is_pending());
+            publish_numbers(&bus, [n]);
+            assert_eq!(count.0.load(Ordering::SeqCst), 1);
+            assert_eq!(poll(&mut receiver, &mut cx), Poll::Ready(Some(Number(n))));
+        }
+    }
+}
+
 #[test]
 fn a_waker_may_panic_when_another_one_replaces_it() {
     for fault in FAULTS {
         let bus = SharingBus::new();
         let mut receiver = bus.subscribe_all();
-        poll_faulty(fault, &mut |cx| receiver.poll_recv(cx));
+        poll_faulty(fault, 1, &mut |cx| receiver.poll_recv(cx));
         let count = Arc::new(WakeCount::default());
         let waker = Waker::from(Arc::clone(&count));
         assert!(receiver.poll_recv(&mut Context::from_waker(&waker)).is_pending());
         // The faulty waker also replaces a healthy one.
-        poll_faulty(fault, &mut |cx| receiver.poll_recv(cx));
+        poll_faulty(fault, 1, &mut |cx| receiver.poll_recv(cx));
         assert!(receiver.poll_recv(&mut Context::from_waker(&waker)).is_pending());
         publish_numbers(&bus, [1]);
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "{fault:?}");
@@ -185,7 +202,7 @@ fn a_thread_receives_after_a_panic_of_a_waker() {
     {
         let bus = SharingBus::<Number>::new();
         let mut receiver = bus.subscribe_all();
-        poll_faulty(fault, &mut |cx| receiver.poll_recv(cx));
+        poll_faulty(fault, 1, &mut |cx| receiver.poll_recv(cx));
         let receiving = thread::spawn(move || receiver.recv().map(|delivery| delivery.event.0));
         // The flushes give the thread time to sleep, without which a lost wake-up would have no effect.
         (0..20).for_each(|_| bus.flush());
@@ -200,7 +217,7 @@ fn a_dropped_receiver_contains_a_panic_of_its_waker() {
     for fault in FAULTS {
         let bus = SharingBus::<Number>::new();
         let mut receiver = bus.subscribe_all();
-        poll_faulty(fault, &mut |cx| receiver.poll_recv(cx));
+        poll_faulty(fault, 1, &mut |cx| receiver.poll_recv(cx));
         drop(receiver);
         bus.flush();
         assert_eq!(bus.stats().reaped, 1, "{fault:?}");
@@ -213,7 +230,7 @@ fn the_end_of_a_subscription_contains_a_panic_of_its_waker() {
         let bus = SharingBus::<Number>::new();
         let mut receivers = [bus.subscribe_all(), bus.subscribe_all(), bus.subscribe_all()];
         for receiver in &mut receivers {
-            poll_faulty(fault, &mut |cx| receiver.poll_recv(cx));
+            poll_faulty(fault, 1, &mut |cx| receiver.poll_recv(cx));
         }
         assert!(bus.unsubscribe(receivers[0].id()));
         assert!(receivers[1].close());
@@ -234,7 +251,7 @@ fn a_task_waits_for_space_behind_a_waker_that_panics() {
         // More faulty tasks wait than the next batches have commands. One of them gives up.
         let mut faulty: Vec<_> = (2..12).map(|n| Box::pin(bus.publish_async(number(n)))).collect();
         for publish in &mut faulty {
-            poll_faulty(fault, &mut |cx| publish.as_mut().poll(cx));
+            poll_faulty(fault, 1, &mut |cx| publish.as_mut().poll(cx));
         }
         drop(faulty.pop());
         let count = Arc::new(WakeCount::default());
@@ -265,7 +282,7 @@ fn a_task_that_waits_for_space_replaces_a_waker_that_panics() {
         let block = Block::new(&bus, number(0));
         bus.try_publish(number(1)).unwrap();
         let mut publish = Box::pin(bus.publish_async(number(2)));
-        poll_faulty(fault, &mut |cx| publish.as_mut().poll(cx));
+        poll_faulty(fault, 1, &mut |cx| publish.as_mut().poll(cx));
         let count = Arc::new(WakeCount::default());
         let waker = Waker::from(Arc::clone(&count));
         assert!(publish.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
@@ -282,13 +299,13 @@ fn a_task_waits_for_a_flush_beside_a_waker_that_panics() {
         let block = Block::new(&bus, number(0));
         let mut flushing = Box::pin(bus.flush_async());
         // The ingress is full now, so the next flushes wait for space.
-        poll_faulty(fault, &mut |cx| flushing.as_mut().poll(cx));
+        poll_faulty(fault, 1, &mut |cx| flushing.as_mut().poll(cx));
         let mut waiting = Box::pin(bus.flush_async());
-        poll_faulty(fault, &mut |cx| waiting.as_mut().poll(cx));
+        poll_faulty(fault, 1, &mut |cx| waiting.as_mut().poll(cx));
         bus.close();
         // A flush of a closed bus waits for its end.
         let mut ending = Box::pin(bus.flush_async());
-        poll_faulty(fault, &mut |cx| ending.as_mut().poll(cx));
+        poll_faulty(fault, 1, &mut |cx| ending.as_mut().poll(cx));
         block.release();
         bus.shutdown();
         futures::executor::block_on(bus.flush_async());

@@ -105,8 +105,8 @@
 //! `publish_async` and `flush_async` are counted per thread, and the budget has 128 of them.
 //!
 //! A receive is much cheaper than to yield, so the budget of a receiver is 0.1 ms. At each poll, a receiver compares
-//! the number of received events with the number at which it must read the clock. It does so after 64 events, after
-//! 128, and at least every 256 events from then on. A budget of events would be longer for slow tasks, or cost fast
+//! the number of received events with the number at which it must read the clock. It does so after 128
+//! events, after 192, and at least every 256 events from then on. A budget of events would be longer for slow tasks, or cost fast
 //! ones 8 % with 64 subscribers.
 //!
 //! tokio has a similar budget for each poll of a task. The bus does not use it, also with the feature `tokio`. Every

@@ -14,7 +14,10 @@ use std::task::{Context, Poll};
 const CALLS: u32 = 128;
 
 /// Number of events before the first look at the clock. A receiver that waits earlier never reads the clock.
-const FIRST_CHECK: u64 = 64;
+const FIRST_CHECK: u64 = 128;
+
+/// Number of events from the first look at the clock to the second.
+const FIRST_STEP: u64 = 64;
 
 /// Maximum number of events between two looks at the clock.
 const MAX_STEP: u64 = 256;
@@ -33,7 +36,7 @@ impl Budget {
     pub(crate) fn new(received: u64) -> Self {
         Budget {
             check_at: received + FIRST_CHECK,
-            step: FIRST_CHECK,
+            step: FIRST_STEP,
             clock: clock::Clock::new(),
         }
     }

@@ -11,7 +11,7 @@
 //! 9. `panic`: the boundary around user code.
 //!
 //! The module owns no state. A plain build re-exports the real types: `std` atomics, arc-swap, crossbeam, dashmap,
-//! parking_lot, rtrb and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
+//! parking_lot, rtrb, atomic-waker and parking. Under `--cfg sharing_bus_loom`, the same names are stand-ins built on
 //! [loom](https://docs.rs/loom), so that all other modules are model-checked as they ship. `Arc` and `CachePadded` are
 //! the same in both builds, because the models do not depend on how they work. A stand-in guarantees no more than the
 //! type that it replaces. The tests in `contract.rs` run against both.

@@ -4,13 +4,12 @@ pub(crate) use std::hash::RandomState as Hashing;
 use std::time::{Duration, Instant};
 
 pub(crate) use arc_swap::{ArcSwap, ArcSwapOption, cache::Cache};
+pub(crate) use atomic_waker::AtomicWaker;
 pub(crate) use crossbeam_queue::ArrayQueue;
 use crossbeam_utils::Backoff;
 pub(crate) use dashmap::DashMap;
 pub(crate) use parking::Parker;
 pub(crate) use parking_lot::Mutex;
-/// A mutex that is also locked without waiting.
-pub(crate) use parking_lot::Mutex as TryMutex;
 
 use atomic::{AtomicU64, Ordering};
 

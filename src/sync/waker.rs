@@ -1,79 +1,84 @@
 //! A cell for the waker of one receiver: [`WakerCell`].
 //!
 //! The receiver registers a waker. The threads that signal the receiver take it: the dispatch thread, and any thread
-//! that ends the subscription. A signaling thread never waits for the receiver. The receiver may wait while a signaling
-//! thread moves the waker out, which takes some instructions.
-//!
-//! Wakers are user code. All of their code runs outside the mutex and between complete steps: a waker is cloned before
-//! a registration and dropped after it. So the cell works after a waker has panicked. (`atomic-waker` clones and drops
-//! in the middle of a registration, and a panic there leaves its cell locked forever.)
+//! that ends the subscription. `atomic-waker` does both without a lock. But it clones and drops wakers, which are user
+//! code, while its cell is marked as busy. A panic there would leave the cell busy forever, and the receiver without
+//! wake-ups. After such a panic, the receiver therefore registers its wakers in a mutex beside the cell. User code
+//! never runs under that mutex.
 
 use std::task::Waker;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
-use crate::sync::{TryMutex, panic};
+use crate::sync::panic::{self, Panicked};
+use crate::sync::{AtomicWaker, Mutex};
 
 /// The waker of one receiver, while the receiver waits.
 pub(crate) struct WakerCell {
-    /// Set by each registration. The thread that clears it takes the waker.
-    registered: AtomicBool,
-    waker: TryMutex<Option<Waker>>,
+    cell: AtomicWaker,
+    /// A waker has panicked in `cell`, which is not used any more. Only the receiver writes the flag.
+    failed: AtomicBool,
+    /// The waker after `cell` has failed.
+    fallback: Mutex<Option<Waker>>,
 }
 
 impl WakerCell {
     pub(crate) fn new() -> Self {
         WakerCell {
-            registered: AtomicBool::new(false),
-            waker: TryMutex::new(None),
+            cell: AtomicWaker::new(),
+            failed: AtomicBool::new(false),
+            fallback: Mutex::new(None),
         }
     }
 
     /// Stores a waker, which replaces any earlier one. Only the receiver calls this method, and afterward checks the
     /// condition that it waits for.
     ///
-    /// If cloning the waker panics, the cell is unchanged.
+    /// A panic of a waker is contained, unless the clone of this waker panics twice. The cell works also after that.
     pub(crate) fn register(&self, waker: &Waker) {
-        if self.holds(waker) {
-            self.announce();
-            return;
+        // Ordering: Relaxed for the load and the store. Only this thread writes the flag, and `register_fallback` makes
+        // it visible.
+        if !self.failed.load(Ordering::Relaxed) {
+            match panic::run(|| self.cell.register(waker)) {
+                Ok(()) => return,
+                Err(Panicked) => self.failed.store(true, Ordering::Relaxed),
+            }
         }
+        self.register_fallback(waker);
+    }
+
+    #[cold]
+    fn register_fallback(&self, waker: &Waker) {
         let waker = waker.clone();
-        let replaced = self.waker.lock().replace(waker);
-        self.announce();
-        if replaced.is_some() {
-            panic::discard(replaced);
-        }
+        let replaced = self.fallback.lock().replace(waker);
+        // Both this call and the one in `take` are a read-modify-write of the cell's state. If this one comes first, the
+        // signaling thread sees the flag and the waker. If it comes second, the receiver sees the signaled condition.
+        let stale = self.cell.take();
+        panic::discard(replaced);
+        panic::discard(stale);
     }
 
     /// Takes the waker, if there is one. The caller has changed the condition that the receiver waits for.
     pub(crate) fn take(&self) -> Option<Waker> {
-        // Ordering: AcqRel, pairs with `announce`. If this swap comes first, the receiver sees the caller's change. If
-        // it comes second, this call sees the waker.
-        if !self.registered.swap(false, Ordering::AcqRel) {
-            return None;
+        let waker = self.cell.take();
+        // Ordering: Relaxed, because the call above synchronizes with `register_fallback`.
+        if self.failed.load(Ordering::Relaxed) {
+            return self.take_fallback(waker);
         }
-        // If the lock is held, one of two threads holds it. Another signaling thread takes the waker. Or the receiver
-        // replaces it, and its later call of `announce` makes the caller's change visible.
-        self.waker.try_lock()?.take()
+        waker
+    }
+
+    #[cold]
+    fn take_fallback(&self, stale: Option<Waker>) -> Option<Waker> {
+        panic::discard(stale);
+        self.fallback.lock().take()
     }
 
     /// Wakes the receiver if it waits.
+    #[inline]
     pub(crate) fn wake(&self) {
         if let Some(waker) = self.take() {
             let _ = panic::run(|| waker.wake());
         }
-    }
-
-    /// Returns `true` if the cell holds a waker of the same task. The comparison runs no user code.
-    fn holds(&self, waker: &Waker) -> bool {
-        // Ordering: Relaxed, a hint that spares the lock after a wake-up.
-        self.registered.load(Ordering::Relaxed) && self.waker.lock().as_ref().is_some_and(|held| held.will_wake(waker))
-    }
-
-    /// Makes the stored waker visible. This step comes after the mutex is unlocked (see `take`).
-    fn announce(&self) {
-        // Ordering: AcqRel, a read-modify-write, pairs with the one in `take`.
-        self.registered.swap(true, Ordering::AcqRel);
     }
 }
 
@@ -153,6 +158,20 @@ mod models {
                 thread.join().unwrap();
             }
             assert!(!waits || second.get() >= 1, "the wake-up is lost");
+        });
+    }
+
+    /// The wakers of the receiver move to the mutex while it is signaled.
+    #[test]
+    fn wake_races_a_registration_after_a_panic() {
+        loom::model(|| {
+            let signals = Signals::new();
+            let signaling = signals.send();
+            let count = Count::new();
+            signals.cell.failed.store(true, Ordering::Relaxed);
+            let waits = signals.waits(&Count::waker(&count), 1);
+            signaling.join().unwrap();
+            assert!(!waits || count.get() == 1, "the wake-up is lost");
         });
     }
 

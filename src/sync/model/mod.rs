@@ -13,15 +13,14 @@ mod parker;
 mod ring_model;
 mod slot;
 mod swap;
-mod try_lock;
 
 pub(crate) use array_queue::ArrayQueue;
 pub(crate) use dash_map::DashMap;
 pub(crate) use parker::Parker;
 pub(crate) use swap::{ArcSwap, ArcSwapOption, Cache};
-pub(crate) use try_lock::TryMutex;
 
 use std::hash::{BuildHasherDefault, DefaultHasher};
+use std::task::Waker;
 
 /// A hasher without random keys, because loom needs the same hashes in every execution.
 pub(crate) type Hashing = BuildHasherDefault<DefaultHasher>;
@@ -91,6 +90,23 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> loom::sync::MutexGuard<'_, T> {
         // Poisoning has no effect, because a panic ends the model.
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+/// loom's model of a waker cell, with the method names of the real type.
+pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
+
+impl AtomicWaker {
+    pub(crate) fn new() -> Self {
+        AtomicWaker(loom::future::AtomicWaker::new())
+    }
+
+    pub(crate) fn register(&self, waker: &Waker) {
+        self.0.register_by_ref(waker);
+    }
+
+    pub(crate) fn take(&self) -> Option<Waker> {
+        self.0.take_waker()
     }
 }
 
