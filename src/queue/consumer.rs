@@ -35,7 +35,6 @@ pub(crate) struct QueueConsumer<E> {
     missed: u64,
     /// Number of events that were merged into received events.
     merged: u64,
-    received: u64,
     /// The budget of the task that receives.
     budget: Budget,
     /// The consumer has returned `Closed`, and will return nothing else.
@@ -59,7 +58,6 @@ impl<E> QueueConsumer<E> {
             position: 0,
             missed: 0,
             merged: 0,
-            received: 0,
             budget: Budget::new(0),
             finished: false,
             dispatch,
@@ -113,7 +111,7 @@ impl<E> QueueConsumer<E> {
     /// may be spent.
     #[inline]
     pub(crate) fn pop_within_budget(&mut self) -> Option<Delivery<E>> {
-        if self.budget.needs_check(self.received) {
+        if self.budget.needs_check(self.received()) {
             return None;
         }
         self.pop_open()
@@ -136,9 +134,14 @@ impl<E> QueueConsumer<E> {
 
     #[inline]
     fn count_received(&mut self) {
-        self.received += 1;
         // Ordering: Release, pairs with the Acquire in `Account::space`.
-        self.state.receiver.received.store(self.received, Ordering::Release);
+        self.state.receiver.received.store(self.received(), Ordering::Release);
+    }
+
+    /// Returns the number of received events. Each event up to the position was received or lost.
+    #[inline]
+    fn received(&self) -> u64 {
+        self.position - self.missed
     }
 
     #[inline(never)]
@@ -167,9 +170,10 @@ impl<E> QueueConsumer<E> {
     /// Makes the task yield if its budget is spent and it would not wait anyway.
     #[inline(never)]
     fn poll_pop_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Delivery<E>, RecvError>> {
-        if self.budget.needs_check(self.received) {
-            if self.is_ready() && self.budget.is_spent(self.received) {
-                self.budget = Budget::new(self.received);
+        let received = self.received();
+        if self.budget.needs_check(received) {
+            if self.is_ready() && self.budget.is_spent(received) {
+                self.budget = Budget::new(received);
                 return coop::yield_once(cx);
             }
             if let Some(delivery) = self.pop_open() {
@@ -178,7 +182,7 @@ impl<E> QueueConsumer<E> {
         }
         let polled = self.poll_pop_entry(cx);
         match polled {
-            Poll::Pending => self.budget = Budget::new(self.received),
+            Poll::Pending => self.budget = Budget::new(self.received()),
             // The end counts as an event, because a task may poll for it again and again.
             Poll::Ready(Err(RecvError)) => self.budget.spend(),
             Poll::Ready(Ok(_)) => {}
