@@ -46,7 +46,7 @@ fn a_backlog_races_its_receiver() {
 /// They do not fit into one batch.
 #[test]
 fn a_backlog_holds_the_events_before_the_cut() {
-    model("a_backlog_holds_the_events_before_the_cut", 3, || {
+    model("a_backlog_holds_the_events_before_the_cut", 2, || {
         let bus: SharingBus = SharingBus::builder().ingress_capacity(4).history(3).build().unwrap();
         for _ in 0..3 {
             bus.publish(event()).unwrap();

@@ -114,7 +114,7 @@ fn a_flush_races_a_publish_and_a_subscribe() {
 /// against one of the two filters, once.
 #[test]
 fn set_filter_races_dispatch() {
-    model("set_filter_races_dispatch", 3, || {
+    model("set_filter_races_dispatch", 2, || {
         let bus = bus(4, 4);
         let mut receiver = bus.subscribe_filtered(EventFilter::Kind(EventKind::Tool), 4);
         let other = bus.clone();

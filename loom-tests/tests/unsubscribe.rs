@@ -32,7 +32,7 @@ fn unsubscribe_races_dispatch_and_receiver_drop() {
 /// The receiver drains the queued events, then sees `Closed`, and receives no event after that.
 #[test]
 fn unsubscribe_races_dispatch() {
-    model("unsubscribe_races_dispatch", 3, || {
+    model("unsubscribe_races_dispatch", 2, || {
         let bus = bus(2, 2);
         let mut receiver = bus.subscribe_all();
         let id = receiver.id();
