@@ -92,10 +92,19 @@ impl<E> QueueConsumer<E> {
     // inlining, copying it through several return values would cost more than the rest of the call.
     #[inline]
     pub(crate) fn try_pop(&mut self) -> Result<Delivery<E>, TryRecvError> {
-        match self.pop_open() {
-            Some(delivery) => Ok(delivery),
-            None => self.try_pop_entry(),
+        if let Some(delivery) = self.pop_open() {
+            return Ok(delivery);
         }
+        // As in `Recv::poll`: a result that is passed by reference would stay in memory also on the fast path.
+        let mut next = Err(TryRecvError::Empty);
+        self.take_next_entry(&mut next);
+        next
+    }
+
+    /// Takes the first event of the next entry into `next`.
+    #[inline(never)]
+    fn take_next_entry(&mut self, next: &mut Result<Delivery<E>, TryRecvError>) {
+        *next = self.try_pop_entry();
     }
 
     /// Takes the next event for a task, unless its budget is spent. If the queue is empty, the waker is registered.
