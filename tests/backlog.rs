@@ -44,15 +44,6 @@ fn never() -> (EventFilter<Number>, Arc<AtomicU64>) {
     (filter, calls)
 }
 
-/// The sequence of each queued delivery, and whether the delivery belongs to the backlog.
-fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, bool)> {
-    let deliveries = drain(receiver);
-    deliveries
-        .iter()
-        .map(|delivery| (delivery.sequence(), delivery.is_backlog()))
-        .collect()
-}
-
 /// The filter of the late joiner publishes an event when it is first called. That event is dispatched long before the
 /// search ends.
 #[test]

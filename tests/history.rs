@@ -7,7 +7,7 @@ use std::thread;
 
 use common::*;
 use proptest::prelude::*;
-use sharing_bus::{BusEvent, BusReceiver, EventFilter, EventKind, Overflow, SharingBus};
+use sharing_bus::{BusEvent, EventFilter, EventKind, Overflow, SharingBus};
 
 /// Returns an event of the scroll `id`, or of no scroll if `id` is 0.
 fn event(n: u64, id: u128) -> BusEvent<Number> {
@@ -16,15 +16,6 @@ fn event(n: u64, id: u128) -> BusEvent<Number> {
 
 fn bus_with_history(events: usize) -> SharingBus<Number> {
     SharingBus::builder().history(events).build().unwrap()
-}
-
-/// Returns the sequence of each queued delivery, and whether the delivery belongs to the backlog.
-fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, bool)> {
-    let deliveries = drain(receiver);
-    deliveries
-        .iter()
-        .map(|delivery| (delivery.sequence(), delivery.is_backlog()))
-        .collect()
 }
 
 #[test]

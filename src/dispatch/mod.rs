@@ -230,8 +230,13 @@ impl<E: Payload> Dispatcher<E> {
         }
         if !self.flushes.is_empty() {
             self.publish_totals();
-            self.flushes.retain(|(cut, _)| self.routes.is_catching_up_before(*cut));
+            self.release_flushes();
         }
+    }
+
+    /// Releases the flushes that wait for no backlog. The totals are published.
+    fn release_flushes(&mut self) {
+        self.flushes.retain(|(cut, _)| self.routes.is_catching_up_before(*cut));
     }
 
     /// Pushes the matched events and wakes the receivers.
@@ -247,7 +252,7 @@ impl<E: Payload> Dispatcher<E> {
         self.attach_before(cut);
         self.end_batch();
         self.flushes.push((cut, request));
-        self.catch_up();
+        self.release_flushes();
     }
 
     /// Reaps closed subscriptions, follows the list, and queues waiting events for which there is now space. The

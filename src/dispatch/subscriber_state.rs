@@ -65,7 +65,7 @@ impl<E> SubscriberState<E> {
 
     /// Returns `true` if the subscription has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        self.slot.subscription.queue.is_closed()
+        self.producer.state().is_closed()
     }
 
     /// Begins a search of the history for the newest matching events below a sequence, up to the number that the
@@ -96,7 +96,7 @@ impl<E> SubscriberState<E> {
     /// does not match. After too many consecutive panics, the subscription ends once it has received the events that
     /// the filter matched before.
     pub(crate) fn matches(&mut self, event: &BusEvent<E>, tally: &mut Tally) -> bool {
-        if self.panics.is_over() || self.producer.state().is_closed() {
+        if self.panics.is_over() || self.is_closed() {
             return false;
         }
         let filter = &self.slot.filter;

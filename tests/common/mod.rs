@@ -93,6 +93,15 @@ pub(crate) fn drain_full<E: Payload>(receiver: &mut BusReceiver<E>) -> Vec<Deliv
     receiver.try_iter().take(queued).collect()
 }
 
+/// Returns the sequence of each queued delivery, and whether the delivery belongs to the backlog.
+pub(crate) fn seen(receiver: &mut BusReceiver<Number>) -> Vec<(u64, bool)> {
+    let deliveries = drain(receiver);
+    deliveries
+        .iter()
+        .map(|delivery| (delivery.sequence(), delivery.is_backlog()))
+        .collect()
+}
+
 /// Returns the numbers that the deliveries carry.
 pub(crate) fn numbers(deliveries: &[Delivery<Number>]) -> Vec<u64> {
     deliveries.iter().map(|delivery| delivery.event.0).collect()
